@@ -28,6 +28,7 @@ pub mod model;
 pub mod provider;
 pub mod redis;
 pub mod runtime;
+pub mod schedule;
 pub mod state;
 pub mod tair;
 pub mod tools;

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, lowest first. Rooms on one floor do not know each other.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["model"],
     &["config"],
     &["guard"],
@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 11] = [
     &["vault", "tair", "state"],
     &["archive"],
     &["provider"],
+    &["schedule"],
     &["tools"],
     &["mcp", "emulator"],
     &["runtime"],
@@ -38,7 +39,7 @@ const VAGUE: [&str; 12] = [
 ];
 
 /// Words, and the only room or file that may say them, or the only ones: what they do must have one place.
-const OWNED: [(&str, &str); 20] = [
+const OWNED: [(&str, &str); 23] = [
     ("\"REPLICAOF\"", "redis"),
     ("\"PSYNC\"", "redis"),
     ("\"FLUSHALL\"", "redis"),
@@ -48,8 +49,11 @@ const OWNED: [(&str, &str); 20] = [
     // What a grant is made of.
     ("Scratch::started", "redis/scratch/mod.rs"),
     ("Expired::of", "provider"),
+    ("Expired::by_policy", "provider"),
+    ("Outlived::by_policy", "provider"),
     ("Expired::crowded_out", "provider"),
     ("Expired {", "guard"),
+    ("Outlived {", "guard"),
     ("Orphaned::of", "provider"),
     ("Orphaned {", "guard"),
     // The first word of a server's error reply, and a published code of the cloud.

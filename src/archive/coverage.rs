@@ -73,6 +73,7 @@ impl Archive {
                     replids.insert(Arc::clone(&replid));
                     of.segments.push(SegmentName { replid, ..segment });
                 }
+                Name::Pruned(offset) => of.pruned = of.pruned.max(offset),
                 Name::Gap => {}
             }
         };
@@ -85,12 +86,15 @@ impl Archive {
         gaps.sort_by_key(|gap| (gap.from, gap.after_offset));
         let mut timelines = Vec::new();
         for (id, listed) in listed.into_iter().filter(|(id, listed)| listed.has_record && is_timeline_id(id)) {
-            timelines.push((self.timeline(instance_id, shard, &id)?, listed.segments));
+            let mut segments = listed.segments;
+            // What is being removed is there no more.
+            segments.retain(|segment| segment.last > listed.pruned);
+            timelines.push((self.timeline(instance_id, shard, &id)?, listed.pruned, segments));
         }
-        timelines.sort_by(|(a, _), (b, _)| a.by_age(b));
+        timelines.sort_by(|(a, ..), (b, ..)| a.by_age(b));
         let (mut runs, mut holes) = (Vec::new(), Vec::new());
-        for (timeline, segments) in timelines {
-            cover(&timeline, segments, &mut runs, &mut holes);
+        for (timeline, pruned, segments) in timelines {
+            cover(&timeline, pruned, segments, &mut runs, &mut holes);
         }
         Ok(Coverage { archive: self.clone(), runs, holes, gaps })
     }
@@ -100,6 +104,8 @@ impl Archive {
 #[derive(Default)]
 struct Listed {
     has_record: bool,
+    /// Offset before which nothing is kept any more.
+    pruned: u64,
     segments: Vec<SegmentName>,
 }
 
@@ -112,11 +118,11 @@ const AT_ONCE: usize = 1 << 16;
 
 /// Finds the runs and holes of a timeline. Segments are looked at in the order of their beginnings, of several that begin at one offset the
 /// longest first. Years of a log have millions, which are never held twice.
-fn cover(timeline: &Timeline, mut segments: Vec<SegmentName>, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
+fn cover(timeline: &Timeline, pruned: u64, mut segments: Vec<SegmentName>, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
     segments.sort_unstable_by(|a, b| (b.first, a.last, b).cmp(&(a.first, b.last, a)));
     let mut run: Vec<SegmentName> = Vec::new();
     // Where the last run ended, and what lies there in contradiction: its end, and when it ends.
-    let (mut behind, mut behind_at) = (timeline.offset, None);
+    let (mut behind, mut behind_at) = (timeline.offset.max(pruned), None);
     let mut contradiction: Option<(u64, i64)> = None;
     let mut close = |run: &mut Vec<SegmentName>, behind: &mut u64, behind_at: &mut Option<Timestamp>| {
         if let Some(last) = run.last() {

@@ -4,6 +4,7 @@
 //! .log/<instance>/<shard>/<timeline>/timeline.json
 //! .log/<instance>/<shard>/<timeline>/<first>-<last>-<first ms>-<last ms>-<precision ms>-<commands>-<replication id>.seg
 //! .log/<instance>/<shard>/<timeline>/gap-<after offset>-<from ms>-<random>.json
+//! .log/<instance>/<shard>/<timeline>/pruned-<offset>.json
 //! ```
 
 use jiff::Timestamp;
@@ -32,6 +33,11 @@ pub(super) fn gap_file(after_offset: u64, from: Timestamp, random: &str) -> Stri
     format!("gap-{after_offset:020}-{}-{random}.json", from.as_millisecond())
 }
 
+/// Name of the object that says that nothing of its timeline before an offset is kept.
+pub(super) fn pruned_file(offset: u64) -> String {
+    format!("pruned-{offset:020}.json")
+}
+
 /// What an object of a timeline is, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name {
@@ -41,6 +47,8 @@ pub(super) enum Name {
     Segment(SegmentName),
     /// A gap.
     Gap,
+    /// The word that nothing before an offset is kept any more.
+    Pruned(u64),
 }
 
 /// Reads a name. `None`: none of ours, or a file that is being written.
@@ -49,6 +57,8 @@ pub(super) fn name_of(file: &str) -> Option<Name> {
         Some(Name::Timeline)
     } else if file.starts_with("gap-") && file.ends_with(".json") {
         Some(Name::Gap)
+    } else if let Some(offset) = file.strip_prefix("pruned-").and_then(|rest| rest.strip_suffix(".json")) {
+        offset.parse().ok().map(Name::Pruned)
     } else {
         SegmentName::parse(file).map(Name::Segment)
     }

@@ -2,7 +2,7 @@
 //!
 //! What a source sends goes to the spool on this machine and is fsynced there, then in sealed segments to the vault. It must not
 //! paper over a hole, serve a byte that is not what was written, or hold more of a stream than a fixed amount, whatever the stream
-//! does. Nothing here removes what is on the vault. Blocking: called from worker threads, as the vault's store is.
+//! does. Only [`Archive::prune`] removes what is on the vault, by a grant. Blocking: called from worker threads, as the vault's store is.
 
 pub mod clock;
 pub mod collector;
@@ -14,6 +14,7 @@ pub mod export;
 mod gap;
 mod layout;
 mod moments;
+mod prune;
 mod reach;
 mod read;
 mod received;
@@ -34,6 +35,7 @@ pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
 pub use layout::SegmentName;
 pub use moments::Window;
+pub use prune::Kept;
 pub use reach::Reached;
 pub use read::LogReader;
 pub use seal::Sealer;

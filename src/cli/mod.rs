@@ -12,6 +12,7 @@ mod doctor;
 mod emulate;
 mod init;
 mod render;
+mod retention;
 mod terminal;
 mod tool;
 
@@ -88,7 +89,7 @@ enum Command {
     /// Serve MCP over standard input and output
     #[command(after_help = HOSTS)]
     Serve,
-    /// Keep the logs of the instances that have them on (enable_backup_log), as a service without MCP
+    /// Take the backups that policies ask for and keep the logs that are on (enable_backup_log), as a service without MCP
     Run,
     #[command(flatten)]
     Tool(ToolCommand),
@@ -100,6 +101,8 @@ enum Command {
     DeleteInstance(delete_instance::Args),
     /// Tell which keys differ between two sets, moments, or what an instance holds now
     CompareBackups(compare::Args),
+    /// Show which backups of an instance would expire now, and why each other one stays; deletes nothing
+    Retention(retention::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),
     /// Play a guarded restore from end to end on the sandbox
@@ -231,6 +234,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::ClearRollback(args) => clear_rollback::run(&*app?, args).await,
         Command::DeleteInstance(args) => delete_instance::run(&*app?, args).await,
         Command::CompareBackups(args) => compare::run(&*app?, args).await,
+        Command::Retention(args) => retention::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {

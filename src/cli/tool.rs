@@ -70,7 +70,7 @@ impl ToolCommand {
     /// # Errors
     /// The tool's own.
     pub async fn run(mut self, app: &App) -> Result<u8, Fault> {
-        if self.tool.name == "create_backup"
+        if matches!(self.tool.name, "create_backup" | "verify_backup")
             && let Some(wait) = self.arguments.get_mut("wait_seconds").filter(|wait| wait.is_null())
         {
             // For a person the command waits, for as long as a tool may.

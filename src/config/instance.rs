@@ -1,7 +1,10 @@
 //! `[[instance]]`: one Redis or Valkey that we look after, as its operator wrote it down, checked.
 
 use crate::config::instance_url::InstanceUrl;
+use crate::model::calendar::{retention, usual, weekdays, window};
+use crate::model::fault::Fault;
 use crate::model::ids::check_instance_id;
+use crate::model::policy::BackupPolicy;
 use crate::model::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
@@ -130,6 +133,9 @@ pub struct RawInstance {
     allow_plain_replication: bool,
     no_data_seconds: Option<u64>,
     enable_backup_log: Option<bool>,
+    preferred_backup_time: Option<String>,
+    preferred_backup_period: Option<Vec<String>>,
+    backup_retention_period: Option<u32>,
     free_stall_seconds: Option<u64>,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
@@ -201,12 +207,37 @@ pub struct InstanceConfig {
     pub no_data: Duration,
     /// Whether every change is archived; `None` where the file does not say: then it is what the state store has.
     pub enable_backup_log: Option<bool>,
+    /// When backups are taken by themselves and how long they are kept; `None` where the file does not say: then it is what the state store has.
+    pub calendar: Option<BackupPolicy>,
     /// How long a restored target may free none of its old data before it is promoted with its memory limit out of force.
     pub free_stall: Duration,
     /// TLS settings of the instance's connections.
     pub tls: Tls,
     /// How the emulator shows the instance.
     pub emulate: Emulate,
+}
+
+/// The calendar as written: with an hour every day is one of it and sets are kept for a week, unless that is said too.
+fn calendar(time: Option<&str>, days: Option<&[String]>, kept: Option<u32>) -> Result<Option<BackupPolicy>, String> {
+    let Some(time) = time else {
+        return match (days, kept) {
+            (None, None) => Ok(None),
+            _ => Err("preferred_backup_period and backup_retention_period need a preferred_backup_time such as 02:00Z-03:00Z".to_owned()),
+        };
+    };
+    let read = || {
+        let usual = usual();
+        Ok(BackupPolicy {
+            preferred_backup_time: window(time)?,
+            preferred_backup_period: match days {
+                Some(days) => weekdays(days.iter().map(String::as_str))?,
+                None => usual.preferred_backup_period,
+            },
+            backup_retention_period: retention(kept.unwrap_or(usual.backup_retention_period))?,
+            ..BackupPolicy::none()
+        })
+    };
+    read().map(Some).map_err(|fault: Fault| fault.message)
 }
 
 /// Whether a text can be the name of an environment variable.
@@ -290,6 +321,12 @@ impl RawInstance {
             })?;
             by_tls |= read.tls;
         }
+        let calendar = calendar(
+            self.preferred_backup_time.as_deref(),
+            self.preferred_backup_period.as_deref(),
+            self.backup_retention_period,
+        )
+        .map_err(|why| format!("instance \"{}\": {why}", self.id))?;
         let announce = self.announce.as_deref().map(|text| {
             Announce::parse(text).ok_or_else(|| {
                 format!(
@@ -321,6 +358,7 @@ impl RawInstance {
             backup_from: self.backup_from,
             no_data: Duration::from_secs(no_data),
             enable_backup_log: self.enable_backup_log,
+            calendar,
             free_stall: Duration::from_secs(free_stall),
             emulate: self.emulate,
         })

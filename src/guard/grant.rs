@@ -1,8 +1,8 @@
 //! Grants: what every primitive that destroys takes, by value. Made only here, of the few things that justify destroying.
 //!
 //! A grant comes from a [`Permit`](crate::guard::permit::Permit), behind which stands a yes; from [`Scratch`], a server that
-//! this program started itself; from [`Expired`], the verdict of retention on a set; or from [`Orphaned`], what a job wrote down
-//! before it touched anything, and then only to roll back or to repeat the very order. From nowhere else: the fields are private,
+//! this program started itself; from [`Expired`] and [`Outlived`](crate::guard::retention::Outlived), the verdicts of retention on a set and on a
+//! log; or from [`Orphaned`], what a job wrote down before it touched anything, and then only to roll back or to repeat the very order. From nowhere else: the fields are private,
 //! so a primitive cannot be called without one.
 //!
 //! ```compile_fail,E0451
@@ -41,6 +41,10 @@ pub enum Overwrite {}
 /// Kind of grant: a backup set may be deleted for ever.
 #[derive(Debug)]
 pub enum Delete {}
+
+/// Kind of grant: what of an instance's log no moment that is kept needs may be removed for ever.
+#[derive(Debug)]
+pub enum Prune {}
 
 /// Kind of grant: a new instance may be made, one of the cloud that costs money, or a clone that costs memory and disk here.
 #[derive(Debug)]
@@ -127,7 +131,7 @@ impl Expired {
     pub fn of(set: &BackupSet, now: Timestamp) -> Option<Self> {
         let over = set.expires_at.is_some_and(|at| at <= now);
         let locked = set.locked_until.is_some_and(|until| until > now);
-        (over && !locked).then(|| Self { instance_id: set.instance_id.clone(), backup_id: set.id.clone() })
+        (over && !locked).then(|| Self::on(set))
     }
 
     /// Judges the safety backups of an instance, of which each plan may leave one and asks nobody: of more than five begun within
@@ -143,7 +147,12 @@ impl Expired {
         let locked = |set: &BackupSet| set.locked_until.is_some_and(|until| until > now);
         let oldest =
             recent().filter(|set| !needed.contains(&set.id) && !locked(set)).min_by_key(|set| set.started_at)?;
-        Some(Self { instance_id: oldest.instance_id.clone(), backup_id: oldest.id.clone() })
+        Some(Self::on(oldest))
+    }
+
+    /// The verdict on a set, for this room alone.
+    pub(super) fn on(set: &BackupSet) -> Self {
+        Self { instance_id: set.instance_id.clone(), backup_id: set.id.clone() }
     }
 
     /// Id of the set that the verdict is about.

@@ -24,6 +24,8 @@ pub enum JobKind {
     Deletion,
     /// Changes a backup policy that a cloud keeps.
     Policy,
+    /// Verifies a set at rest.
+    Verification,
 }
 
 impl JobKind {
@@ -42,13 +44,14 @@ impl JobKind {
             Self::Clone => "clone",
             Self::Deletion => "deletion",
             Self::Policy => "policy",
+            Self::Verification => "verification",
         }
     }
 
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Backup, Self::Restore, Self::Clone, Self::Deletion, Self::Policy];
+        let all = [Self::Backup, Self::Restore, Self::Clone, Self::Deletion, Self::Policy, Self::Verification];
         parsed(&all, Self::as_str, text)
     }
 
@@ -61,6 +64,7 @@ impl JobKind {
             Self::Clone => "cj",
             Self::Deletion => "dj",
             Self::Policy => "pj",
+            Self::Verification => "vj",
         }
     }
 
@@ -69,7 +73,7 @@ impl JobKind {
     #[must_use]
     pub const fn takes_permit(self) -> bool {
         match self {
-            Self::Backup => false,
+            Self::Backup | Self::Verification => false,
             Self::Restore | Self::Clone | Self::Deletion | Self::Policy => true,
         }
     }
@@ -79,7 +83,7 @@ impl JobKind {
     pub const fn is_exclusive(self) -> bool {
         match self {
             Self::Backup | Self::Restore | Self::Clone => true,
-            Self::Deletion | Self::Policy => false,
+            Self::Deletion | Self::Policy | Self::Verification => false,
         }
     }
 
@@ -293,13 +297,13 @@ impl Unfinished {
 /// A job as stored.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The job's id: `bj-…`, `rj-…`, `cj-…`, `dj-…` or `pj-…`.
+    /// The job's id: `bj-…`, `rj-…`, `cj-…`, `dj-…`, `pj-…` or `vj-…`.
     pub id: String,
     /// The kind of work.
     pub kind: JobKind,
-    /// The instance that is backed up, overwritten or cloned.
+    /// The instance that is backed up, overwritten or cloned, or whose set is verified.
     pub instance_id: String,
-    /// The set that the job makes or restores. For a backup the set exists only once the job has succeeded; empty until then
+    /// The set that the job makes, restores or verifies. For a backup the set exists only once the job has succeeded; empty until then
     /// where the cloud gives out the id.
     pub backup_id: String,
     /// Whether the job runs or how it ended.

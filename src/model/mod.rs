@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod backup;
+pub mod calendar;
 pub mod caller;
 pub mod destruction;
 pub mod fault;
@@ -21,3 +22,4 @@ pub mod secret;
 pub mod slots;
 pub mod text;
 pub mod time;
+pub mod verification;

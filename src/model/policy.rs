@@ -33,6 +33,29 @@ impl BackupPolicy {
         }
     }
 
+    /// Whether backups are taken by a calendar.
+    #[must_use]
+    pub const fn has_calendar(&self) -> bool {
+        !self.preferred_backup_time.is_empty()
+    }
+
+    /// [`Self::lowered_by`] of a policy that this program keeps itself, of an instance that has so many automated sets: what such a policy does
+    /// not have is not there, and nothing is unknown.
+    #[must_use]
+    pub fn own_lowered_by(&self, then: &Self, automated: usize) -> Vec<String> {
+        if self.has_calendar() || !then.has_calendar() {
+            return self.lowered_by(then);
+        }
+        let mut lowered = Self { enable_backup_log: self.enable_backup_log, ..then.clone() }.lowered_by(then);
+        if automated > 0 {
+            lowered.push(format!(
+                "nothing lets automated sets go today, and {automated} are there: from now on they are kept {} days",
+                then.backup_retention_period
+            ));
+        }
+        lowered
+    }
+
     /// What would be less protected under another policy, or may be for all that is known of this one, each as part of a sentence. Empty
     /// where nothing would be.
     #[must_use]
@@ -67,4 +90,28 @@ impl BackupPolicy {
         }
         lowered
     }
+}
+
+/// What retention does to the sets of an instance, and to its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// The sets: those that can be read, newest first, and the others.
+    pub sets: Vec<Retained>,
+    /// Number of segments of the log that go with them.
+    pub log_segments: usize,
+}
+
+/// What retention does to a backup set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// The set's id.
+    pub backup_id: String,
+    /// Who asked for the set, as replies say it; empty where its manifest cannot be read.
+    pub mode: &'static str,
+    /// When the set was taken; `None` where its manifest cannot be read.
+    pub taken_at: Option<Timestamp>,
+    /// Whether the set goes.
+    pub goes: bool,
+    /// Why it goes or stays, as part of a sentence.
+    pub why: String,
 }

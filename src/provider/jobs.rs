@@ -167,21 +167,21 @@ impl Jobs {
         Err(Fault::new(Kind::Provider, "job.busy", what).hint("Wait for it with describe_jobs; then make a new plan."))
     }
 
-    /// Begins a job that takes no permit, for a caller, beside whatever runs on the instance.
+    /// Begins a job that takes no permit, for a caller, beside whatever runs on the instance; `backup_id` is empty where it is about no set.
     ///
     /// # Errors
     /// `state.failed`.
     pub async fn begin_beside<F>(
         &self,
         kind: JobKind,
-        instance_id: &str,
+        (instance_id, backup_id): (&str, &str),
         caller: &str,
         work: impl FnOnce(Job) -> F,
     ) -> Result<Job, Fault>
     where
         F: Future<Output = JobEnd> + Send + 'static,
     {
-        match self.begin_for(kind, instance_id, "", (caller, ""), work).await? {
+        match self.begin_for(kind, instance_id, backup_id, (caller, ""), work).await? {
             Begun::Started(job) | Begun::Joined(job) => Ok(job),
         }
     }

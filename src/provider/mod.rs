@@ -20,15 +20,17 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
+use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
@@ -265,6 +267,16 @@ pub trait Provider: Send + Sync {
         Err(unsupported("compare"))
     }
 
+    /// Begins the verification of a set at rest, for the caller of that id, as a job; what it came to is kept. The first value is the
+    /// instance's id and the set's.
+    ///
+    /// # Errors
+    /// `backup.not_found`; `job.busy` where that set is being verified; `verify.unsupported` where sets are not here.
+    async fn verify(&self, set: (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
+        let _ = (set, level, caller);
+        Err(unsupported("verify"))
+    }
+
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
 
@@ -292,6 +304,18 @@ pub trait Provider: Send + Sync {
 
     /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;
+
+    /// The calendar by which this program takes backups of an instance, and what has been of them; `None` where it takes none.
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        let _ = instance_id;
+        Ok(None)
+    }
+
+    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        let _ = instance_id;
+        Err(unsupported("retention"))
+    }
 
     /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

@@ -9,15 +9,17 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
+use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::local::Local;
 use crate::provider::set_stream::SetStream;
@@ -173,6 +175,10 @@ impl Provider for Routed {
         of.compare(from, to, on_stage).await
     }
 
+    async fn verify(&self, (id, backup_id): (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
+        self.of(id).verify((id, backup_id), level, caller).await
+    }
+
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
         let instance_id = permit.plan().instance_id.clone();
         self.of(&instance_id).carry_out(permit).await
@@ -186,6 +192,14 @@ impl Provider for Routed {
         // One that is away must not keep the other from being reconciled.
         let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
         ours.and(theirs)
+    }
+
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        self.of(instance_id).scheduled(instance_id).await
+    }
+
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        self.of(instance_id).retention(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

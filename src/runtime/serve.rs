@@ -5,6 +5,7 @@ use crate::model::fault::Fault;
 use crate::provider::LogScope;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
+use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,20 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     });
     // A chat that ends must not leave a gap: but for the sandbox, which ends with it, `run` keeps the logs.
     let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
+    let schedule = wiring::schedule(&app);
+    let no_more = schedule.stop.clone();
     if !app.config.read_only {
         app.provider.keep_logs(scope).await?;
+        if app.config.background {
+            tokio::spawn(schedule.run(app.config.instance_ids()));
+        }
     }
     let (stop, mut signals) = (session.stop(), Signals::new()?);
     let closed = session.closed();
     tokio::pin!(closed);
-    let ended = match drain::unless_asked_to_end(&mut signals, &mut closed).await {
+    let left = drain::unless_asked_to_end(&mut signals, &mut closed).await;
+    no_more.cancel();
+    let ended = match left {
         // Only the client left: its jobs go on, for a job outlives its caller, unless a signal comes after all.
         Some(()) => drain::finish(&app, &mut signals, || ()).await,
         None => {

@@ -1,10 +1,12 @@
-//! The service without a client: it keeps the logs of the instances that have them on, until a signal comes, and then drains.
+//! The service without a client: it keeps the logs of the instances that have them on and takes the backups that policies ask for, until a
+//! signal comes, and then drains.
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::notify::Manager;
 use crate::runtime::signals::Signals;
+use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +23,21 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
         return Err(Fault::new(
             Kind::Refused,
             "mode.read_only",
-            "the service writes logs, and --read-only forbids that",
+            "the service takes backups and writes logs, and --read-only forbids that",
         )
         .hint("Leave --read-only out."));
     }
     let (manager, mut signals) = (Manager::of_environment(), Signals::new()?);
     drain::recover(&app).await?;
     app.provider.keep_logs(LogScope::All).await?;
+    let schedule = wiring::schedule(&app);
+    let stop = schedule.stop.clone();
+    let scheduled = tokio::spawn(schedule.run(app.config.instance_ids()));
     manager.tell("READY=1");
     let _ = drain::unless_asked_to_end(&mut signals, forever(&app, &manager)).await;
     manager.tell("STOPPING=1");
+    stop.cancel();
+    let _ = scheduled.await;
     Ok(drain::stop(&app, &mut signals).await)
 }
 

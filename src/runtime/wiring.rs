@@ -6,12 +6,14 @@ use crate::provider::Provider;
 use crate::provider::local::Local;
 use crate::provider::routed::Routed;
 use crate::provider::tair::Tair;
+use crate::schedule::runner::Schedule;
 use crate::state::State;
 use crate::state::sqlite::Sqlite;
 use crate::tair::client::Client;
 use crate::tair::environment::Environment;
 use crate::tools::App;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Makes the application of a configuration.
 ///
@@ -28,6 +30,12 @@ pub fn app(config: Config) -> Result<Arc<App>, Fault> {
         }
     };
     Ok(Arc::new(App { config, provider, state }))
+}
+
+/// What takes the backups that are due.
+#[must_use]
+pub fn schedule(app: &App) -> Schedule {
+    Schedule { provider: Arc::clone(&app.provider), state: Arc::clone(&app.state), stop: CancellationToken::new() }
 }
 
 /// Seconds after which the emulator's logs are sealed: a moment is asked for as soon as it has passed.

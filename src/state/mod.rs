@@ -1,4 +1,4 @@
-//! The state store: jobs, leases, confirmations and the audit, behind traits.
+//! The state store: jobs, leases, confirmations, the audit, and what was verified last, behind traits.
 //!
 //! Several processes share the store. It holds no backup data, which is on the vault alone. Its users know the traits; only
 //! the code that opens the store knows which database is behind them.
@@ -10,6 +10,7 @@ pub mod liveness;
 pub mod owner;
 pub mod policies;
 pub mod sqlite;
+pub mod verifications;
 
 use crate::guard::facts::backup::Dependent;
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
@@ -21,10 +22,11 @@ use leases::Leases;
 use policies::Policies;
 use std::collections::BTreeMap;
 use std::path::Path;
+use verifications::Verifications;
 
 /// All that outlives a process, for one home directory.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger + Policies {
+pub trait State: JobStore + Leases + Ledger + Policies + Verifications {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

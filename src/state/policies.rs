@@ -1,16 +1,27 @@
 //! Policies of instances that this program reaches itself, as a trait: what tools have set, where the configuration file sets nothing.
 
 use crate::model::fault::Fault;
+use crate::model::policy::BackupPolicy;
 use async_trait::async_trait;
+use jiff::Timestamp;
+
+/// What tools have set of an instance's policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPolicy {
+    /// The policy; without a calendar where none was set.
+    pub policy: BackupPolicy,
+    /// Since when there is a calendar, whichever; `None` without one.
+    pub calendar_since: Option<Timestamp>,
+}
 
 /// Policies. What is set is durable when the method returns.
 ///
 /// All of them fail with `state.failed` where the store does.
 #[async_trait]
 pub trait Policies: Send + Sync {
-    /// Whether the log of an instance was set on or off; `None` where nobody ever did.
-    async fn backup_log(&self, instance_id: &str) -> Result<Option<bool>, Fault>;
+    /// What was set of an instance's policy; `None` where nobody ever set anything.
+    async fn stored_policy(&self, instance_id: &str) -> Result<Option<StoredPolicy>, Fault>;
 
-    /// Sets the log of an instance on or off.
-    async fn set_backup_log(&self, instance_id: &str, on: bool) -> Result<(), Fault>;
+    /// Sets the policy of an instance. What follows from others (the next backup, the earliest second) is not stored.
+    async fn set_policy(&self, instance_id: &str, policy: &BackupPolicy) -> Result<(), Fault>;
 }

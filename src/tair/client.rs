@@ -71,6 +71,8 @@ pub struct Client {
     account: Arc<Account>,
     region: String,
     endpoint: Url,
+    /// Whose writes these are; `None`: those of who was asked about last.
+    begun_by: Option<Identity>,
 }
 
 /// A client that holds a grant.
@@ -140,7 +142,13 @@ impl Client {
         let limiter = Limiter::new(config.requests_per_second);
         let clock = AtomicI64::new(UNDATED);
         let account = Account { http, chain, limiter, retries, config, clock, identity: tokio::sync::Mutex::default() };
-        Ok(Self { account: Arc::new(account), region, endpoint })
+        Ok(Self { account: Arc::new(account), region, endpoint, begun_by: None })
+    }
+
+    /// The same client for what an access has begun: keys that have become somebody else's send no write of it.
+    #[must_use]
+    pub fn begun_by(&self, access: &Access) -> Self {
+        Self { begun_by: Some((access.account.clone(), access.principal.clone())), ..self.clone() }
     }
 
     /// The region whose instances this client calls.
@@ -300,13 +308,16 @@ impl Client {
     async fn send_with_retries(&self, call: ApiCall<'_>, writes: bool) -> Result<Vec<u8>, TairError> {
         let account = &self.account;
         let (mut attempts, mut clock_set, mut renewed) = (0, false, false);
-        let begun_by = if writes { account.identity.lock().await.clone() } else { None };
+        let begun_by = match &self.begun_by {
+            _ if !writes => None,
+            Some(who) => Some(who.clone()),
+            None => account.identity.lock().await.clone().map(|(_, who)| who),
+        };
         loop {
             account.limiter.acquire().await;
             let credentials = account.chain.get().await?;
             // Keys renewed since may be somebody else's: what one was permitted another does not send.
-            if let Some((key, who)) = &begun_by
-                && *key != credentials.access_key_id
+            if let Some(who) = &begun_by
                 && self.identity(&credentials).await? != *who
             {
                 return Err(TairError::OtherCaller { action: call.action.to_owned() });

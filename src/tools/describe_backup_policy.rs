@@ -57,7 +57,7 @@ impl PolicyRow {
     pub fn describe(&self) -> String {
         let mut parts = match &self.preferred_backup_time {
             Some(hour) => vec![format!("backups on {} within {hour}", self.preferred_backup_period.join(", "))],
-            None => vec!["no backups by a calendar".to_owned()],
+            None => vec!["no backups by themselves".to_owned()],
         };
         parts.extend(self.backup_retention_period.map(|days| format!("kept for {days} days")));
         parts.push(format!("flashback {}", if self.enable_backup_log { "on" } else { "off" }));

@@ -111,7 +111,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
             }
             Err(f) => return Err(f),
         };
-        let backups = needed(call, &args.instance_id, vec![row]).await?;
+        let backups = told(call, &args.instance_id, vec![row]).await?;
         return Ok(Backups {
             backups: Some(backups),
             destructive: None,
@@ -166,7 +166,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     };
     let total = rows.len();
     let page = rows.into_iter().skip(skip).take(page_size).collect();
-    let backups = needed(call, &args.instance_id, page).await?;
+    let backups = told(call, &args.instance_id, page).await?;
     Ok(Backups {
         backups: Some(backups),
         destructive: None,
@@ -180,11 +180,13 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     })
 }
 
-/// Adds to each row what counts on its set, the latest first.
-async fn needed(call: &ToolCall<'_>, instance_id: &str, mut rows: Vec<BackupRow>) -> Result<Vec<BackupRow>, Fault> {
+/// Adds to each row what counts on its set, the latest first, and what it was verified to since it was made.
+async fn told(call: &ToolCall<'_>, instance_id: &str, mut rows: Vec<BackupRow>) -> Result<Vec<BackupRow>, Fault> {
     let ids: Vec<String> = rows.iter().map(|row| row.backup_id.clone()).collect();
     let dependents = call.app.state.dependents(instance_id, &ids).await?;
+    let verified = call.app.state.verifications(instance_id).await?;
     for row in &mut rows {
+        row.verified_last(verified.get(&row.backup_id));
         let of_it = dependents.get(&row.backup_id).into_iter().flatten();
         row.needed_by = of_it.take(MAX_DEPENDENTS).map(describe_dependent).collect();
     }

@@ -1,11 +1,15 @@
 //! `describe_instances`: the instances, whether each serves, and how far each is protected.
 
 use crate::model::backup::{BackupSet, Origin};
+use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
 use crate::model::time::{age, written, written_ms};
+use crate::model::verification::{described, verified_last};
 use crate::provider::InstanceQuery;
+use crate::schedule::due::overdue;
 use crate::tools::ToolCall;
+use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::log_row::LogRow;
 use crate::tools::rows::{DatabaseRow, databases};
 use jiff::Timestamp;
@@ -45,6 +49,9 @@ pub struct Protection {
     /// Age of the latest whole set, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<i64>,
+    /// The set that was verified last since it was made, to which level and when; and behind it the one that was verified deepest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
     /// Number of whole sets.
     pub backups: usize,
     /// Number of sets that cannot be used.
@@ -57,6 +64,11 @@ pub struct Protection {
     /// The log that this program keeps of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRow>,
+    /// Of an instance that this program reaches itself: when backups are taken by themselves, or the call that has them taken. Not listed: every
+    /// token of the list is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub backup_policy: Option<String>,
 }
 
 /// A clone's origin in a reply.
@@ -190,6 +202,11 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
     let whole: Vec<_> = sets.into_iter().flatten().collect();
     let now = Timestamp::now();
     let last = whole.first();
+    let verifications = call.app.state.verifications(&instance.id).await?;
+    let verified: Vec<String> = verified_last(&whole, &verifications)
+        .into_iter()
+        .map(|(id, level, look)| format!("{id}: {}", described(level, look)))
+        .collect();
     let log = LogRow::read(&*call.app.provider, &instance.id).await;
     let flashback = instance.live.as_ref().ok().and_then(|live| live.backup_log_start_time);
     let log_since = log.as_ref().and_then(|log| log.since.clone());
@@ -221,12 +238,36 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         last_backup_id: last.map(|s| s.id.clone()),
         last_backup_at: last.map(|s| written(s.started_at)),
         age_seconds: last.map(|s| now.as_second() - s.started_at.as_second()),
+        verified: (!verified.is_empty()).then(|| verified.join("; ")),
         backups: whole.len(),
         damaged,
         not_recoverable,
         backup_log_start_time: flashback.map(written).or(log_since),
         log,
+        backup_policy: own_policy(call, &instance.id).await?,
     })
+}
+
+/// The policy of an instance that this program reaches itself and that may have one; of those of the cloud each would be a call.
+async fn own_policy(call: &ToolCall<'_>, id: &str) -> Result<Option<String>, Fault> {
+    if !call.app.config.instance_ids().iter().any(|own| own == id) {
+        return Ok(None);
+    }
+    let policy = call.app.provider.backup_policy(id).await?;
+    if policy.has_calendar() {
+        let told = PolicyRow::of(&policy).describe();
+        let scheduled = call.app.provider.scheduled(id).await?;
+        let late = scheduled.and_then(|(calendar, history)| overdue(&calendar, id, &history, Timestamp::now()));
+        return Ok(Some(match late {
+            Some(at) => {
+                format!("{told}; the one that was due at {} is not taken: `tair-backup-mcp run` takes it", written(at))
+            }
+            None => told,
+        }));
+    }
+    Ok(Some(format!(
+        "none: nothing takes backups by itself; modify_backup_policy with instance_id {id} and preferred_backup_time {USUAL_WINDOW} has one taken a day"
+    )))
 }
 
 /// What a set may lack of the time before it, as part of a sentence: one from a replica is as old as what that had received.

@@ -20,6 +20,7 @@ pub mod modify_backup_policy;
 pub mod registry;
 pub mod restore_instance;
 pub mod rows;
+pub mod verify_backup;
 
 use crate::config::Config;
 use crate::guard::ledger::Confirmation;

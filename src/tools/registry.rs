@@ -6,10 +6,11 @@
 use crate::model::fault::Fault;
 use crate::tools::arguments;
 use crate::tools::guarded::reply::Guarded;
+use crate::tools::rows::JobRow;
 use crate::tools::{
     IntoOutcome as _, Outcome, ToolCall, create_backup, create_instance_from_backup, delete_backup,
     describe_backup_policy, describe_backups, describe_instances, describe_jobs, download_backup, modify_backup_policy,
-    restore_instance,
+    restore_instance, verify_backup,
 };
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use futures::future::BoxFuture;
@@ -19,7 +20,8 @@ use serde_json::Value;
 /// The worst that a tool may do. Anything above [`Risk::Reads`] is refused with `--read-only`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Risk {
-    /// Reads instances and backups; a download writes a file on this machine.
+    /// Reads instances and backups. A download writes a file on this machine, a verification what it has found; a drill starts a server
+    /// that is thrown away.
     Reads,
     /// Adds data: a backup.
     Writes,
@@ -86,7 +88,7 @@ macro_rules! tool {
 }
 
 /// All tools, in the order in which they are listed.
-pub static TOOLS: [Tool; 10] = [
+pub static TOOLS: [Tool; 11] = [
     tool!(
         describe_instances,
         Reads,
@@ -114,6 +116,13 @@ pub static TOOLS: [Tool; 10] = [
         download_backup::Download,
         Whole,
         "Write a backup set to a plain .rdb file, or a moment as an append-only file"
+    ),
+    tool!(
+        verify_backup,
+        Reads,
+        JobRow,
+        Essence,
+        "Verify a backup set: its bytes, its structure, or by a drill that a server loads it"
     ),
     tool!(
         restore_instance,

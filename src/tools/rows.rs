@@ -5,6 +5,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::Job;
 use crate::model::restored_keys::{Agreement, RestoredKeys};
 use crate::model::time::written;
+use crate::model::verification::{Verification, described};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -54,7 +55,7 @@ pub struct BackupRow {
     /// SHA-256 of the RDB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// How far the set was proven to load when it was made; absent: not recorded.
+    /// What it was verified to last, and when; and how far it was proven to load when it was made. Absent: not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
     /// Number of keys in all databases.
@@ -147,16 +148,29 @@ impl BackupRow {
     }
 }
 
+impl BackupRow {
+    /// Adds what the set was verified to since it was made. Of one with a fault `damage` tells.
+    pub fn verified_last(&mut self, last: Option<&Verification>) {
+        let of = self.sha256.as_deref().unwrap_or_default();
+        let mut looks: Vec<String> =
+            last.into_iter().flat_map(|last| last.looks(of)).map(|(level, look)| described(level, look)).collect();
+        if self.damage.is_none() && !looks.is_empty() {
+            looks.extend(self.verified.take().map(|made| format!("when it was made: {made}")));
+            self.verified = Some(looks.join("; "));
+        }
+    }
+}
+
 /// A job in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct JobRow {
     /// The job's id.
     pub job_id: String,
-    /// `backup`, `restore`, `clone`, `deletion` or `policy`.
+    /// `backup`, `restore`, `clone`, `deletion`, `policy` or `verification`.
     pub kind: &'static str,
     /// Id of the instance that the job is about.
     pub instance_id: String,
-    /// The set that the job makes, restores or deletes; for a backup, once the job has succeeded.
+    /// The set that the job makes, restores, deletes or verifies; for a backup, once the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
     /// `running`, `succeeded`, `failed` or `uncertain`.

@@ -6,6 +6,7 @@ use crate::vault::disk::Disk;
 use crate::vault::ingest::{Ingest, Metadata};
 use crate::vault::store::{Ranges, Store, Upload};
 use jiff::Timestamp;
+use rustix::io::Errno;
 use std::io;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -17,6 +18,23 @@ enum At {
     Put,
     /// Before the data of a set is opened: the set is deleted.
     Open,
+    /// When the data of a set is opened: that fails so.
+    Opening(Errno),
+    /// When the first byte of the data of a set is read: that fails so.
+    Reading(Errno),
+}
+
+/// An object whose first byte cannot be read.
+struct Unreadable(Arc<dyn Ranges>, Errno);
+
+impl Ranges for Unreadable {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset == 0 { Err(self.1.into()) } else { self.0.read_exact_at(buf, offset) }
+    }
 }
 
 /// A disk on which something happens.
@@ -45,7 +63,11 @@ impl Store for Faulty {
             let _ = self.disk.rename(&format!("{set}/manifest.json"), &format!("{set}/manifest.json.deleting"));
             self.disk.delete(name)?;
         }
-        self.disk.open(name)
+        match self.at {
+            At::Opening(errno) if name.ends_with(".zst") => Err(errno.into()),
+            At::Reading(errno) if name.ends_with(".zst") => Ok(Arc::new(Unreadable(self.disk.open(name)?, errno))),
+            _ => self.disk.open(name),
+        }
     }
 
     fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
@@ -136,4 +158,33 @@ async fn a_set_deleted_while_it_is_listed_is_not_damaged() {
     staged(&whole).await.commit(metadata()).await.unwrap();
     assert_eq!(whole.list("orders", &()).await.unwrap().len(), 1);
     assert!(on(&dir, At::Open).list("orders", &()).await.unwrap().is_empty());
+}
+
+/// A set is not damaged for what the machine lacks, or does not let us read; a sector that the disk cannot read is damage of it.
+#[tokio::test]
+async fn what_says_nothing_of_a_set_is_no_damage() {
+    let dir = TempDir::new().unwrap();
+    let whole = Vault::new(dir.path().join("vault"));
+    staged(&whole).await.commit(metadata()).await.unwrap();
+    let set = whole.find("orders", ID, &()).await.unwrap();
+    for (errno, code) in [
+        (Errno::MFILE, "vault.failed"),
+        (Errno::NOMEM, "vault.failed"),
+        (Errno::ACCESS, "vault.failed"),
+        (Errno::IO, "backup.damaged"),
+    ] {
+        assert_eq!(on(&dir, At::Opening(errno)).find("orders", ID, &()).await.unwrap_err().code, code, "{errno}");
+        for at in [At::Opening(errno), At::Reading(errno)] {
+            let vault = on(&dir, at);
+            for fault in [
+                vault.verify(&set).await.unwrap_err(),
+                vault.verify_bytes(&set, &Arc::default()).await.unwrap_err(),
+                vault.stored_digest(&set).await.unwrap_err(),
+                vault.open_known(&set, "").await.unwrap_err(),
+            ] {
+                assert_eq!(fault.code, code, "{at:?}: {fault:?}");
+                assert!(fault.message.contains("data.rdb.zst"), "{fault:?}");
+            }
+        }
+    }
 }

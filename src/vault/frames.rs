@@ -4,8 +4,7 @@
 //! let two threads decompress, and let each be verified by its own checksum before a byte of it goes anywhere. The object is
 //! read by ranges: its end, then frame by frame.
 
-use crate::vault::bucket::error::out_of_reach;
-use crate::vault::store::Ranges;
+use crate::vault::store::{Ranges, is_lacking};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -190,8 +189,8 @@ fn decompress(object: &dyn Ranges, places: &[Place], worker: usize, out: &SyncSe
         for place in places.iter().skip(worker).step_by(WORKERS) {
             packed.resize(place.packed as usize, 0);
             let damage = |e: io::Error| bad(format!("frame at offset {}: {e}", place.offset));
-            // What a bucket did not give for now is not damaged: its own error says so.
-            let unread = |e: io::Error| if out_of_reach(&e).is_some() { e } else { damage(e) };
+            // What could not be read is told from what is damaged by whoever has asked.
+            let unread = |e: io::Error| if is_lacking(&e) { e } else { damage(e) };
             object.read_exact_at(&mut packed, place.offset).map_err(unread)?;
             let plain = zstd.decompress(&packed, place.plain as usize).map_err(damage)?;
             if plain.len() != place.plain as usize {

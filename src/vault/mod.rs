@@ -19,6 +19,7 @@ pub mod probe;
 pub mod staging;
 pub mod store;
 mod verify;
+pub mod watch;
 mod worker;
 mod writeback;
 
@@ -39,7 +40,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Store, read_whole};
+use store::{Store, lacking, read_whole};
 
 /// Longest manifest in bytes; a longer file is none of ours. One of as many databases as are counted takes some 5 MB.
 const LONGEST_MANIFEST: u64 = 8 << 20;
@@ -57,27 +58,33 @@ pub struct Vault {
 
 /// The fault of a failed operation on the vault.
 fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
-    let hint = match error::hint(&e) {
+    lacked(what, place, &e).because(e)
+}
+
+fn lacked(what: &str, place: &str, e: &io::Error) -> Fault {
+    let hint = match error::hint(e) {
         Some(hint) => hint,
         None if e.kind() == io::ErrorKind::StorageFull => "The disk of the vault is full; free space on it.",
         None => {
             "Check that the directory of the vault (in the home, --home) is there, has room and belongs to this user."
         }
     };
-    Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
+    Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint)
 }
 
-/// The fault of stored data that cannot be read: it differs from what was written, unless its store is only out of reach.
-fn unreadable(place: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
-    let why = why.into();
-    if let Some(e) = error::out_of_reach(&*why) {
-        let message = format!("cannot read {place}: {e}");
-        return Fault::new(Kind::Unexpected, "vault.failed", message)
-            .hint(error::hint(e).unwrap_or_default())
-            .because(why);
-    }
+/// The fault of stored data that differs from what was written.
+fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
     Fault::new(Kind::Damaged, "backup.damaged", format!("{place}: {why}"))
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
+}
+
+/// The fault of what could not be read: damage, unless it says nothing of what is stored.
+fn unreadable(place: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
+    let why = why.into();
+    match lacking(&*why) {
+        Some(e) => lacked("read", place, e).because(why),
+        None => damaged(place, why),
+    }
 }
 
 /// Name of a set's data object.
@@ -113,8 +120,13 @@ impl Vault {
         self.spill_dir.clone()
     }
 
-    /// The fault of a set whose data cannot be read, which is damage unless the store is only out of reach; `why` is part of a sentence about
-    /// the data.
+    /// The fault of a set whose data differs from what was written; `why` is part of a sentence about the data.
+    #[must_use]
+    pub fn damaged(&self, set: &BackupSet, why: impl std::fmt::Display) -> Fault {
+        damaged(&self.store.place(&data_of(set)), why)
+    }
+
+    /// The fault of a set whose data could not be read: [`Self::damaged`], unless that says nothing of the set.
     #[must_use]
     pub fn unreadable(&self, set: &BackupSet, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
         unreadable(&self.store.place(&data_of(set)), why)
@@ -215,23 +227,20 @@ impl Vault {
                     // The manifest was put since, by the job that made the set.
                     Folder::Set => manifest().map_err(|e| unreadable(&place, e))?,
                     Folder::Staging => {
-                        return Err(unreadable(
-                            &place,
-                            "is not there: data without a manifest, made by no running job",
-                        ));
+                        return Err(damaged(&place, "is not there: data without a manifest, made by no running job"));
                     }
                 }
             }
             text => text.map_err(|e| unreadable(&place, e))?,
         };
-        let set = Manifest::read(&text).map_err(|why| unreadable(&place, why))?;
+        let set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
-            return Err(unreadable(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
+            return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
         let bytes =
             self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.unreadable(&set, e))?;
         if bytes != set.stored_bytes {
-            return Err(self.unreadable(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
+            return Err(self.damaged(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }
         Ok(Some(set))
     }
@@ -283,7 +292,7 @@ impl Vault {
     /// read, whatever takes its name meanwhile; the reader itself blocks.
     ///
     /// # Errors
-    /// `backup.damaged`; `vault.failed`.
+    /// `backup.damaged`; `vault.failed` where it could not be read.
     pub async fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
         let (vault, set) = (self.clone(), set.clone());
         blocking(move || vault.read_data(&set).map_err(|e| vault.unreadable(&set, e))).await

@@ -4,6 +4,9 @@
 //! a bucket offers. Blocking: the vault calls the store from worker threads. What every store must do, one suite asks of each
 //! (`tests/suite/vault/contract.rs`).
 
+use crate::vault::bucket::error::is_out_of_reach;
+use rustix::io::Errno;
+use std::error::Error;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -126,6 +129,20 @@ pub trait Store: Debug + Send + Sync {
     fn at_once(&self) -> usize {
         1
     }
+}
+
+/// Whether something could not be read for what this machine lacked just then or lets us not do, or a bucket did not give for now: that says
+/// nothing of what is stored.
+pub(super) fn is_lacking(e: &io::Error) -> bool {
+    let of_ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::ACCESS, Errno::PERM, Errno::STALE];
+    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno)) || is_out_of_reach(e)
+}
+
+/// What of that is behind an error.
+pub(super) fn lacking<'e>(e: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    std::iter::successors(Some(e), |e: &&'e (dyn Error + 'static)| (*e).source())
+        .filter_map(|e| e.downcast_ref::<io::Error>())
+        .find(|e| is_lacking(e))
 }
 
 /// Reads a small object whole.

@@ -18,6 +18,7 @@ mod guard;
 mod mcp;
 mod provider;
 mod redis;
+mod schedule;
 mod state;
 mod tair;
 mod tools;

@@ -466,6 +466,14 @@ impl Bench {
         self.run(&Self::echo(backup, &token))
     }
 
+    /// Waits for a scratch server. A directory that has none yet is left by a kill, and goes with the next one a minute later.
+    pub fn await_scratch_server(&self) {
+        let scratch = self.home().join("scratch");
+        wait("a server of our own", Duration::from_secs(60), || {
+            files_under(&scratch).iter().any(|file| file.ends_with("log")).then_some(())
+        });
+    }
+
     /// Folders in the vault that are no whole set: they hold other objects than data and manifest.
     pub fn left_over(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.home().join("vault/orders")) else { return Vec::new() };

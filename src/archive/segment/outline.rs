@@ -10,6 +10,8 @@ const NOT_REPLAYED: [&[u8]; 6] = [b"PING", b"REPLCONF", b"PUBLISH", b"SPUBLISH",
 const NAMES_MAX: usize = 4096;
 /// The name of a command that nobody knows.
 const NAMELESS: &str = "?";
+/// What takes this many milliseconds or more to come may have been written when its first bytes came.
+const SLOW_MS: i64 = 1000;
 
 /// Whether a command is left out of a replay.
 #[must_use]
@@ -61,6 +63,8 @@ pub struct Outline {
     names: BTreeSet<Vec<u8>>,
     /// Since when what came behind the last whole transaction may have been written, where that is not when it came.
     uncertain_since: Option<i64>,
+    /// When the first bytes behind the last whole transaction had come.
+    begun: Option<i64>,
     /// Whether something behind the last stamp has ended.
     grew: bool,
 }
@@ -76,6 +80,7 @@ impl Outline {
             commands: 0,
             names: BTreeSet::new(),
             uncertain_since: None,
+            begun: None,
             grew: false,
         }
     }
@@ -119,7 +124,8 @@ impl Outline {
     /// Says when what was taken since the last call came. `quiet`: nothing came, and that is what is said.
     pub fn stamp(&mut self, ms: i64, precision_ms: u64, quiet: bool) {
         let since = ms.saturating_sub_unsigned(precision_ms);
-        let earliest = self.uncertain_since.map_or(since, |earlier| earlier.min(since));
+        let slow = self.begun.filter(|begun| ms.saturating_sub(*begun) >= SLOW_MS);
+        let earliest = [self.uncertain_since, slow].into_iter().flatten().fold(since, i64::min);
         if self.grew || quiet {
             let precision_ms =
                 if self.grew { u64::try_from(ms.saturating_sub(earliest)).unwrap_or_default() } else { 0 };
@@ -132,12 +138,14 @@ impl Outline {
                 _ => self.stamps.push(stamp),
             }
             if self.grew {
-                (self.uncertain_since, self.grew) = (None, false);
+                (self.uncertain_since, self.begun, self.grew) = (None, None, false);
             }
         }
-        let partial = self.split.offset() > self.whole.0;
-        if partial && precision_ms > 0 {
-            self.uncertain_since = Some(self.uncertain_since.map_or(since, |earlier| earlier.min(since)));
+        if self.split.offset() > self.whole.0 {
+            self.begun.get_or_insert(ms);
+            if precision_ms > 0 {
+                self.uncertain_since = Some(self.uncertain_since.map_or(since, |earlier| earlier.min(since)));
+            }
         }
     }
 

@@ -5,8 +5,10 @@ use super::{Findings, Status, log};
 use crate::config::instance::{InstanceConfig, RestoreWay};
 use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
+use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
-use crate::model::time::age;
+use crate::model::time::{age, written};
+use crate::model::verification::{described, verified_last};
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::conn::Conn;
@@ -16,7 +18,9 @@ use crate::redis::facts::{Role, ServerFacts};
 use crate::redis::rdb::compat::Flavor;
 use crate::redis::rights::{self, Need, Probing};
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
+use crate::schedule::due::overdue;
 use crate::tools::App;
+use crate::tools::describe_backup_policy::PolicyRow;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -35,6 +39,7 @@ pub async fn check(app: &App, id: &str, fail_on_gap: bool) -> Findings {
         findings.fail("reachable", &fault);
     }
     backups(app, id, &mut findings).await;
+    policy(app, id, &mut findings).await;
     findings.checks.append(&mut of_the_log.checks);
     findings
 }
@@ -222,6 +227,29 @@ async fn restore(
     Ok(())
 }
 
+/// Whether anything takes backups of the instance by itself.
+async fn policy(app: &App, id: &str, findings: &mut Findings) {
+    const NAME: &str = "backup policy";
+    let read = async { Ok::<_, Fault>((app.provider.backup_policy(id).await?, app.provider.scheduled(id).await?)) };
+    match read.await {
+        Err(fault) => findings.fail(NAME, &fault),
+        Ok((policy, Some((calendar, history)))) => {
+            let told = PolicyRow::of(&policy).describe();
+            match overdue(&calendar, id, &history, Timestamp::now()) {
+                Some(at) => {
+                    let late = format!("{told}; the one that was due at {} is not taken", written(at));
+                    findings.warn(NAME, late, "tair-backup-mcp run takes it, for as long as it runs");
+                }
+                None => findings.pass(NAME, told),
+            }
+        }
+        Ok((_, None)) => {
+            let next = format!("modify-backup-policy --instance-id {id} --preferred-backup-time {USUAL_WINDOW}");
+            findings.warn(NAME, "none: nothing takes backups by itself", next);
+        }
+    }
+}
+
 async fn backups(app: &App, id: &str, findings: &mut Findings) {
     const NAME: &str = "last backup";
     let sets = match app.provider.backups(id, None).await {
@@ -235,7 +263,24 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
     }
     let now = Timestamp::now();
     let next = format!("create-backup --instance-id {id}");
-    match sets.into_iter().flatten().next() {
+    let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
+    match (whole.is_empty(), app.state.verifications(id).await) {
+        (_, Err(fault)) => findings.fail("verified", &fault),
+        (true, Ok(_)) => {}
+        (false, Ok(found)) => {
+            let looks: Vec<String> = verified_last(&whole, &found)
+                .into_iter()
+                .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
+                .collect();
+            if let (true, Some(set)) = (looks.is_empty(), whole.first()) {
+                let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
+                findings.warn("verified", "no set since it was made", next);
+            } else {
+                findings.pass("verified", looks.join("; "));
+            }
+        }
+    }
+    match whole.into_iter().next() {
         None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
         Some(BackupSet { id, started_at, .. }) => {
             let detail = format!("{id}, {} ago", age(started_at, now));

@@ -3,6 +3,7 @@
 use crate::config::ConfirmationPolicy;
 use crate::config::durable::{private_dir, put_new, replace};
 use crate::config::instance::Password;
+use crate::model::calendar;
 use crate::model::fault::{Fault, Kind};
 use std::path::Path;
 
@@ -65,6 +66,12 @@ pub fn text(instances: &[Written], confirmation: ConfirmationPolicy) -> String {
             Password::File(path) => format!("password_file = {}\n", quoted(&path.to_string_lossy())),
             Password::None | Password::Given(_) => "# password_env = \"REDIS_PASSWORD\"\n".to_owned(),
         };
+        text += &format!(
+            "# A backup a day, begun within this hour (UTC) and kept for so many days, by `tair-backup-mcp run`.\n\
+             preferred_backup_time = {}\nbackup_retention_period = {}\n",
+            quoted(calendar::USUAL_WINDOW),
+            calendar::RETENTION_DAYS.start()
+        );
         text += OPTIONAL;
     }
     text

@@ -146,7 +146,7 @@ pub fn policy(json: &Value) -> String {
     let flashback = json.get("enable_backup_log").and_then(Value::as_bool) == Some(true);
     let mut lines = vec![match text(json, "preferred_backup_time") {
         Some(hour) => format!("backups    {} within {hour}", days.join(", ")),
-        None => "backups    none by a calendar".to_owned(),
+        None => "backups    none by themselves".to_owned(),
     }];
     lines.extend(number(json, "backup_retention_period").map(|days| format!("kept for   {days} days")));
     lines.push(format!("flashback  {}", if flashback { "on" } else { "off" }));
@@ -198,6 +198,6 @@ mod tests {
         let shown = "backups    Monday, Friday within 02:00Z-03:00Z\nkept for   7 days\nflashback  on\nback to    T";
         assert_eq!(policy(&daily), shown);
         let own = json!({ "enable_backup_log": true });
-        assert_eq!(policy(&own), "backups    none by a calendar\nflashback  on");
+        assert_eq!(policy(&own), "backups    none by themselves\nflashback  on");
     }
 }

@@ -30,11 +30,17 @@ pub fn list(json: &Value) -> String {
     for i in instances {
         let lost = cell(protection(i), "not_recoverable");
         lines.push(format!("{}: cannot be recovered: {lost}", cell(i, "instance_id")));
+        lines.extend(
+            text(protection(i), "backup_policy")
+                .map(|policy| format!("{}: backup policy: {policy}", cell(i, "instance_id"))),
+        );
         lines.extend(i.get("clone_of").map(|clone| {
             let moment = text(clone, "restore_time").map_or_else(String::new, |at| format!(" and its log up to {at}"));
             let (id, set, source) = (cell(i, "instance_id"), cell(clone, "backup_id"), cell(clone, "instance_id"));
             format!("{id}: a clone of {source}, from {set}{moment}; it ends {}", cell(clone, "ends_at"))
         }));
+        let id = cell(i, "instance_id");
+        lines.extend(text(protection(i), "verified").map(|last| format!("{id}: verified last: {last}")));
         lines.extend(log(protection(i)).map(|log| format!("{}: {log}", cell(i, "instance_id"))));
     }
     if instances.iter().any(|i| text(i, "confirmation") == Some(ConfirmationPolicy::Token.as_str())) {

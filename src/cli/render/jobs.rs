@@ -20,9 +20,18 @@ pub fn list(json: &Value) -> String {
     table(["JOB", "KIND", "INSTANCE", "STATUS", "DONE", "STARTED", "MESSAGE"], rows)
 }
 
+/// Renders a reply that is one job.
+pub fn one(json: &Value) -> String {
+    let mut lines = vec![format!("{}  {}", cell(json, "status"), cell(json, "job_id"))];
+    lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
+    lines.push(text(json, "message").map_or_else(|| cell(json, "stage"), str::to_owned));
+    lines.extend(text(json, "hint").map(|hint| format!("hint: {hint}")));
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::list;
+    use super::{list, one};
     use serde_json::json;
 
     /// An ended job shows its result; a running one its stage and progress.
@@ -37,5 +46,13 @@ mod tests {
         let lines: Vec<Vec<&str>> = shown.lines().skip(1).map(|l| l.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["rj-2", "restore", "orders", "running", "43%", "T", "sending"]);
         assert_eq!(lines[1], ["bj-1", "backup", "orders", "succeeded", "S", "12", "keys"]);
+    }
+
+    #[test]
+    fn one_job_shows_what_to_do_next() {
+        let running = json!({ "status": "running", "job_id": "vj-1", "backup_id": "b-1", "stage": "reading" });
+        assert_eq!(one(&running), "running  vj-1\nbackup  b-1\nreading");
+        let failed = json!({ "status": "failed", "job_id": "vj-1", "stage": "end", "message": "cut", "hint": "Try." });
+        assert_eq!(one(&failed), "failed  vj-1\ncut\nhint: Try.");
     }
 }

@@ -22,6 +22,7 @@ pub fn reply(verb: &str, json: &Value) -> String {
         "create_backup" => backup::created(json),
         "describe_backups" => backup::list(json),
         "download_backup" => backup::download(json),
+        "verify_backup" => jobs::one(json),
         "describe_jobs" => jobs::list(json),
         "describe_backup_policy" => backup::policy(json),
         "restore_instance" | "modify_backup_policy" | "delete_backup" | "create_instance_from_backup" => {

@@ -34,12 +34,14 @@ pub(super) fn assess(facts: &PolicyFacts) -> Assessment {
     }
 }
 
-/// The mandatory check where the log alone can be set, which needs nothing of the instance.
+/// The mandatory check of a policy that this program keeps, which needs nothing of the instance.
 pub(super) fn assess_own(facts: &OwnPolicyFacts) -> Assessment {
-    let OwnPolicyFacts { address, now, then } = facts;
-    let lowered = now.lowered_by(then);
-    let flashback =
-        |policy: &BackupPolicy| format!("flashback {}", if policy.enable_backup_log { "on" } else { "off" });
+    let OwnPolicyFacts { address, now, then, automated } = facts;
+    let lowered = now.own_lowered_by(then, *automated);
+    let told = |policy: &BackupPolicy| match policy.has_calendar() {
+        true => describe(policy),
+        false => format!("no backups by themselves, flashback {}", on_or_off(policy)),
+    };
     Assessment {
         address: address.clone(),
         checks: vec![protection(&lowered)],
@@ -47,12 +49,12 @@ pub(super) fn assess_own(facts: &OwnPolicyFacts) -> Assessment {
         writes: None,
         needs_safety_backup: false,
         impact: Impact {
-            now: flashback(now),
-            after: flashback(then),
+            now: told(now),
+            after: told(then),
             lost: lowered.join("; "),
             how: "the state store".into(),
-            how_meaning: "the log ends where the archiver finds it off; what is archived stays".into(),
-            way_back: "modify_backup_policy with enable_backup_log true; what is written meanwhile is in no log".into(),
+            how_meaning: "from now on; a log that goes off ends where the archiver finds it off, and what is archived stays".into(),
+            way_back: "modify_backup_policy with the values of now; what has expired meanwhile does not come back, and what is written while the log is off is in none".into(),
             keys: None,
         },
         details: BTreeMap::new(),
@@ -68,8 +70,12 @@ fn protection(lowered: &[String]) -> Precheck {
     }
 }
 
+const fn on_or_off(policy: &BackupPolicy) -> &'static str {
+    if policy.enable_backup_log { "on" } else { "off" }
+}
+
 fn describe(policy: &BackupPolicy) -> String {
-    let log = if policy.enable_backup_log { "on" } else { "off" };
+    let log = on_or_off(policy);
     // What the cloud does not tell is not none.
     let known = |n: usize| if n == 0 { "an unknown number of".to_owned() } else { n.to_string() };
     format!(

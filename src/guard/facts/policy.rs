@@ -23,4 +23,6 @@ pub struct OwnPolicyFacts {
     pub now: BackupPolicy,
     /// The policy after the change.
     pub then: BackupPolicy,
+    /// Number of automated sets that are there.
+    pub automated: usize,
 }

@@ -25,6 +25,7 @@ use crate::provider::local::clones::make::{Making, not_made};
 use crate::provider::local::clones::{PREFIX, Record};
 use crate::provider::local::restore::built::databases_behind;
 use crate::provider::local::restore::built::told;
+use crate::provider::local::restore::cloned::keys_there;
 use crate::provider::local::restore::facts::{source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
@@ -59,7 +60,7 @@ impl Inner {
             _ => None,
         };
         let (set, mut replay) = match &order.source {
-            Source::Backup { backup_id } => (self.vault.find(instance_id, backup_id, &**self).await?, None),
+            Source::Backup { backup_id } => (self.set(instance_id, backup_id).await?, None),
             source => match self.clone_moment(instance_id, source, planned).await? {
                 Ok((set, replay)) => (set, Some(replay)),
                 Err(none) => return Ok(Facts::NoMoment(none)),
@@ -68,7 +69,8 @@ impl Inner {
         let (look, expired) = match self.look_at(&set, earlier.is_none()).await {
             Ok(None) => (SetLook::KnownFromPlan, None),
             Ok(Some((digest, statistics))) => (verified(digest, &statistics), Some(statistics.expired)),
-            Err(fault) => (SetLook::Damaged(fault.message), None),
+            Err(fault) if fault.kind == Kind::Damaged => (SetLook::Damaged(fault.message), None),
+            Err(fault) => return Err(fault),
         };
         let program = match &mut replay {
             None => self.clone_room(&set).await?,
@@ -182,7 +184,7 @@ impl Inner {
     async fn make_clone(&self, _: Grant<Order>, job: &Job, plan: &Plan, id: String, source: &Source) -> JobEnd {
         let Preconditions::LocalClone(planned) = &plan.preconditions else { return Err(plan.unsupported().into()) };
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
-        let set = self.vault.find(&job.instance_id, &job.backup_id, self).await?;
+        let set = self.set(&job.instance_id, &job.backup_id).await?;
         let known = match set.sha256 == planned.sha256 {
             true => self.vault.open_known(&set, &planned.stored_digest).await?,
             false => None,
@@ -259,13 +261,7 @@ impl Inner {
     fn made(&self, record: &Record, endpoint: &Endpoint, (keys, looked): (u64, bool), of_source: u64) -> String {
         let port = if let Address::Tcp { port, .. } = endpoint.address { port } else { 0 };
         let file = self.clones.password_file(&record.id);
-        let keys = match of_source.saturating_sub(keys) {
-            0 => format!("all {keys} keys"),
-            gone if looked => format!("{keys} of {of_source} keys, for {gone} had an expiry that has passed since,"),
-            gone => format!(
-                "{keys} of {of_source} keys ({gone} others had an expiry, and it was not looked whether it has passed)"
-            ),
-        };
+        let keys = keys_there((keys, looked), of_source);
         format!(
             "{} has {keys} of {}; it is read-only, listens on this machine alone, and ends {}. To look at it: \
              REDISCLI_AUTH=\"$(cat {})\" redis-cli -p {port}",
@@ -340,7 +336,8 @@ impl Inner {
     pub(super) async fn delete_clone(&self, id: &str, caller: &str) -> Result<String, Fault> {
         let record = self.living_clone(id).await?;
         let jobs = self.state.jobs(Some(id)).await?;
-        if let Some(job) = jobs.iter().find(|job| job.status == JobStatus::Running) {
+        if let Some(job) = jobs.iter().find(|job| job.status == JobStatus::Running && job.kind != JobKind::Verification)
+        {
             let message = format!("{} {} is running on {id}", job.kind.as_str(), job.id);
             return Err(Fault::new(Kind::Provider, "job.busy", message).hint("Wait for it with describe_jobs."));
         }

@@ -16,30 +16,33 @@ impl Inner {
     /// What a deletion is about.
     pub async fn deletion_facts(&self, instance_id: &str, backup_id: &str) -> Result<Facts, Fault> {
         let set = self.vault.find(instance_id, backup_id, self).await?;
-        let all = self.vault.list(instance_id, self).await?;
+        let all: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let damaged = self.found_damaged(instance_id).await?;
         let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(&set.id)).await?;
         let mut dependents = dependents.remove(&set.id).unwrap_or_default();
-        dependents.extend(self.log_needs(&set, all.iter().flatten().cloned().collect()).await);
+        let others = all.iter().filter(|other| other.id != set.id && !damaged.contains_key(&other.id)).count();
+        dependents.extend(self.log_needs(&set, all).await);
         Ok(Facts::VaultDeletion(VaultDeletion {
             mode: set.mode,
             taken_at: set.started_at,
             keys: total_keys(&set.counts),
             rdb_bytes: set.rdb_bytes,
-            others: all.iter().flatten().filter(|s| s.id != set.id).count(),
+            others,
             dependents,
             sha256: set.sha256,
         }))
     }
 
-    /// The moments of the log that lead back to this set of all alone.
-    pub(in crate::provider::local) async fn log_needs(
-        &self,
-        set: &BackupSet,
-        all: Vec<BackupSet>,
-    ) -> Option<Dependent> {
+    /// The moments of the log that lead back to this set of all alone. One in which a fault was found counts for itself, for that may be
+    /// lifted, and for no other.
+    async fn log_needs(&self, set: &BackupSet, mut all: Vec<BackupSet>) -> Option<Dependent> {
         let (archive, id, of) = (self.archive.clone(), set.id.clone(), set.instance_id.clone());
-        let read = move || archive.coverage(&of, SHARD)?.only_from(&all, &id);
-        match blocking(read).await {
+        let read = async {
+            let damaged = self.found_damaged(&of).await?;
+            all.retain(|other| other.id == id || !damaged.contains_key(&other.id));
+            blocking(move || archive.coverage(&of, SHARD)?.only_from(&all, &id)).await
+        };
+        match read.await {
             Ok(lost) => lost.map(|lost| Dependent::Log(Some(lost))),
             Err(fault) => {
                 tracing::warn!(instance = %set.instance_id, "what the log needs is not known: {fault}");

@@ -56,7 +56,7 @@ impl Inner {
             Ok(found) => found,
             Err(none) => return Ok(Err(none)),
         };
-        let set = self.vault.find(instance_id, &base, self).await?;
+        let set = self.set(instance_id, &base).await?;
         let form = AofForm::of(&set.engine, &set.version);
         if of.since.is_some() && form == AofForm::SingleFile {
             let message =
@@ -77,7 +77,7 @@ impl Inner {
         at: CutAt,
         since: Option<Timestamp>,
     ) -> Result<Result<Cut, NoMoment>, Fault> {
-        let bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let bases: Vec<BackupSet> = self.sets(instance_id).await?.into_iter().flatten().collect();
         let asked = match &at {
             CutAt::Moment(at) => written_short(*at),
             CutAt::Before(position) => format!("right before {position}"),

@@ -17,6 +17,7 @@ mod recover;
 mod restore;
 pub mod sandbox;
 pub mod vault;
+mod verify;
 mod write_lock;
 
 use crate::archive::Archive;
@@ -31,15 +32,17 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
+use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
@@ -92,6 +95,10 @@ struct Inner {
     scratch: PathBuf,
     /// Held by whoever builds a moment.
     builds: tokio::sync::Mutex<()>,
+    /// Told when a moment that somebody waits for has to wait for `builds`.
+    build_wanted: tokio::sync::Notify,
+    /// Held by whoever verifies a set.
+    verifies: tokio::sync::Mutex<()>,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -121,6 +128,8 @@ impl Local {
                 read_only: config.read_only,
                 scratch: config.home.scratch(),
                 builds: tokio::sync::Mutex::new(()),
+                build_wanted: tokio::sync::Notify::new(),
+                verifies: tokio::sync::Mutex::new(()),
             }),
         }
     }
@@ -215,14 +224,14 @@ impl Provider for Local {
         instance_id: &str,
         range: Option<Range>,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        let mut sets = self.inner.vault.list(instance_id, &*self.inner).await?;
+        let mut sets = self.inner.sets(instance_id).await?;
         // A damaged set has no time that could be trusted: it is always listed.
         sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
         Ok(sets)
     }
 
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        self.inner.vault.find(instance_id, backup_id, &*self.inner).await
+        self.inner.set(instance_id, backup_id).await
     }
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
@@ -296,6 +305,10 @@ impl Provider for Local {
         self.inner.compare(from, to, on_stage).await
     }
 
+    async fn verify(&self, (id, backup_id): (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
+        self.inner.start_verification((id, backup_id), level, caller).await
+    }
+
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
         match &permit.plan().act {
             Act::DeleteBackup { backup_id } => {
@@ -336,6 +349,14 @@ impl Provider for Local {
 
     async fn recover(&self) -> Result<(), Fault> {
         self.inner.recover().await
+    }
+
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        self.inner.scheduled(instance_id).await
+    }
+
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        self.inner.retention(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

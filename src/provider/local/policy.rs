@@ -1,7 +1,9 @@
-//! Backup policies of instances that this program reaches itself: nothing takes backups of them by a calendar; their log can be on.
+//! Backup policies of instances that this program reaches itself: when backups are taken by themselves, how long they are kept, and whether
+//! the log is on.
 //!
 //! What the configuration file sets, nothing here changes; the rest is in the state store.
 
+use crate::config::SANDBOX;
 use crate::guard::act::PolicyChange;
 use crate::guard::facts::Facts;
 use crate::guard::facts::policy::OwnPolicyFacts;
@@ -9,23 +11,78 @@ use crate::guard::ledger::AuditRecord;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::calendar::{Calendar, History, invalid, retention, share, usual, weekdays, window};
 use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
 use crate::provider::Raised;
 use crate::provider::local::Inner;
+use crate::state::leases::Held;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Times that it is tried to change a policy while somebody else changes it, and the wait between two.
+const TRIES: u32 = 100;
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// A policy in force, and since when it has a calendar; `None` without one, or where nobody knows: where the file sets it.
+pub(super) struct InForce {
+    pub policy: BackupPolicy,
+    pub since: Option<Timestamp>,
+}
 
 impl Inner {
     /// Whether every change of an instance is to be archived: what the file says, else what was set.
     pub(super) async fn log_is_on(&self, instance_id: &str) -> Result<bool, Fault> {
         match self.config(instance_id).and_then(|config| config.enable_backup_log) {
             Some(on) => Ok(on),
-            None => Ok(self.state.backup_log(instance_id).await?.unwrap_or(false)),
+            None => Ok(self.in_force(instance_id).await?.policy.enable_backup_log),
         }
     }
 
-    /// The policy in force.
+    /// The policy in force: what the file says, else what was set.
+    pub(super) async fn in_force(&self, instance_id: &str) -> Result<InForce, Fault> {
+        let stored = self.state.stored_policy(instance_id).await?;
+        let (mut policy, mut since) =
+            stored.map_or_else(|| (BackupPolicy::none(), None), |stored| (stored.policy, stored.calendar_since));
+        if instance_id == SANDBOX && !policy.has_calendar() {
+            policy = BackupPolicy { enable_backup_log: policy.enable_backup_log, ..usual() };
+        }
+        if let Some(config) = self.config(instance_id) {
+            policy.enable_backup_log = config.enable_backup_log.unwrap_or(policy.enable_backup_log);
+            if let Some(calendar) = &config.calendar {
+                policy = BackupPolicy { enable_backup_log: policy.enable_backup_log, ..calendar.clone() };
+                since = None;
+            }
+        }
+        Ok(InForce { policy, since })
+    }
+
+    /// The policy in force, with when the next backup begins.
     pub(super) async fn policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
-        Ok(BackupPolicy { enable_backup_log: self.log_is_on(instance_id).await?, ..BackupPolicy::none() })
+        let (policy, now) = (self.in_force(instance_id).await?.policy, Timestamp::now());
+        let begins = |window: Timestamp| window.checked_add(share(instance_id)).ok();
+        let next = Calendar::of(&policy).and_then(|calendar| {
+            let of_this_window = calendar.last(now).and_then(begins).filter(|at| *at > now);
+            of_this_window.or_else(|| calendar.next(now).and_then(begins))
+        });
+        Ok(BackupPolicy { preferred_next_backup_time: next, ..policy })
+    }
+
+    /// The calendar by which backups are taken, and what has been of them.
+    pub(super) async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        let InForce { policy, since } = self.in_force(instance_id).await?;
+        let Some(calendar) = Calendar::of(&policy) else { return Ok(None) };
+        // One in which a fault was found is taken once more.
+        let sets = self.sets(instance_id).await?;
+        let automated = |set: &BackupSet| (set.mode == Mode::Automated).then_some(set.started_at);
+        let taken = sets.iter().flatten().filter_map(automated).collect();
+        // Whoever began it: what has just failed is not tried again at once.
+        let failed = |job: &Job| job.kind == JobKind::Backup && job.status == JobStatus::Failed;
+        let jobs = self.state.jobs(Some(instance_id)).await?;
+        let failed = jobs.iter().filter(|job| failed(job)).filter_map(|job| job.finished_at).collect();
+        Ok(Some((calendar, History { since, taken, failed })))
     }
 
     /// The policy in force, and the one after a change.
@@ -34,38 +91,81 @@ impl Inner {
         instance_id: &str,
         change: &PolicyChange,
     ) -> Result<(BackupPolicy, BackupPolicy), Fault> {
-        let PolicyChange { preferred_backup_time, preferred_backup_period, backup_retention_period, enable_backup_log } =
-            change;
-        if preferred_backup_time.is_some() || preferred_backup_period.is_some() || backup_retention_period.is_some() {
-            return Err(no_calendar(instance_id));
+        let now = self.in_force(instance_id).await?.policy;
+        let then = changed_policy(&now, change)?;
+        let config = self.config(instance_id);
+        let calendar = |policy: &BackupPolicy| BackupPolicy { enable_backup_log: false, ..policy.clone() };
+        if calendar(&now) != calendar(&then) && config.is_some_and(|config| config.calendar.is_some()) {
+            return Err(set_in_the_file(instance_id, "when backups are taken and how long they are kept"));
         }
-        let now = self.policy(instance_id).await?;
-        let then =
-            BackupPolicy { enable_backup_log: enable_backup_log.unwrap_or(now.enable_backup_log), ..now.clone() };
-        if then != now && self.config(instance_id).is_some_and(|config| config.enable_backup_log.is_some()) {
-            return Err(set_in_the_file(instance_id));
+        let log = then.enable_backup_log != now.enable_backup_log;
+        if log && config.is_some_and(|config| config.enable_backup_log.is_some()) {
+            return Err(set_in_the_file(instance_id, "enable_backup_log"));
         }
         Ok((now, then))
     }
 
+    /// Number of automated sets of an instance.
+    async fn automated(&self, instance_id: &str) -> Result<usize, Fault> {
+        let sets = self.vault.list(instance_id, self).await?;
+        Ok(sets.iter().flatten().filter(|set| set.mode == Mode::Automated).count())
+    }
+
+    /// Stores a policy. Where the file sets a part of it, what was stored of that part stays.
+    async fn store_policy(&self, instance_id: &str, then: &BackupPolicy) -> Result<(), Fault> {
+        let config = self.config(instance_id);
+        let before = self.state.stored_policy(instance_id).await?;
+        let before = before.map_or_else(BackupPolicy::none, |stored| stored.policy);
+        let log_in_file = config.is_some_and(|config| config.enable_backup_log.is_some());
+        let enable_backup_log = if log_in_file { before.enable_backup_log } else { then.enable_backup_log };
+        let of = if config.is_some_and(|config| config.calendar.is_some()) { &before } else { then };
+        self.state.set_policy(instance_id, &BackupPolicy { enable_backup_log, ..of.clone() }).await
+    }
+
+    /// Works on the policy of an instance: between reading and writing nobody else writes.
+    async fn alone<T>(
+        &self,
+        instance_id: &str,
+        work: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
+        let name = format!("policy/{instance_id}");
+        for _ in 0..TRIES {
+            if let Some(lease) = Held::acquire(self.jobs.state.clone(), &name).await? {
+                let done = work.await;
+                lease.give_back().await;
+                return done;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+        let message = format!("another change of the policy of {instance_id} is under way");
+        Err(Fault::new(Kind::Provider, "job.busy", message).hint("Call again in a minute."))
+    }
+
     /// Changes the policy where that lowers nothing.
     pub(super) async fn raise_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {
-        let (now, then) = self.before_and_after(id, change).await?;
-        if !now.lowered_by(&then).is_empty() {
-            return Ok(Raised::Lowers);
+        let work = async {
+            let (now, then) = self.before_and_after(id, change).await?;
+            if !now.own_lowered_by(&then, self.automated(id).await?).is_empty() {
+                return Ok(false);
+            }
+            if now != then {
+                self.store_policy(id, &then).await?;
+                self.jobs.audit(AuditRecord::now("policy.changed", caller, id, change.describe())).await;
+            }
+            Ok(true)
+        };
+        match self.alone(id, work).await? {
+            true => self.policy(id).await.map(Raised::Changed),
+            false => Ok(Raised::Lowers),
         }
-        if now != then {
-            self.state.set_backup_log(id, then.enable_backup_log).await?;
-            self.jobs.audit(AuditRecord::now("policy.changed", caller, id, change.describe())).await;
-        }
-        self.policy(id).await.map(Raised::Changed)
     }
 
     /// What a change of policy is about.
     pub(super) async fn policy_facts(&self, instance_id: &str, change: &PolicyChange) -> Result<Facts, Fault> {
         let (now, then) = self.before_and_after(instance_id, change).await?;
         let address = self.endpoint(instance_id).await.map_or_else(|_| String::new(), |endpoint| endpoint.to_string());
-        Ok(Facts::OwnPolicy(OwnPolicyFacts { address, now, then }))
+        let automated = self.automated(instance_id).await?;
+        Ok(Facts::OwnPolicy(OwnPolicyFacts { address, now, then, automated }))
     }
 
     /// Changes the policy as permitted, also where that lowers it.
@@ -74,29 +174,75 @@ impl Inner {
         let Preconditions::OwnPolicy { policy } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
         };
-        let (now, then) = self.before_and_after(&id, change).await?;
-        if *policy != (&now).into() {
-            return Err(changed("the policy has been changed since the plan; it was left as it is"));
-        }
-        self.state.set_backup_log(&id, then.enable_backup_log).await?;
+        let work = async {
+            let (now, then) = self.before_and_after(&id, change).await?;
+            if *policy != (&now).into() {
+                return Err(changed("the policy has been changed since the plan; it was left as it is"));
+            }
+            self.store_policy(&id, &then).await
+        };
+        self.alone(&id, work).await?;
         self.jobs.audit(permit.record("policy.changed", change.describe())).await;
         Ok(format!("the policy is changed: {}", change.describe()))
     }
 }
 
-/// Nothing takes backups of the instance by a calendar.
-fn no_calendar(instance_id: &str) -> Fault {
-    let message = format!(
-        "nothing takes backups of {instance_id} by a calendar: of its policy enable_backup_log alone can be set"
-    );
-    Fault::new(Kind::Usage, "policy.unsupported", message).hint(
-        "Call create_backup when a backup is wanted; with enable_backup_log its log has a base of its own each day.",
-    )
+/// The policy that a change makes of one; all that is not named stays. A calendar that is begun is daily and keeps sets for a week, unless that
+/// is named too.
+fn changed_policy(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
+    let mut then = now.clone();
+    if let Some(on) = change.enable_backup_log {
+        then.enable_backup_log = on;
+    }
+    if let Some(time) = &change.preferred_backup_time {
+        then.preferred_backup_time = window(time)?;
+        if !now.has_calendar() {
+            let usual = usual();
+            then.preferred_backup_period = usual.preferred_backup_period;
+            then.backup_retention_period = usual.backup_retention_period;
+        }
+    }
+    let named = change.preferred_backup_period.is_some() || change.backup_retention_period.is_some();
+    if named && !then.has_calendar() {
+        return Err(invalid("no backups are taken by themselves yet: give the preferred_backup_time as well".into()));
+    }
+    if let Some(days) = &change.preferred_backup_period {
+        then.preferred_backup_period = weekdays(days.iter().map(String::as_str))?;
+    }
+    if let Some(days) = change.backup_retention_period {
+        then.backup_retention_period = retention(days)?;
+    }
+    Ok(then)
 }
 
 /// The operator wrote it down, and only the operator changes it.
-fn set_in_the_file(instance_id: &str) -> Fault {
-    let message = format!("enable_backup_log of {instance_id} is set in the configuration file, which no tool changes");
+fn set_in_the_file(instance_id: &str, what: &str) -> Fault {
+    let message = format!("{what} of {instance_id} is set in the configuration file, which no tool changes");
     Fault::new(Kind::Usage, "policy.set_in_file", message)
         .hint("Change it there, or leave it out there so that it can be set by this call.")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! What is not named stays; a calendar begins whole.
+    use super::changed_policy;
+    use crate::guard::act::PolicyChange;
+    use crate::model::policy::BackupPolicy;
+
+    #[test]
+    fn a_calendar_begins_daily_and_for_a_week() {
+        let time = PolicyChange { preferred_backup_time: Some("02:00Z-03:00Z".into()), ..PolicyChange::default() };
+        let daily = changed_policy(&BackupPolicy::none(), &time).unwrap();
+        assert_eq!((daily.preferred_backup_period.len(), daily.backup_retention_period), (7, 7));
+        assert!(BackupPolicy::none().own_lowered_by(&daily, 0).is_empty());
+        assert_eq!(BackupPolicy::none().own_lowered_by(&daily, 2).len(), 1, "what stayed for ever would go");
+        let days = PolicyChange { preferred_backup_period: Some(vec!["sunday".into()]), ..PolicyChange::default() };
+        let weekly = changed_policy(&daily, &days).unwrap();
+        assert_eq!((weekly.preferred_backup_time.as_str(), weekly.preferred_backup_period.len()), ("02:00Z-03:00Z", 1));
+        assert!(!daily.own_lowered_by(&weekly, 0).is_empty() && weekly.own_lowered_by(&daily, 2).is_empty());
+        assert_eq!(changed_policy(&BackupPolicy::none(), &days).unwrap_err().code, "backup.policy_invalid");
+        let short = PolicyChange { backup_retention_period: Some(6), ..PolicyChange::default() };
+        assert_eq!(changed_policy(&daily, &short).unwrap_err().code, "backup.policy_invalid");
+    }
 }

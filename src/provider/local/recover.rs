@@ -4,6 +4,7 @@ use crate::model::fault::Fault;
 use crate::model::job::{JobKind, JobStatus, Unfinished};
 use crate::provider::jobs::Reconciled;
 use crate::provider::local::Inner;
+use crate::provider::local::verify::interrupted;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ impl Inner {
             JobKind::Backup | JobKind::Deletion | JobKind::Policy => {
                 self.reconcile_backup(&orphan.job).await.map_err(Unfinished::Failed)
             }
+            JobKind::Verification => Err(Unfinished::Failed(interrupted())),
             JobKind::Restore => self.reconcile_restore(orphan).await.map_err(|away| {
                 let stage = format!("its target cannot be asked yet ({})", away.message);
                 Fault::new(away.kind, away.code, stage).because(away)

@@ -59,17 +59,18 @@ impl Inner {
 
     /// Deletes the set that is permitted, and waits for what comes of it.
     pub async fn delete(self: &Arc<Self>, permit: Permit, backup_id: &str) -> Result<String, Fault> {
-        let (inner, id) = (Arc::clone(self), backup_id.to_owned());
+        let bound = self.bound().await?;
+        let (inner, id) = (Arc::clone(&bound), backup_id.to_owned());
         let (waiting, told) = tokio::sync::oneshot::channel();
-        let jobs = self.bound_jobs().await?;
-        let job = jobs
+        let job = bound
+            .jobs
             .begin_permitted(permit, JobKind::Deletion, backup_id, move |job, plan, permit| async move {
                 let done = inner.delete_set(&job, &plan, permit, &id).await;
                 tell(waiting, &done);
                 done.map_err(Into::into)
             })
             .await?;
-        jobs.outcome(&job, told).await
+        bound.jobs.outcome(&job, told).await
     }
 
     async fn delete_set(&self, job: &Job, plan: &Plan, permit: Permit, backup_id: &str) -> Result<String, Fault> {

@@ -5,6 +5,7 @@ use crate::model::job::{JobKind, JobStatus};
 use crate::provider::jobs::Reconciled;
 use crate::provider::tair::Inner;
 use crate::provider::tair::clone::record::{is_unanswered, reconciled_hint};
+use crate::provider::unsupported;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
@@ -14,15 +15,15 @@ impl Inner {
         if self.jobs.stop.is_cancelled() {
             return Ok(());
         }
-        let inner = Arc::clone(self);
         // Whoever cannot tell whom it calls as goes on with nobody's jobs, and shows them as they are.
-        let jobs = match self.bound_jobs().await {
-            Ok(jobs) => jobs,
+        let inner = match self.bound().await {
+            Ok(inner) => inner,
             Err(fault) => {
                 tracing::warn!("jobs that nobody follows are left alone: {fault}");
                 return Ok(());
             }
         };
+        let jobs = inner.jobs.clone();
         jobs.adopt(move |orphan| {
             let inner = Arc::clone(&inner);
             async move { inner.reconcile(orphan).await }
@@ -52,6 +53,8 @@ impl Inner {
                 JobKind::Clone => inner.resume_clone(&job, recovery.as_ref()).await,
                 JobKind::Deletion => inner.resume_deletion(&job, recovery.as_ref()).await,
                 JobKind::Policy => inner.resume_policy(&job, recovery.as_ref()).await,
+                // Sets of the cloud are verified by downloading them.
+                JobKind::Verification => Err(unsupported("verify").into()),
             }
         });
         Ok(Reconciled::Resumed)
@@ -69,7 +72,9 @@ impl Inner {
                 }
             },
             JobKind::Clone => (job.message.clone(), reconciled_hint(orphan.recovery.as_ref(), &job.hint)),
-            JobKind::Backup | JobKind::Deletion | JobKind::Policy => (job.message.clone(), job.hint.clone()),
+            JobKind::Backup | JobKind::Deletion | JobKind::Policy | JobKind::Verification => {
+                (job.message.clone(), job.hint.clone())
+            }
         };
         Ok(Reconciled::RolledBack { message, hint })
     }

@@ -78,6 +78,12 @@ impl Server {
         }
     }
 
+    /// Whether the server is of that one's flavor and no older: then it must load what that one wrote.
+    #[must_use]
+    pub fn succeeds(self, of: Self) -> bool {
+        self.flavor == of.flavor && (self.major, self.minor) >= (of.major, of.minor)
+    }
+
     pub(super) fn knows_type(self, type_byte: u8) -> bool {
         let own = self.own_version();
         match (type_byte, self.flavor) {
@@ -319,6 +325,21 @@ mod tests {
         }
         for (target, writer) in [(old, seven), (seven, eighth), (ninth, eight), (eight, ninth), (eighth, ninth)] {
             assert!(!target.takes_from(writer), "{target} from {writer}");
+        }
+    }
+
+    #[test]
+    fn what_succeeds_a_server_is_of_its_flavor_and_no_older() {
+        use Flavor::{Redis, Valkey};
+        let server = |(flavor, major, minor)| Server { flavor, major, minor };
+        for (later, of, does) in [
+            ((Redis, 7, 2), (Redis, 7, 2), true),
+            ((Redis, 8, 0), (Redis, 7, 4), true),
+            ((Redis, 7, 0), (Redis, 7, 2), false),
+            ((Redis, 8, 0), (Valkey, 7, 2), false),
+            ((Valkey, 9, 0), (Redis, 7, 2), false),
+        ] {
+            assert_eq!(server(later).succeeds(server(of)), does, "{later:?} of {of:?}");
         }
     }
 

@@ -8,7 +8,7 @@ pub mod program;
 pub mod room;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::error::RedisError;
 use crate::redis::facts::key_counts;
+use tokio::io::AsyncReadExt as _;
 
 /// Name of the file that a server loads at its start.
 const DUMP: &str = "dump.rdb";
@@ -40,6 +41,15 @@ const NAME_BYTES: usize = 6;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a log's end that are quoted.
 const LOG_BYTES_MAX: usize = 300;
+/// Bytes of a log in which is looked for why a server has ended: a crash report stands behind that.
+const SEARCHED_MAX: u64 = 1 << 20;
+/// What servers write that were asked to end, or got no memory, which they tell in words alone.
+const NOT_OF_THE_DATA: [&[u8]; 5] =
+    [b"requested shutdown", b"shutdown signal", b"Out Of Memory", b"failed allocating", b"OOM in "];
+/// What a server writes that could not make a value, for whatever reason. The data has no such end, for it was walked before.
+const UNEXPECTED_END: &[u8] = b"Unexpected EOF";
+/// The one such reason that is of the data, which servers write before that. Redis 7.0 writes none where it got no memory.
+const LIBRARY: &[u8] = b"Failed loading library";
 /// Name of the file that says with which code a server has ended.
 const ENDED: &str = "ended";
 /// Starts the server, and ends it and its directory when the other end of standard input is closed, as it is when this program ends in
@@ -56,9 +66,17 @@ cd / && rm -rf "$0""#;
 /// Why a scratch server did not come to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ScratchError {
-    /// The server ended while it loaded: that is what the data does to a server.
+    /// The server ended of what it loaded, or was asked for: that is what the data does to a server.
     #[error("it ended with {code}: {log}")]
     Died {
+        /// The code that the server ended with.
+        code: String,
+        /// The end of the server's log.
+        log: String,
+    },
+    /// The server was ended, or ended for want of memory: that says nothing of data that was walked before.
+    #[error("it was ended, or got no memory ({code}): {log}")]
+    Ended {
         /// The code that the server ended with.
         code: String,
         /// The end of the server's log.
@@ -73,6 +91,19 @@ pub enum ScratchError {
     /// The directory or the program cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl ScratchError {
+    /// What the code of a server that has ended says, and its log, of which `log` is the end.
+    fn of_end(code: String, log: String, searched: &[u8]) -> Self {
+        let says = |what: &[u8]| searched.windows(what.len()).any(|found| found == what);
+        // From 126 on: it was not started, or signals, of which some are a processor's or an assertion's (ILL, TRAP, ABRT, BUS, FPE, SEGV), and
+        // the others are somebody's: KILL is how a system gets memory back. 0 says nothing: a server whose own check of a file passes ends
+        // with it, too.
+        let by_itself = matches!(code.parse(), Ok(0_u8..=125 | 132..=136 | 139));
+        let of_others = NOT_OF_THE_DATA.iter().any(|what| says(what)) || (says(UNEXPECTED_END) && !says(LIBRARY));
+        if by_itself && !of_others { Self::Died { code, log } } else { Self::Ended { code, log } }
+    }
 }
 
 /// A private directory for one scratch server, locked as long as this program uses it. Dropping it removes it.
@@ -97,6 +128,19 @@ impl ScratchDir {
         let lock = File::open(&dir)?;
         lock.lock()?;
         Ok(Self { path: dir, _lock: lock })
+    }
+
+    /// A directory whose server will load what is read from there, and how many bytes that is. Blocking.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; those of the reading.
+    pub fn with_dump(parent: &Path, from: &mut impl io::Read) -> io::Result<(Self, u64)> {
+        let dir = Self::new(parent)?;
+        let mut dump = BufWriter::with_capacity(1 << 20, dir.dump()?);
+        let bytes = io::copy(from, &mut dump)?;
+        dump.flush()?;
+        drop(dump);
+        Ok((dir, bytes))
     }
 
     /// The file that the server will load, to be written by the caller. Blocking.
@@ -180,8 +224,8 @@ impl ScratchServer {
     async fn loaded(&self, within: Duration) -> Result<(), ScratchError> {
         let begun = Instant::now();
         loop {
-            if let Ok(code) = tokio::fs::read_to_string(self.dir.path.join(ENDED)).await {
-                return Err(ScratchError::Died { code: code.trim().into(), log: self.log().await });
+            if let Some(died) = self.ended(Duration::ZERO).await {
+                return Err(died);
             }
             // While it loads it answers that it does, which is an error.
             if let Ok(mut conn) = Conn::open(&self.endpoint, ANSWER_WITHIN).await
@@ -191,6 +235,24 @@ impl ScratchServer {
             }
             if begun.elapsed() > within {
                 return Err(ScratchError::TooSlow(within));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// How the server has ended, or ends within that time.
+    pub async fn ended(&self, within: Duration) -> Option<ScratchError> {
+        let begun = Instant::now();
+        loop {
+            // The shell makes the file before it writes it.
+            if let Ok(code) = tokio::fs::read_to_string(self.dir.path.join(ENDED)).await
+                && code.ends_with('\n')
+            {
+                let log = self.log().await;
+                return Some(ScratchError::of_end(code.trim().into(), log, &self.searched_log().await));
+            }
+            if begun.elapsed() >= within {
+                return None;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -225,6 +287,15 @@ impl ScratchServer {
         clean(&String::from_utf8_lossy(end))
     }
 
+    /// The log, as much as is searched; what cannot be read says nothing.
+    async fn searched_log(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Ok(log) = tokio::fs::File::open(self.dir.path.join("log")).await {
+            let _ = log.take(SEARCHED_MAX).read_to_end(&mut text).await;
+        }
+        text
+    }
+
     /// Keys per database.
     ///
     /// # Errors
@@ -251,5 +322,38 @@ impl Drop for ScratchServer {
         // The shell ends when the server and the directory are gone.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What an end of a server says.
+    use super::ScratchError;
+
+    #[test]
+    fn only_an_end_of_its_own_says_something_of_the_data() {
+        for (code, log, died) in [
+            ("1", "Internal error in RDB reading offset 0 -> Zset ziplist integrity check failed", true),
+            ("134", "ASSERTION FAILED", true),
+            ("139", "", true),
+            (
+                "0",
+                "Failed loading library, Error compiling function; Short read or OOM loading DB; Unexpected EOF",
+                true,
+            ),
+            ("1", "Short read or OOM loading DB. Unrecoverable error; Unexpected EOF reading RDB file", false),
+            ("1", "rdbLoadLzfStringObject failed allocating 67108864 bytes; Unexpected EOF reading RDB file", false),
+            ("1", "OOM in dictTryExpand 9; Internal error in RDB reading", false),
+            ("134", "Out Of Memory allocating 9 bytes!", false),
+            ("0", "User requested shutdown...", false),
+            ("0", "Received shutdown signal during loading, exiting now.", false),
+            // Not started; TERM; KILL.
+            ("127", "", false),
+            ("143", "", false),
+            ("137", "", false),
+        ] {
+            let end = ScratchError::of_end(code.into(), String::new(), log.as_bytes());
+            assert_eq!(matches!(end, ScratchError::Died { .. }), died, "{code}, {log}: {end:?}");
+        }
     }
 }

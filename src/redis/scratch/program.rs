@@ -91,6 +91,12 @@ impl Program {
     }
 }
 
+/// The server that a program's [`Program::name`] names.
+#[must_use]
+pub fn server_of(name: &str) -> Option<Server> {
+    name.split_once(' ').map(|(flavor, version)| server_named(flavor, version))
+}
+
 /// What a program says with `--version`: `Redis server v=7.0.15 sha=…`.
 fn version_of(path: &Path) -> Option<Program> {
     let said = Command::new(path).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -110,7 +116,7 @@ fn parse(said: &str) -> Option<(Server, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Flavor, Server, parse};
+    use super::{Flavor, Server, parse, server_of};
 
     #[test]
     fn versions_are_read() {
@@ -123,6 +129,7 @@ mod tests {
             ("Redis server v=unstable", None),
         ] {
             assert_eq!(parse(said), expected.map(|(server, name)| (server, name.to_owned())), "{said}");
+            assert!(expected.is_none_or(|(server, name)| server_of(name) == Some(server)), "{said}");
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
     (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
@@ -26,6 +26,8 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (6, "what a restore restores", include_str!("../migrations/0006_what_a_restore_restores.sql")),
     (7, "policies", include_str!("../migrations/0007_policies.sql")),
     (8, "keys of a restore", include_str!("../migrations/0008_keys_of_a_restore.sql")),
+    (9, "verifications", include_str!("../migrations/0009_verifications.sql")),
+    (10, "calendars", include_str!("../migrations/0010_calendars.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.

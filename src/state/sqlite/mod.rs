@@ -12,6 +12,7 @@ mod ledger;
 mod orphans;
 mod policies;
 mod rollback;
+mod verifications;
 
 use crate::config::blocking::blocking;
 use crate::guard::facts::backup::Dependent;

@@ -220,6 +220,12 @@ impl InstanceState {
     }
 }
 
+/// Whether a status says that the instance was released: nothing of it is left.
+#[must_use]
+pub fn is_released(status: &str) -> bool {
+    is_one_of(Some(status), &["Released"])
+}
+
 impl InstanceFacts {
     /// The instance's status, read.
     #[must_use]

@@ -1,6 +1,5 @@
 //! What a bucket's failure says: of the bucket, its network and who calls it, and nothing of the data that lies there.
 
-use std::error::Error;
 use std::io;
 
 /// Why a bucket did not do what it was asked. It lies within the error that a store gives.
@@ -30,11 +29,9 @@ pub fn hint(e: &io::Error) -> Option<&'static str> {
     })
 }
 
-/// The failure of a bucket that did not answer, or would not give what it has, behind a failed reading: that says nothing of the data.
+/// Whether a bucket did not answer, or would not give what it has.
 #[must_use]
-pub fn out_of_reach<'e>(e: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+pub fn is_out_of_reach(e: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-    std::iter::successors(Some(e), |e: &&'e (dyn Error + 'static)| (*e).source())
-        .filter_map(|e| e.downcast_ref::<io::Error>())
-        .find(|e| is_of_bucket(e) && !matches!(e.kind(), NotFound | InvalidData | UnexpectedEof))
+    is_of_bucket(e) && !matches!(e.kind(), NotFound | InvalidData | UnexpectedEof)
 }

@@ -26,7 +26,7 @@ for (const era of ["legacy", "modern"]) {
     const bench = await Bench.open();
     try {
       const { tools } = await inspect(bench, era, "--method", "tools/list", "--strict");
-      assert.equal(tools.length, 10);
+      assert.equal(tools.length, 11);
       const called = await inspect(bench, era, "--method", "tools/call", "--tool-name", "describe_instances");
       assert.equal((called.result ?? called).structuredContent.instances[0].instance_id, "orders");
     } finally {

@@ -43,12 +43,16 @@ fn every_moment_is_that_of_the_model() {
         for made in transactions(&mut dice, 60, 3000) {
             let mut since = None;
             ms += 1 + dice.below(4) as i64;
-            // Some come in two pieces, some after an outage, and some moments nothing comes.
+            // Some come in two pieces, of which the second may take long, some after an outage, and some moments nothing comes.
             let at_byte = if dice.below(4) == 0 { dice.below(made.bytes.len()) } else { 0 };
             let (first, rest) = made.bytes.split_at(at_byte);
+            let mut first_came = None;
             for piece in [first, rest].into_iter().filter(|piece| !piece.is_empty()) {
                 let outage = if dice.below(8) == 0 { 2 + dice.below(30) as i64 } else { 0 };
-                ms += outage + dice.below(2) as i64;
+                let slow = if first_came.is_some() && dice.below(2) == 0 { 980 + dice.below(40) as i64 } else { 0 };
+                ms += outage + slow + dice.below(2) as i64;
+                since = since.or(first_came.filter(|came| ms - came >= 1000));
+                first_came.get_or_insert(ms);
                 writer.append(piece, at(ms), SignedDuration::from_millis(outage)).unwrap();
                 if outage > 0 {
                     since = Some(since.unwrap_or(i64::MAX).min(ms - outage));

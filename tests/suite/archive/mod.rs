@@ -13,6 +13,7 @@ mod format;
 mod links;
 mod memory;
 mod outages;
+mod prune;
 mod silence;
 mod spool;
 

@@ -185,7 +185,7 @@ fn the_doctor_passes_on_the_sandbox_and_ends_it() {
     {
         assert_eq!(status(None, name), "pass", "{name}");
     }
-    for name in ["reachable", "backup rights", "backup delay", "restore way", "restore rights"] {
+    for name in ["reachable", "backup rights", "backup delay", "restore way", "restore rights", "backup policy"] {
         assert_eq!(status(Some("sandbox"), name), "pass", "{name}");
     }
     assert_eq!(status(Some("sandbox"), "last backup"), "warn", "there is none");

@@ -134,6 +134,10 @@ fn init_from_options() {
         ["init", "--url", &url, "--id", "orders", "--password-env", "ORDERS_PASSWORD", "--confirmation", "token"];
     let printed = machine.run(&[&made[..], &["--print"]].concat());
     assert!(printed.code == 0 && !machine.file().exists(), "{printed:?}");
+    // The policy that Tair's own instances have.
+    for line in ["preferred_backup_time = \"02:00Z-03:00Z\"", "backup_retention_period = 7"] {
+        assert!(printed.out.lines().any(|l| l == line), "{line}: {}", printed.out);
+    }
     let done = machine.run_with("ORDERS_PASSWORD", "s3cret", &made);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(std::fs::read_to_string(machine.file()).unwrap().trim(), printed.out.trim());

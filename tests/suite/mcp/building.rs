@@ -4,6 +4,7 @@ use super::server::{Era, WITHIN, Wire};
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Redis, Reply, text, unattended, wait};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -55,7 +56,8 @@ fn moments_are_built_one_at_a_time() {
     let more = format!("[[instance]]\nid = \"staging\"\nurl = \"{}\"\n", staging.url());
     let config = format!("{}{more}", unattended(&orders, ""));
     let bench = Bench::new(&config);
-    let recorder = Recorder::behind(&bench, &orders, &bench.backup());
+    let base = bench.backup();
+    let recorder = Recorder::behind(&bench, &orders, &base);
     orders.run(&["EVAL", "for i = 1, 100000 do redis.call('SET', 'k' .. i % 100, i) end", "0"]);
     recorder.catch_up(&orders);
     let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
@@ -87,6 +89,24 @@ fn moments_are_built_one_at_a_time() {
         assert_eq!(plan["impact"]["keys"]["added"], 101, "{plan}");
     }
     assert_eq!(most, 1);
+    drop(wire);
+
+    // A drill on a server that would load for ever makes room, and says so.
+    let loads = bench.dir.path().join("loads");
+    let script = "case $1 in --version) echo 'Redis server v=7.0.15';; *) exec /bin/sleep 1000;; esac";
+    std::fs::write(&loads, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&loads, std::fs::Permissions::from_mode(0o700)).unwrap();
+    bench.configure(&format!("server_programs = [\"{}\"]\n{config}", loads.display()));
+    let mut wire = serve();
+    let drill = json!({ "instance_id": "orders", "backup_id": base, "level": "drill", "wait_seconds": 0 });
+    wire.call("verify_backup", drill);
+    wait("the drill's server", WITHIN, || (scratch(&bench) == 1).then_some(()));
+    let plan = wire.call("restore_instance", whole.clone());
+    assert_eq!(plan["structuredContent"]["impact"]["keys"]["added"], 101, "{plan}");
+    let job = wait("the drill to end", WITHIN, || {
+        bench.jobs().into_iter().find(|job| job["kind"] == "verification" && job["status"] != "running")
+    });
+    assert!(job["status"] == "failed" && text(&job["message"]).contains("made room"), "{job}");
     drop(wire);
 
     bench.configure(&config.replace("[guard]\n", "[guard]\nimpact_seconds = 2\n"));

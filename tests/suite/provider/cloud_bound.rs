@@ -231,7 +231,7 @@ fn an_order_is_not_sent_by_another_account() {
     line.calm();
     let done = next.ended(&id);
     assert_eq!((done.status, done.code.as_str()), (JobStatus::Uncertain, "clone.uncertain"), "{done:?}");
-    assert!(done.message.contains("the order was not sent") && done.hint.contains("may exist"), "{done:?}");
+    assert!(done.message.contains("CreateTairInstance was not sent") && done.hint.contains("may exist"), "{done:?}");
     assert!(line.calls().iter().all(|call| call.action == LOOK), "{:?}", line.calls());
 }
 

@@ -104,7 +104,8 @@ fn an_instance_that_is_gone_is_an_end() {
     let server = redis(20);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let line = Between::start(cloud.emulator.port);
-    let long = Polling { restore_timeout: Duration::from_secs(40), ..hurried() };
+    let long =
+        Polling { restore_timeout: Duration::from_secs(40), ready_timeout: Duration::from_secs(10), ..hurried() };
     let ours = Ours::polling(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9, long);
     let set = ours.backup(ID);
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
@@ -124,9 +125,13 @@ fn an_instance_that_is_gone_is_an_end() {
 /// be in the middle of the restore, and keeps its fence.
 #[test]
 fn of_an_instance_that_is_gone_no_fence_is_left() {
-    for (shows, bound, is_over) in
-        [("gone", true, true), ("none", true, true), ("gone", false, false), ("Unavailable", true, false)]
-    {
+    for (shows, bound, is_over) in [
+        ("gone", true, true),
+        ("none", true, true),
+        ("Released", true, true),
+        ("gone", false, false),
+        ("Unavailable", true, false),
+    ] {
         let unlocked = Arc::new(AtomicBool::new(false));
         let unlocks = Arc::clone(&unlocked);
         let (port, _running) = server(move |seen| match (seen.action(), shows) {

@@ -262,7 +262,7 @@ fn an_ended_comparison_leaves_nothing() {
         let child = bench.command_beside("redis-7.0", &args).spawn().unwrap();
         let scratch = bench.home().join("scratch");
         let there = || std::fs::read_dir(&scratch).map_or(0, Iterator::count);
-        crate::support::wait("the server of our own", Duration::from_secs(30), || (there() > 0).then_some(()));
+        bench.await_scratch_server();
         std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         let done = finish(child);
         assert_ne!(done.code, 0, "{done:?}");

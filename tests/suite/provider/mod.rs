@@ -25,7 +25,7 @@ mod moment;
 mod moment_commands;
 mod moment_log;
 mod moments;
-mod proof;
+pub mod proof;
 mod refusals;
 mod removals;
 mod restore;

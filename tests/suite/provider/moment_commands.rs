@@ -205,10 +205,8 @@ fn what_ends_the_building_leaves_nothing() {
         let source = ["--restore-time", at.as_str()];
         let token = text(&finish(spawn(&bench, "redis-7.0", &source)).json()["confirmation_token"]);
         let mut child = spawn(&bench, "redis-7.0", &[&source[..], &["--confirmation-token", &token]].concat());
-        wait("a server of our own", Duration::from_secs(60), || {
-            // The second call asks no such server before it builds.
-            (scratch(&bench) == 1).then_some(())
-        });
+        // The second call asks no such server before it builds.
+        bench.await_scratch_server();
         let kill = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(kill.success());
         child.wait().unwrap();

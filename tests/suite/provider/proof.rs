@@ -10,16 +10,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tair_backup_mcp::model::backup::Origin;
 use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::ingest::Metadata;
 
-pub(super) const ID: &str = "b-20260101T000000Z-aaaaaa";
+pub const ID: &str = "b-20260101T000000Z-aaaaaa";
 
 /// Puts an RDB into the bench's vault as a set of `orders`.
-pub(super) fn lay(bench: &Bench, rdb: Vec<u8>) {
+pub fn lay(bench: &Bench, rdb: Vec<u8>) {
+    lay_as(bench, ID, rdb, metadata());
+}
+
+/// The same under another id, and of another server.
+pub fn lay_as(bench: &Bench, id: &str, rdb: Vec<u8>, of: Metadata) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let vault = Vault::new(bench.home().join("vault"));
     let origin = Origin::Import { file: "dump.rdb".into(), sha256: "of the file".into() };
-    let staged = vault.ingest("orders", ID, origin, Cursor::new(rdb), |_, rest| rest.is_empty());
-    runtime.block_on(async { staged.await.unwrap().commit(metadata()).await }).unwrap();
+    let staged = vault.ingest("orders", id, origin, Cursor::new(rdb), |_, rest| rest.is_empty());
+    runtime.block_on(async { staged.await.unwrap().commit(of).await }).unwrap();
 }
 
 /// A call of `restore_instance` by a program that finds this server program and no other.

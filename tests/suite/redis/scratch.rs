@@ -42,6 +42,10 @@ async fn a_file_is_loaded_or_the_reason_is_told_and_nothing_stays() {
             Err(ScratchError::Died { code, log }) => assert!(code != "0" && !log.is_empty(), "{kind}: {code}: {log}"),
             other => panic!("{kind}: {other:?}"),
         }
+        // Its own check of the file passes, so that it ends as if it had been asked to.
+        let library = [&[245][..], &string(b"#!lua name=lib\nthis is no code")].concat();
+        let started = start(kind, parent.path(), &rdb("REDIS0010", &library, true)).await;
+        assert!(matches!(started, Err(ScratchError::Died { .. })), "{kind}: {started:?}");
         assert_eq!(names(parent.path()), 0, "{kind}");
     }
 }

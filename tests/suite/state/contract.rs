@@ -6,10 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
+use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
+use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
@@ -53,8 +56,10 @@ promises! {
     a_lease_has_one_holder_and_a_growing_epoch,
     a_dead_holders_lease_is_taken_over,
     a_lease_outlives_no_work,
+    a_policy_is_kept_whole_and_since_when,
     a_confirmation_moves_once,
     the_audit_is_in_order,
+    what_was_verified_last_is_kept,
 }
 
 fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
@@ -399,6 +404,31 @@ async fn a_dead_holders_lease_is_taken_over(place: &impl Place) {
     assert!(!next[0].renew(&lost).await.unwrap());
 }
 
+async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
+    let store = place.open();
+    assert_eq!(store.stored_policy("orders").await.unwrap(), None);
+    let log = BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() };
+    store.set_policy("orders", &log).await.unwrap();
+    let other = place.open();
+    let read = async || other.stored_policy("orders").await.unwrap().unwrap();
+    assert_eq!((read().await.policy, read().await.calendar_since), (log, None));
+    let daily = BackupPolicy { enable_backup_log: true, ..usual() };
+    store.set_policy("orders", &daily).await.unwrap();
+    let since = read().await.calendar_since.unwrap();
+    assert_eq!(read().await.policy, daily);
+    // Since when there is a calendar at all: another one does not begin anew.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let longer = BackupPolicy { backup_retention_period: 30, ..usual() };
+    store.set_policy("orders", &longer).await.unwrap();
+    assert_eq!((read().await.policy, read().await.calendar_since), (longer.clone(), Some(since)));
+    store
+        .set_policy("orders", &BackupPolicy { preferred_backup_time: "05:00Z-06:00Z".into(), ..longer })
+        .await
+        .unwrap();
+    assert_eq!(read().await.calendar_since, Some(since));
+    assert_eq!(other.stored_policy("carts").await.unwrap(), None);
+}
+
 async fn a_confirmation_moves_once(place: &impl Place) {
     let (one, two) = (place.open(), place.open());
     let confirmation = |nonce: &str, instance_id: &str, minutes: i64| {
@@ -452,4 +482,38 @@ async fn the_audit_is_in_order(place: &impl Place) {
     let details = |all: Vec<AuditRecord>| all.into_iter().map(|r| r.detail).collect::<Vec<_>>();
     assert_eq!(details(place.open().audit(None, 3).await.unwrap()), ["2", "3", "4"]);
     assert_eq!(details(store.audit(Some("orders"), 2).await.unwrap()), ["2", "4"]);
+}
+
+/// Of each set the last look of each level, which another process sees; what finds nothing lifts the faults of what it covers, and no other.
+async fn what_was_verified_last_is_kept(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    let look = |second: i64, server: Option<&str>, fault: Option<&str>| Look {
+        at: Timestamp::from_second(1_790_000_000 + second).unwrap(),
+        sha256: "of the set".into(),
+        server: server.map(str::to_owned),
+        fault: fault.map(str::to_owned),
+    };
+    let (checksum, structure, drill) = (Level::Checksum, Level::Structure, Level::Drill);
+    assert!(store.verifications("orders").await.unwrap().is_empty());
+    let loaded = look(0, Some("Redis 7.0.15"), None);
+    for (set, level, found) in [
+        ("b-1", drill, &loaded),
+        ("b-1", checksum, &look(1, None, Some("cut"))),
+        ("b-1", checksum, &look(2, None, None)),
+        ("b-2", checksum, &look(3, None, Some("cut"))),
+        ("b-2", drill, &look(4, None, Some("does not load"))),
+        // Earlier by its clock, and yet the last.
+        ("b-2", structure, &look(1, None, None)),
+    ] {
+        store.set_verified("orders", set, level, found).await.unwrap();
+    }
+    store.set_verified("carts", "b-1", drill, &look(5, None, None)).await.unwrap();
+    let kept = other.verifications("orders").await.unwrap();
+    assert_eq!(kept.keys().collect::<Vec<_>>(), ["b-1", "b-2"]);
+    assert_eq!(kept["b-1"], Verification([(checksum, look(2, None, None)), (drill, loaded)].into()));
+    let dies = (drill, look(4, None, Some("does not load")));
+    assert_eq!(kept["b-2"], Verification([(structure, look(1, None, None)), dies].into()));
+    other.set_verified("orders", "b-2", drill, &look(6, None, None)).await.unwrap();
+    let kept = store.verifications("orders").await.unwrap();
+    assert_eq!(kept["b-2"], Verification([(structure, look(1, None, None)), (drill, look(6, None, None))].into()));
 }

@@ -7,10 +7,12 @@ use std::path::Path;
 use tair_backup_mcp::guard::ledger::{ConfirmationStatus as Status, Ledger as _};
 use tair_backup_mcp::model::fault::Kind;
 use tair_backup_mcp::model::job::{JobKind, JobStatus, Phase, RecoveryKind};
+use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::state::State as _;
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
 use tair_backup_mcp::state::liveness::Liveness as _;
 use tair_backup_mcp::state::owner::LockFiles;
+use tair_backup_mcp::state::policies::Policies as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tempfile::TempDir;
 
@@ -245,19 +247,37 @@ fn an_old_database_is_brought_over_once() {
     }
 }
 
+/// A log that was set on when policies had nothing else stays on, and the instance gets no calendar by that.
+#[tokio::test]
+async fn a_policy_of_before_there_were_calendars_is_kept() {
+    let home = TempDir::new().unwrap();
+    drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
+    let before = [
+        "ALTER TABLE policies DROP COLUMN preferred_backup_time; ALTER TABLE policies DROP COLUMN preferred_backup_period;
+         ALTER TABLE policies DROP COLUMN backup_retention_period; ALTER TABLE policies DROP COLUMN calendar_since",
+        "DELETE FROM _sqlx_migrations WHERE version = 10; PRAGMA user_version = 9",
+        "INSERT INTO policies (instance_id, enable_backup_log, changed_at) VALUES ('orders', 1, 1790000000000)",
+    ];
+    made(home.path(), &before).await.close().await;
+    let store = Sqlite::new(home.path());
+    let kept = store.stored_policy("orders").await.unwrap().unwrap();
+    assert_eq!(kept.policy, BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() });
+    assert_eq!(kept.calendar_since, None);
+}
+
 #[tokio::test]
 async fn a_later_version_is_refused() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 8, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 9").execute(&pool).await.unwrap();
+    assert_eq!(version, 10, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 11").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.
     sqlx::raw_sql(
-        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9, 'later', 1, x'00', 0)",
+        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (11, 'later', 1, x'00', 0)",
     )
     .execute(&pool)
     .await

@@ -327,7 +327,7 @@ async fn an_expired_token_is_renewed() {
 #[tokio::test]
 async fn what_one_began_another_does_not_send() {
     for (account, user, is_same) in [("123", "300", true), ("124", "300", false), ("123", "301", false)] {
-        for by_a_read in [false, true] {
+        for (by_a_read, others_asked) in [(false, false), (true, false), (true, true)] {
             let mut given = 0;
             let server = Server::start(move |_, seen| {
                 if seen.path == "/uri" {
@@ -354,14 +354,20 @@ async fn what_one_began_another_does_not_send() {
             let sts_endpoint = Some(address("sts_endpoint", &server.url(), false).unwrap());
             let config = TairConfig { sts_endpoint, ..config(&server.url()) };
             let client = Client::with(config, &env(&vars), HASTE).unwrap();
-            client.access().await.unwrap();
+            let access = client.access().await.unwrap();
             if by_a_read {
                 client.call(&policy()).await.unwrap();
             }
-            let sent = client.call(&backup()).await;
+            let sent = if others_asked {
+                // What a job has begun stays its own, whoever asked who calls since.
+                client.access().await.unwrap();
+                client.begun_by(&access).call(&backup()).await
+            } else {
+                client.call(&backup()).await
+            };
             let by_renewed =
                 |seen: &Seen| seen.action() == "CreateBackup" && seen.header("x-acs-security-token") == Some("t2");
-            let case = format!("{account} {user}, by a read {by_a_read}");
+            let case = format!("{account} {user}, by a read {by_a_read}, others asked {others_asked}");
             assert_eq!(server.seen().iter().filter(|seen| by_renewed(seen)).count(), usize::from(is_same), "{case}");
             match sent {
                 Ok(_) => assert!(is_same, "{case}"),

@@ -289,6 +289,8 @@ fn statuses_are_read_in_any_case() {
         ("NORMAL", InstanceState::Normal),
         ("backupRecovering", InstanceState::Recovering),
         ("released", InstanceState::Lost),
+        ("Unavailable", InstanceState::Down),
+        ("inactive", InstanceState::Down),
         ("Migrating", InstanceState::Changing),
         ("", InstanceState::Untold),
     ] {

@@ -10,3 +10,4 @@ mod describe_jobs;
 mod download_backup;
 mod modify_backup_policy;
 mod restore_instance;
+mod verify_backup;

@@ -4,6 +4,7 @@ use super::{Place, RDB};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::vault::frames::FrameWriter;
 
@@ -51,6 +52,9 @@ fn only_the_very_file_is_known() {
     let path = place.path(ID, "data.rdb.zst");
     let written = std::fs::read(&path).unwrap();
     assert_eq!(known(&place, &set, &digest), Ok(Some(RDB.to_vec())));
+    let watch = Arc::default();
+    place.run(place.vault.verify_bytes(&set, &watch)).unwrap();
+    assert_eq!(watch.bytes(), set.rdb_bytes);
 
     // Every byte counts, those of the seek table too; and so does the length.
     for at in 0..written.len() {
@@ -58,6 +62,8 @@ fn only_the_very_file_is_known() {
         other[at] = !other[at];
         std::fs::write(&path, &other).unwrap();
         assert_eq!(known(&place, &set, &digest), Err("backup.damaged"), "byte {at} of {}", written.len());
+        let fault = place.run(place.vault.verify_bytes(&set, &Arc::default())).unwrap_err();
+        assert!(fault.code == "backup.damaged" && fault.message.contains("data.rdb.zst"), "byte {at}: {fault:?}");
     }
     for other in [&written[..written.len() - 1], &[&written[..], b"\0"].concat(), &[]] {
         std::fs::write(&path, other).unwrap();

@@ -77,11 +77,13 @@ impl Inner {
             .await
     }
 
-    /// Captures the source; one safety backup too many replaces the oldest.
+    /// Captures the source; one safety backup too many replaces the oldest, and an automated one is what lets earlier ones go.
     async fn take(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
         let message = self.capture(job, mode, note).await?;
-        if mode == Mode::Safety {
-            self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await;
+        match mode {
+            Mode::Safety => self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await,
+            Mode::Automated => self.delete_outlived(&job.instance_id).await,
+            Mode::Manual | Mode::Unknown => {}
         }
         Ok(message)
     }

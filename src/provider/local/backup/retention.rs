@@ -1,20 +1,40 @@
 //! Retention of sets: what has expired goes, and of safety backups, which plans leave without asking anybody, so does the oldest of
 //! too many. Verdicts are the guard's; nothing is deleted here that a waiting plan or a running job needs.
 
+use crate::archive::Kept;
 use crate::guard::facts::backup::Dependent;
 use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
-use crate::model::backup::{BackupSet, Mode};
-use crate::model::fault::Fault;
+use crate::guard::retention::{Outlived, Stays};
+use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
+use crate::model::policy::{Retained, Retention};
 use crate::provider::local::Inner;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 /// Seconds between two looks at what has expired: sets expire by the day.
 const INTERVAL: i64 = 3600;
 /// Who deletes, in the audit.
 const RETENTION: &str = "retention";
+/// Why a set stays whose time is over.
+const LOG_NEEDS: &str = "moments of the log that are kept lead back to it alone";
+
+/// Why a set goes, as part of a sentence.
+const fn why_it_goes(set: &BackupSet) -> &'static str {
+    if set.expires_at.is_some() { "its time was over" } else { "older than the policy keeps automated sets" }
+}
+
+/// What becomes of an instance's sets at a moment.
+struct Judged {
+    /// The whole sets, newest first, each with a verdict or why it stays.
+    sets: Vec<(BackupSet, Result<Expired, String>)>,
+    damaged: Vec<DamagedSet>,
+    /// From when on the policy keeps the log; `None` where none is in force, or no set of it is there.
+    log: Option<Outlived>,
+}
 
 impl Inner {
     /// When retention may delete a set begun at a moment; `None`: never.
@@ -34,46 +54,143 @@ impl Inner {
             return;
         }
         for id in self.ids_with_sets().await {
-            if let Err(fault) = self.delete_expired_of(&id, now).await {
-                tracing::warn!(instance = %id, "expired sets could not be deleted: {fault}");
-            }
+            self.delete_expired_of(&id, now, false).await;
         }
     }
 
-    async fn delete_expired_of(&self, instance_id: &str, now: Timestamp) -> Result<(), Fault> {
-        let mut sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
-        let expired: Vec<Expired> = sets.iter().filter_map(|set| Expired::of(set, now)).collect();
-        if expired.is_empty() {
-            return Ok(());
+    /// Deletes what an automated set that was just taken lets go, of the sets of its instance and of the log.
+    pub async fn delete_outlived(&self, instance_id: &str) {
+        self.delete_expired_of(instance_id, Timestamp::now(), true).await;
+    }
+
+    async fn delete_expired_of(&self, instance_id: &str, now: Timestamp, of_the_log_too: bool) {
+        if let Err(fault) = self.try_deleting(instance_id, now, of_the_log_too).await {
+            tracing::warn!(instance = %instance_id, "what has expired could not be deleted: {fault}");
         }
-        let ids: Vec<String> = expired.iter().map(|set| set.backup_id().to_owned()).collect();
-        let dependents = self.state.dependents(instance_id, &ids).await?;
-        let sources = self.running_sources().await?;
-        let in_use = |id: &str| {
-            let waits = |d: &Dependent| match d {
-                Dependent::Plan { .. } => true,
-                Dependent::Restore { status, .. } => *status == JobStatus::Running,
-                Dependent::Log(_) => false,
-            };
-            dependents.get(id).is_some_and(|all| all.iter().any(waits)) || sources.iter().any(|source| source == id)
+    }
+
+    /// The log is looked at where a set goes, or where that is asked for: it may have many names.
+    async fn try_deleting(&self, instance_id: &str, now: Timestamp, mut of_the_log_too: bool) -> Result<(), Fault> {
+        let Judged { sets, damaged, log } = self.judge(instance_id, now).await?;
+        let mut left = Vec::new();
+        for (set, verdict) in sets {
+            match verdict {
+                Err(_) => left.push(set),
+                Ok(verdict) => {
+                    let gone = self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await;
+                    // Another process may have come first.
+                    gone.or_else(|fault| if fault.kind == Kind::NotFound { Ok(()) } else { Err(fault) })?;
+                    of_the_log_too = true;
+                }
+            }
+        }
+        let Some(log) = log.filter(|_| of_the_log_too) else { return Ok(()) };
+        match self.kept_of_log(instance_id, left, &damaged, log.since()).await? {
+            Some(kept) => self.prune_log(log.prune(), kept).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What becomes of each set of an instance at a moment.
+    async fn judge(&self, instance_id: &str, now: Timestamp) -> Result<Judged, Fault> {
+        let (mut sets, mut damaged) = (Vec::new(), Vec::new());
+        for set in self.vault.list(instance_id, self).await? {
+            match set {
+                Ok(set) => sets.push(set),
+                Err(set) => damaged.push(set),
+            }
+        }
+        let policy = self.in_force(instance_id).await?.policy;
+        let days = policy.has_calendar().then_some(policy.backup_retention_period);
+        let found: Vec<String> = self.found_damaged(instance_id).await?.into_keys().collect();
+        let log = Outlived::by_policy(instance_id, &sets, &found, days, now);
+        let verdicts = Expired::by_policy(&sets, &found, days, now);
+        let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
+        let needed = self.needed(instance_id, &ids).await?;
+        let going = ids.into_iter().filter(|id| !needed.contains_key(id)).collect();
+        let of_the_log = self.log_keeps(instance_id, sets.clone(), going, log.as_ref().map(Outlived::since)).await;
+        let judge = |verdict: Result<Expired, Stays>| -> Result<Expired, String> {
+            let verdict = verdict.map_err(|stays| stays.to_string())?;
+            match needed.get(verdict.backup_id()) {
+                Some(why) => Err((*why).to_owned()),
+                None if of_the_log.iter().any(|id| id == verdict.backup_id()) => Err(LOG_NEEDS.to_owned()),
+                None => Ok(verdict),
+            }
         };
-        for verdict in expired {
-            let id = verdict.backup_id().to_owned();
-            if !in_use(&id) && !self.log_begins_with(&sets, &id).await {
-                self.retire(instance_id, verdict, "backup.expired", "its time was over").await?;
-                // Of two that lead to the same moments only the first may go.
-                sets.retain(|set| set.id != id);
-            }
-        }
-        Ok(())
+        let judged: Vec<_> = verdicts.into_iter().map(judge).collect();
+        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, log })
     }
 
-    /// Whether moments of the log lead back to a set alone, or nobody knows: what is archived is not to become useless in silence.
-    async fn log_begins_with(&self, sets: &[BackupSet], id: &str) -> bool {
-        match sets.iter().find(|set| set.id == id) {
-            Some(set) => self.log_needs(set, sets.to_vec()).await.is_some(),
-            None => false,
+    /// Which sets of an instance a waiting plan or a running job needs, of these and maybe others, and for what.
+    async fn needed(&self, instance_id: &str, ids: &[String]) -> Result<BTreeMap<String, &'static str>, Fault> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
         }
+        let why = |dependent: &Dependent| match dependent {
+            Dependent::Plan { .. } => Some("a plan that waits needs it"),
+            Dependent::Restore { status: JobStatus::Running, .. } => Some("a restore that runs is undone with it"),
+            Dependent::Restore { .. } | Dependent::Log(_) => None,
+        };
+        let dependents = self.state.dependents(instance_id, ids).await?;
+        let mut needed: BTreeMap<String, &'static str> =
+            dependents.into_iter().filter_map(|(id, all)| Some((id, all.iter().find_map(why)?))).collect();
+        for source in self.running_sources().await? {
+            needed.entry(source).or_insert("a job that runs needs it");
+        }
+        Ok(needed)
+    }
+
+    /// What must stay of an instance's log with the sets that are left; `None`: all of it, while a set cannot be read, for it may lead there once
+    /// it can.
+    async fn kept_of_log(
+        &self,
+        instance_id: &str,
+        left: Vec<BackupSet>,
+        damaged: &[DamagedSet],
+        since: Timestamp,
+    ) -> Result<Option<Kept>, Fault> {
+        if !damaged.is_empty() {
+            return Ok(None);
+        }
+        let ids: Vec<String> = left.iter().map(|set| set.id.clone()).collect();
+        let in_use = self.needed(instance_id, &ids).await?.into_keys().collect();
+        let damaged = self.found_damaged(instance_id).await?.into_keys().collect();
+        Ok(Some(Kept { sets: left, damaged, in_use, since }))
+    }
+
+    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
+    pub async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        let Judged { sets, damaged, log } = self.judge(instance_id, Timestamp::now()).await?;
+        let (mut rows, mut left) = (Vec::new(), Vec::new());
+        for (set, verdict) in sets {
+            let goes = verdict.is_ok();
+            rows.push(Retained {
+                backup_id: set.id.clone(),
+                mode: set.mode.as_str(),
+                taken_at: Some(set.started_at),
+                goes,
+                why: verdict.map_or_else(|why| why, |_| why_it_goes(&set).to_owned()),
+            });
+            if !goes {
+                left.push(set);
+            }
+        }
+        let kept = match log {
+            Some(log) => self.kept_of_log(instance_id, left, &damaged, log.since()).await?,
+            None => None,
+        };
+        let log_segments = match kept {
+            Some(kept) => self.prunable(instance_id, kept).await?,
+            None => 0,
+        };
+        rows.extend(damaged.into_iter().map(|set| Retained {
+            backup_id: set.id,
+            mode: "",
+            taken_at: None,
+            goes: false,
+            why: "damaged: nothing tells how old it is".to_owned(),
+        }));
+        Ok(Retention { sets: rows, log_segments })
     }
 
     /// The sets that running jobs read or make, whichever instance a job is about: a set may fill another one than its own.
@@ -102,7 +219,8 @@ impl Inner {
         let now = Timestamp::now();
         while let Some(verdict) = Expired::crowded_out(&sets, &needed, now) {
             // Asked of the one that is to go alone: the log is listed for each.
-            if !self.log_begins_with(&sets, verdict.backup_id()).await {
+            let asked = vec![verdict.backup_id().to_owned()];
+            if self.log_keeps(instance_id, sets.clone(), asked, None).await.is_empty() {
                 let why = format!("{taken} took its place: at most five safety backups an hour are kept");
                 return self.retire(instance_id, verdict, "backup.replaced", &why).await;
             }

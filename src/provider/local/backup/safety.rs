@@ -9,6 +9,7 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobStatus};
+use crate::model::verification::Level;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
@@ -32,7 +33,7 @@ enum Reading {
 }
 
 impl Inner {
-    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
+    /// A fresh backup of what the target holds: an earlier one where no write came since and it is whole, else a new one.
     pub async fn safety_backup(
         self: &Arc<Self>,
         instance_id: &str,
@@ -43,7 +44,10 @@ impl Inner {
         };
         if let Some(set) = self.taken_since_the_last_write(instance_id, assessment).await? {
             let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
-            return self.safety_status(instance_id, &safety).await;
+            let found = self.safety_status(instance_id, &safety).await?;
+            if !found.is_damaged() {
+                return Ok(found);
+            }
         }
         match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
             Begun::Started(job) => {
@@ -65,7 +69,7 @@ impl Inner {
         instance_id: &str,
         assessment: &Assessment,
     ) -> Result<Option<BackupSet>, Fault> {
-        let sets = self.vault.list(instance_id, self).await?;
+        let sets = self.sets(instance_id).await?;
         let (target, has_backlog) = self.position(instance_id).await?;
         let now = Timestamp::now();
         let is_fresh = |set: &BackupSet| {
@@ -109,7 +113,7 @@ impl Inner {
                 JobStatus::Succeeded => {}
             }
         }
-        let set = match self.vault.find(instance_id, backup_id, self).await {
+        let set = match self.set(instance_id, backup_id).await {
             Ok(set) => set,
             Err(fault) if fault.kind == Kind::NotFound => return Ok(facts(SafetyStatus::Gone)),
             Err(fault) if fault.kind == Kind::Damaged => return Ok(facts(SafetyStatus::Damaged(fault.message))),
@@ -143,7 +147,10 @@ impl Inner {
         };
         let read: Result<_, Fault> = read.await;
         match read {
-            Err(fault) if fault.kind == Kind::Damaged => Ok(SetLook::Damaged(fault.message)),
+            Err(fault) if fault.kind == Kind::Damaged => {
+                self.keep_damage((&set.instance_id, &set.id), Level::Structure, None, &fault).await;
+                Ok(SetLook::Damaged(fault.message))
+            }
             read => read,
         }
     }

@@ -129,7 +129,7 @@ impl Inner {
             Origin::Capture { address } => *address == endpoint.to_string(),
             _ => false,
         };
-        let sets = self.vault.list(id, self).await?;
+        let sets = self.sets(id).await?;
         let reached = sets
             .into_iter()
             .flatten()

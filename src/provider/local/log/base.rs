@@ -113,7 +113,7 @@ impl Inner {
         counted: &mut Option<Counted>,
     ) -> Result<bool, Fault> {
         let (timeline, progress) = (&log.timeline, log.progress());
-        let sets = self.vault.list(id, &**self).await?;
+        let sets = self.sets(id).await?;
         let mut led = sets.into_iter().flatten().filter(|set| leads(set, timeline)).peekable();
         // Whoever deleted the last one has left a log that leads nowhere.
         if led.peek().is_some() {

@@ -24,7 +24,7 @@ impl Inner {
         range: (Timestamp, Timestamp),
     ) -> Result<Destructions, Fault> {
         let on = self.log_is_on(id).await?;
-        let bases = self.vault.list(id, self).await?.into_iter().flatten().collect::<Vec<_>>();
+        let bases = self.sets(id).await?.into_iter().flatten().collect::<Vec<_>>();
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let search = move || {
             let deadline = Instant::now() + SEARCH_FOR;

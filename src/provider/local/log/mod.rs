@@ -8,6 +8,7 @@ mod breaks;
 mod destructive;
 mod ended;
 mod known;
+mod prune;
 mod reach;
 mod session;
 mod status;

@@ -48,7 +48,7 @@ impl Inner {
     /// `log.failed`, `log.damaged`, `state.failed`.
     pub(in crate::provider::local) async fn log_status(&self, id: &str) -> Result<Option<LogStatus>, Fault> {
         let on = self.log_is_on(id).await?;
-        let bases = self.vault.list(id, self).await?.into_iter().flatten().collect::<Vec<_>>();
+        let bases = self.sets(id).await?.into_iter().flatten().collect::<Vec<_>>();
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let read = move || {
             let coverage = archive.coverage(&instance, SHARD)?;

@@ -89,6 +89,8 @@ pub(super) struct Building<'a> {
     pub(super) job: Option<&'a Job>,
     /// When it is given up.
     pub(super) until: Option<Instant>,
+    /// Whether nobody waits for it: then it makes no drill end, which is what it is part of.
+    pub(super) of_drill: bool,
 }
 
 impl Building<'_> {
@@ -155,7 +157,11 @@ impl Inner {
     }
 
     /// Memory and disk of this machine for the building of a moment.
-    pub(super) async fn room_to_build(&self, set: &BackupSet, log_bytes: u64) -> Result<(Room, Room), Fault> {
+    pub(in crate::provider::local) async fn room_to_build(
+        &self,
+        set: &BackupSet,
+        log_bytes: u64,
+    ) -> Result<(Room, Room), Fault> {
         let parent = self.scratch.clone();
         let (memory_left, disk_left) = blocking(move || Ok((memory_free(), disk_free(&parent)))).await?;
         let memory = need(set.used_memory, set.rdb_bytes, 0).saturating_add(log_bytes);
@@ -179,6 +185,9 @@ impl Inner {
     async fn turn_to_build(&self, on: &Building<'_>) -> Result<MutexGuard<'_, ()>, Fault> {
         if let Ok(turn) = self.builds.try_lock() {
             return Ok(turn);
+        }
+        if !on.of_drill {
+            self.build_wanted.notify_waiters();
         }
         if let Some(job) = on.job {
             let _ = self.jobs.progress(job, "waiting, for another moment is being built here", 0, 0).await;
@@ -217,22 +226,22 @@ impl Inner {
         plan.same_process(&target.run_id)?;
         let gone = || changed("there is no program any more to build the moment with; the target was not touched");
         let program = self.builder(set, target.server()).await?.ok_or_else(gone)?;
-        let built = self.build_on(job, &program, set, data, behind).await?;
+        let on = Building { program: &program, job: Some(job), until: None, of_drill: false };
+        let built = self.build_on(job, &on, set, data, behind).await?;
         self.fits(plan, &built).await?;
         Ok(built)
     }
 
-    /// Builds a moment on a server of our own of that program.
+    /// Builds a moment on a server of our own.
     pub(super) async fn build_on(
         &self,
         job: &Job,
-        program: &Program,
+        on: &Building<'_>,
         set: &BackupSet,
         data: FrameReader,
         behind: Behind,
     ) -> Result<Built, Fault> {
-        let on = Building { program, job: Some(job), until: None };
-        let (restored, used_memory, file) = self.built_on(&on, set, data, behind).await?;
+        let (restored, used_memory, file) = self.built_on(on, set, data, behind).await?;
         let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
         let (file, statistics) = verified(file, self.state.home().join("run")).await?;
         let counts = statistics.dbs.iter().map(|db| (db.db, (db.keys, db.expires))).collect();

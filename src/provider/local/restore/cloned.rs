@@ -12,7 +12,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::provider::local::restore::built::Built;
+use crate::provider::local::restore::built::{Building, Built};
 use crate::provider::local::restore::counted::Counted;
 use crate::provider::local::restore::expired::expired_in;
 use crate::provider::local::restore::outcome::outcome;
@@ -25,6 +25,20 @@ use crate::redis::scratch::program::Program;
 use crate::vault::frames::FrameReader;
 use std::fs::File;
 use std::sync::Arc;
+
+/// How many keys a server of ours has of those of its source, as part of a sentence: what was counted of it, and whether it was looked
+/// which of the others have expired.
+pub(in crate::provider::local) fn keys_there((keys, looked): (u64, bool), of_source: u64) -> String {
+    match of_source.saturating_sub(keys) {
+        0 => format!("all {keys} keys"),
+        gone if looked => format!("{keys} of {of_source} keys, for {gone} had an expiry that has passed since,"),
+        gone => {
+            format!(
+                "{keys} of {of_source} keys ({gone} others had an expiry, and it was not looked whether it has passed)"
+            )
+        }
+    }
+}
 
 impl Inner {
     /// The set and the commands behind it for a clone of a moment, and what is known of its building. What has expired nobody has
@@ -88,7 +102,8 @@ impl Inner {
         data: FrameReader,
     ) -> Result<(BackupSet, Arc<File>), Fault> {
         let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
-        let Built { set, file, .. } = self.build_on(job, program, set, data, behind).await?;
+        let on = Building { program, job: Some(job), until: None, of_drill: false };
+        let Built { set, file, .. } = self.build_on(job, &on, set, data, behind).await?;
         Ok((set, file))
     }
 
@@ -104,7 +119,20 @@ impl Inner {
         built: Option<Arc<File>>,
     ) -> Result<(u64, bool), Fault> {
         let mut conn = Conn::open(endpoint, COMMAND_TIMEOUT).await?;
-        let after = Counted::from(&ServerFacts::read(&mut conn).await?);
+        self.count_loaded(&ServerFacts::read(&mut conn).await?, set, built).await
+    }
+
+    /// [`Self::count_clone`] of a server that has told these facts.
+    ///
+    /// # Errors
+    /// `restore.census_differs`, and nothing else.
+    pub(in crate::provider::local) async fn count_loaded(
+        &self,
+        facts: &ServerFacts,
+        set: &BackupSet,
+        built: Option<Arc<File>>,
+    ) -> Result<(u64, bool), Fault> {
+        let after = Counted::from(facts);
         let passed = match (built, after.may_have_expired(set)) {
             (Some(built), Some(at)) => expired_in(FromStart::of(&built), at).await,
             (Some(_), None) => None,

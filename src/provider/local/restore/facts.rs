@@ -10,7 +10,7 @@ use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::JobStatus;
+use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::key_filter::SomeKeys;
 use crate::model::restore::Method;
 use crate::model::text::clean;
@@ -106,7 +106,7 @@ impl Inner {
             // A target that an earlier restore left following a dead address must not be planned for as it is.
             self.recover().await?;
         }
-        let set = self.vault.find(set_of, backup_id, &**self).await?;
+        let set = self.set(set_of, backup_id).await?;
         let (look, target) = tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier));
         let (mut target, server, mut conn) = target?;
         if keys.is_some() {
@@ -142,7 +142,8 @@ impl Inner {
         }
         let mut expired = None;
         let look = match look {
-            Err(fault) => SetLook::Damaged(fault.message),
+            Err(fault) if fault.kind == Kind::Damaged => SetLook::Damaged(fault.message),
+            Err(fault) => return Err(fault),
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
             Ok(Some((stored_digest, statistics))) => {
@@ -207,7 +208,9 @@ impl Inner {
     async fn running_job(&self, instance_id: &str, plan: &Plan) -> Result<Option<RunningJob>, Fault> {
         let safety = plan.safety.as_ref().map_or("", |s| s.job_id.as_str());
         let jobs = self.state.jobs(Some(instance_id)).await?;
-        let running = jobs.into_iter().find(|j| j.status == JobStatus::Running && j.id != safety);
+        // A verification touches nothing of the instance, and may go on beside a restore.
+        let in_the_way = |job: &Job| job.status == JobStatus::Running && job.kind != JobKind::Verification;
+        let running = jobs.into_iter().find(|job| in_the_way(job) && job.id != safety);
         Ok(running.map(|job| RunningJob { kind: job.kind.as_str(), id: job.id }))
     }
 

@@ -59,10 +59,10 @@ pub(super) struct Planned {
 }
 
 impl Inner {
-    /// The plan's safety backup as it lies in the vault; `None` where there is none.
+    /// The plan's safety backup as it lies in the vault; `None` where there is none, or where it was found damaged.
     pub(super) async fn planned_safety(&self, plan: &Plan) -> Option<BackupSet> {
         let id = plan.safety.as_ref().map(|s| s.backup_id.as_str()).filter(|id| !id.is_empty())?;
-        self.vault.find(&plan.instance_id, id, self).await.ok()
+        self.set(&plan.instance_id, id).await.ok()
     }
 
     /// The plan's safety backup and the stream behind it; `None` where there is no such set.
@@ -208,7 +208,7 @@ impl Inner {
             return format!("{call} (or backup_id {set} without what was written behind that set)");
         }
         let last = last_safety_id(job_id);
-        match self.vault.find(instance_id, &last, self).await {
+        match self.set(instance_id, &last).await {
             Ok(set) => way_back(
                 instance_id,
                 &Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() },

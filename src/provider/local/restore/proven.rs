@@ -10,7 +10,6 @@ use crate::provider::local::Inner;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::scratch::program::program_for;
 use crate::redis::scratch::{ScratchDir, ScratchError, ScratchServer};
-use std::io::{self, BufWriter, Write as _};
 use std::time::Duration;
 
 /// Largest RDB that is loaded as a trial, in bytes: it needs as much room on our disk, and more in our memory, while a plan waits.
@@ -56,16 +55,11 @@ impl Inner {
         };
         let (mut data, parent) = (self.vault.open_data(set).await?, self.scratch.clone());
         let laid = blocking(move || {
-            let mut lay = || -> io::Result<ScratchDir> {
-                let dir = ScratchDir::new(&parent)?;
-                let mut dump = BufWriter::with_capacity(1 << 20, dir.dump()?);
-                io::copy(&mut data, &mut dump)?;
-                dump.flush().map(|()| dir)
-            };
-            lay().map_err(|e| Fault::new(Kind::Unexpected, "home.failed", format!("no trial: {e}")).because(e))
+            ScratchDir::with_dump(&parent, &mut data)
+                .map_err(|e| Fault::new(Kind::Unexpected, "home.failed", format!("no trial: {e}")).because(e))
         });
         let dir = match laid.await {
-            Ok(dir) => dir,
+            Ok((dir, _)) => dir,
             Err(fault) => return not_tried(&fault.message),
         };
         let started = ScratchServer::start(&program, dir, statistics.databases_needed(), TRIAL_WITHIN).await;

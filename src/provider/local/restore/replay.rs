@@ -199,7 +199,12 @@ impl Inner {
             Source::Moment { restore_time, .. } => (CutAt::Moment(*restore_time), written_short(*restore_time)),
             Source::Before { position, .. } => (CutAt::Before(position.parse()?), format!("right before {position}")),
         };
-        let mut bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        // Whether the set of a plan may still be used is asked where it is opened.
+        let sets = match planned {
+            None => self.sets(instance_id).await?,
+            Some(_) => self.vault.list(instance_id, self).await?,
+        };
+        let mut bases: Vec<BackupSet> = sets.into_iter().flatten().collect();
         bases.retain(|set| planned.is_none_or(|planned| planned.backup_id == set.id));
         let (cut, window) = match self.find_cut(instance_id, at, asked, bases).await? {
             Ok(found) => found,

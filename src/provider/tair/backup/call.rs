@@ -70,7 +70,16 @@ impl Inner {
                 }
                 Err(e) => return Err(refused(e).into()),
             }
-            let running = self.running(&job.instance_id).await?;
+            let mut running = self.running(&job.instance_id).await?;
+            // A job that waits to begin may be shown without its id: then there is nothing to follow yet.
+            while mode != Mode::Safety
+                && !record.cluster
+                && !running.is_empty()
+                && running.iter().all(|t| t.backup_job_id.is_none_or(|id| id <= 0))
+            {
+                poller.wait("the backup that ran before").await?;
+                running = self.running(&job.instance_id).await?;
+            }
             match mode {
                 // A safety backup must hold the very last write, so a job that began earlier will not do.
                 Mode::Safety => {
@@ -182,7 +191,9 @@ impl Inner {
             }
             let Made { jobs, is_whole } =
                 record.made(&job.instance_id, shown.iter().map(|(id, node)| (*id, node.as_deref())));
-            if is_whole || (!jobs.is_empty() && all_read && poller.elapsed() >= self.polling.listed_by()) {
+            // A list that cannot be read hides nothing for ever.
+            let listed_by = self.polling.listed_by().saturating_mul(if all_read { 1 } else { 2 });
+            if is_whole || (!jobs.is_empty() && poller.elapsed() >= listed_by) {
                 let record = Record { jobs, ..record.clone() };
                 self.keep_recovery(job, &record).await;
                 return Ok(Some(record));

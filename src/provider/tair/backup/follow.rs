@@ -10,6 +10,7 @@ use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets::{self, CloudSet, clusters, shards};
 use crate::tair::wire::backups::Backup;
 use crate::tair::wire::clusters::ClusterBackup;
+use crate::tair::wire::moment;
 
 impl Inner {
     /// Follows a backup to its set.
@@ -21,7 +22,9 @@ impl Inner {
             self.follow_jobs(job, &record, &mut poller).await?
         };
         let state = &self.jobs.state;
-        let named = match state.set_cloud_jobs(&job.id, &record.jobs).await {
+        // Of a backup that was joined some jobs may be known by the set alone.
+        let jobs = if record.joined && !set.jobs.is_empty() { &set.jobs } else { &record.jobs };
+        let named = match state.set_cloud_jobs(&job.id, jobs).await {
             Ok(()) => state.set_backup_id(&job.id, &set.set.id).await,
             Err(fault) => Err(fault),
         };
@@ -57,13 +60,16 @@ impl Inner {
             let rows = poller.look(sets::rows(&self.client, &job.instance_id, range).await);
             over &= rows.is_some();
             let ours = |r: &Backup| r.backup_job_id.is_some_and(|j| record.jobs.contains(&j));
-            let rows: Vec<Backup> = rows.unwrap_or_default().into_iter().filter(ours).collect();
-            if let Some(set) = whole(&job.instance_id, record, rows)? {
+            let (mut rows, others): (Vec<Backup>, Vec<Backup>) = rows.unwrap_or_default().into_iter().partition(ours);
+            if let Some(set) = whole(&job.instance_id, record, rows.clone())? {
                 return Ok(set);
             }
             over_since = if over { over_since.or(Some(poller.elapsed())) } else { None };
             if over_since.is_some_and(|since| poller.elapsed().saturating_sub(since) >= self.polling.listed_by()) {
-                return Err(lost_set().into());
+                if record.joined && record.shards.is_some() {
+                    rows.extend(over_before(&job.instance_id, &rows, others));
+                }
+                return whole(&job.instance_id, record, rows)?.ok_or_else(|| lost_set().into());
             }
             let stage = if over {
                 "waiting for the set to be listed".to_owned()
@@ -122,6 +128,23 @@ fn lost_set() -> Fault {
     Fault::new(Kind::Uncertain, "backup.lost", message)
         .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
         .next(&["describe_backups"])
+}
+
+/// The files of shards whose jobs were over before ours were joined: taken while ours were, by a job of one shard each. An instance has one
+/// backup at a time, so what another order made was taken before or after. Of two files of one shard no set is made.
+fn over_before(instance_id: &str, ours: &[Backup], others: Vec<Backup>) -> Vec<Backup> {
+    let span = |r: &Backup| moment(r.backup_start_time.as_deref()).zip(moment(r.backup_end_time.as_deref()));
+    let is_at_once = |a: &Backup, b: &Backup| {
+        span(a).zip(span(b)).is_some_and(|((from, to), (start, end))| from == start || (from < end && start < to))
+    };
+    let jobs: Vec<Option<i64>> = others.iter().map(|r| r.backup_job_id).collect();
+    let fits = |r: &Backup| {
+        r.backup_job_id.is_some_and(|job| job > 0)
+            && jobs.iter().filter(|job| **job == r.backup_job_id).count() == 1
+            && r.node_instance_id.as_deref().is_some_and(|node| node != instance_id)
+            && ours.iter().any(|o| o.backup_mode == r.backup_mode && is_at_once(o, r))
+    };
+    others.into_iter().filter(fits).collect()
 }
 
 /// The set that all rows of our jobs make; nothing while one is missing.

@@ -29,17 +29,17 @@ fn say_started(started: &mut Option<Started>, joined: bool) {
 
 impl Inner {
     /// Starts a backup, or joins the one that runs, here or in the cloud.
-    pub async fn start_backup(self: &Arc<Self>, instance_id: &str, mode: Mode) -> Result<(Job, bool), Fault> {
+    pub async fn start_backup(&self, instance_id: &str, mode: Mode) -> Result<(Job, bool), Fault> {
         let attribute = self.attribute_here(instance_id).await?;
         Architecture::of(&attribute).can_back_up().map_err(|no| {
             Fault::new(Kind::Provider, "backup.unsupported", format!("{instance_id} cannot be backed up: {}", no.why))
                 .hint("Change it to an instance with a replica in the console; then it can be backed up.")
         })?;
         let (tx, rx) = oneshot::channel();
-        let inner = Arc::clone(self);
-        let begun = self
-            .bound_jobs()
-            .await?
+        let bound = self.bound().await?;
+        let inner = Arc::clone(&bound);
+        let begun = bound
+            .jobs
             .begin(
                 JobKind::Backup,
                 instance_id,

@@ -21,7 +21,6 @@ use crate::provider::tair::clone::order::Order;
 use crate::provider::tair::clone::record::{MAY_BE, Record, may_be};
 use crate::provider::tair::poller::Poller;
 use crate::tair::client::Granted;
-use crate::tair::error::TairError;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -50,10 +49,11 @@ impl Inner {
         // One yes is one instance: the token is that of the permit.
         let token = hex(&Sha256::digest(format!("{id} {}", permit.nonce()).as_bytes()));
         let order = order.with_token(token);
-        let inner = Arc::clone(self);
+        let bound = self.bound().await?;
+        let inner = Arc::clone(&bound);
         let backup_id = set.map(|s| s.set.id).unwrap_or_default();
-        self.bound_jobs()
-            .await?
+        bound
+            .jobs
             .begin_permitted(permit, JobKind::Clone, &backup_id, move |job, _plan, permit| async move {
                 inner.clone_instance(&job, order, permit.order()?).await
             })
@@ -144,16 +144,9 @@ impl Inner {
                 let why = "it is too long ago to ask again under the same token";
                 return Err(Unfinished::RollbackPending(may_be(why)));
             }
-            let sent = match self.client.access().await {
-                Err(e) => Err(e),
-                // The yes was for one account, which knows the token. Another one would make an instance of its own.
-                Ok(now) if job.access.as_ref().is_some_and(|begun_by| !now.reaches_same(begun_by)) => {
-                    Err(TairError::OtherCaller { action: "the order".to_owned() })
-                }
-                Ok(_) => match order {
-                    Order::Redis(o) => client.call(o).await,
-                    Order::Tair(o) => client.call(o).await,
-                },
+            let sent = match order {
+                Order::Redis(o) => client.call(o).await,
+                Order::Tair(o) => client.call(o).await,
             };
             let e = match sent {
                 Ok(new) => return Ok(new.instance_id),

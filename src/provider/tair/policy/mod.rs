@@ -10,6 +10,7 @@ use crate::guard::facts::policy::PolicyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed as plan_changed;
 use crate::guard::preconditions::{PolicyValues, Preconditions};
+use crate::model::calendar::invalid;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery};
 use crate::model::policy::BackupPolicy;
@@ -17,7 +18,7 @@ use crate::provider::Raised;
 use crate::provider::jobs::{Recoverable, tell};
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
-use crate::provider::tair::policy::values::{changed as changed_policy, invalid, read};
+use crate::provider::tair::policy::values::{changed as changed_policy, read};
 use crate::provider::tair::policy::write::changed_meanwhile;
 use crate::provider::tair::poller::Poller;
 use crate::state::leases::Held;
@@ -82,26 +83,28 @@ impl Inner {
         if !now.lowered_by(&changed_policy(&now, change)?).is_empty() {
             return Ok(Raised::Lowers);
         }
-        let (inner, raise) = (Arc::clone(self), change.clone());
+        let bound = self.bound().await?;
+        let (inner, raise) = (Arc::clone(&bound), change.clone());
         let (waiting, told) = oneshot::channel();
-        let jobs = self.bound_jobs().await?;
-        let job = jobs
-            .begin_beside(JobKind::Policy, instance_id, caller, |job| async move {
+        let job = bound
+            .jobs
+            .begin_beside(JobKind::Policy, (instance_id, ""), caller, |job| async move {
                 let raises = |now: &BackupPolicy, then: &BackupPolicy| {
                     if now.lowered_by(then).is_empty() { Ok(()) } else { Err(changed_meanwhile()) }
                 };
                 inner.change_policy(&job, &raise, raises, waiting).await
             })
             .await?;
-        jobs.outcome(&job, told).await.map(Raised::Changed)
+        bound.jobs.outcome(&job, told).await.map(Raised::Changed)
     }
 
     /// Changes a policy as permitted, also where that lowers it.
     pub async fn modify_policy(self: &Arc<Self>, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
-        let (inner, wanted) = (Arc::clone(self), change.clone());
+        let bound = self.bound().await?;
+        let (inner, wanted) = (Arc::clone(&bound), change.clone());
         let (waiting, told) = oneshot::channel();
-        let jobs = self.bound_jobs().await?;
-        let job = jobs
+        let job = bound
+            .jobs
             .begin_permitted(permit, JobKind::Policy, "", move |job, plan, _permit| async move {
                 let planned = |now: &BackupPolicy, _: &BackupPolicy| match &plan.preconditions {
                     Preconditions::PolicyChange { policy, .. } if *policy == PolicyValues::from(now) => Ok(()),
@@ -113,7 +116,7 @@ impl Inner {
                 inner.change_policy(&job, &wanted, planned, waiting).await
             })
             .await?;
-        jobs.outcome(&job, told).await?;
+        bound.jobs.outcome(&job, told).await?;
         Ok(format!("the policy is changed and was read back: {}", change.describe()))
     }
 

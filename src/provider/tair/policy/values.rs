@@ -1,68 +1,11 @@
-//! The values of a backup policy: read, checked, changed and compared. Asks nothing.
+//! The values of the cloud's backup policy: read, changed and compared. Asks nothing.
 
 use crate::guard::act::PolicyChange;
-use crate::model::fault::{Fault, Kind};
+use crate::model::calendar::{invalid, retention, weekdays, window};
+use crate::model::fault::Fault;
 use crate::model::policy::BackupPolicy;
-use crate::model::text::quoted;
 use crate::tair::wire::moment;
 use crate::tair::wire::policy as wire;
-
-/// Weekdays as the cloud spells them, in order.
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-
-/// The fault of a value that no policy has.
-pub fn invalid(message: String) -> Fault {
-    Fault::new(Kind::Usage, "backup.policy_invalid", message).hint(
-        "A policy has a whole UTC hour such as 02:00Z-03:00Z, English weekdays such as Monday, and 7 to 730 days of retention.",
-    )
-}
-
-/// Reads an hour: `02:00Z-03:00Z`. The last one ends at `24:00Z`.
-///
-/// # Errors
-/// `backup.policy_invalid`.
-pub fn window(text: &str) -> Result<String, Fault> {
-    let bad = |why: &str| invalid(format!("preferred_backup_time {} {why}", quoted(text)));
-    let hour = |part: &str| {
-        let hour = part.trim().strip_suffix(":00Z")?;
-        if hour.len() != 2 { None } else { hour.parse::<u8>().ok().filter(|h| *h <= 24) }
-    };
-    let (from, to) = text.split_once('-').ok_or_else(|| bad("is not an hour such as 02:00Z-03:00Z"))?;
-    let (from, to) = hour(from)
-        .zip(hour(to))
-        .ok_or_else(|| bad("does not begin and end on the hour in UTC, as in 02:00Z-03:00Z"))?;
-    let to = if to == 0 { 24 } else { to };
-    if from >= 24 || to != from + 1 {
-        return Err(bad("is not exactly one hour"));
-    }
-    Ok(format!("{from:02}:00Z-{to:02}:00Z"))
-}
-
-/// Reads weekdays, in any order and case.
-///
-/// # Errors
-/// `backup.policy_invalid`.
-pub fn weekdays<'a>(days: impl IntoIterator<Item = &'a str>) -> Result<Vec<String>, Fault> {
-    let mut named = [false; 7];
-    for day in days {
-        let at = DAYS.iter().position(|d| d.eq_ignore_ascii_case(day.trim()));
-        match at.and_then(|at| named.get_mut(at)) {
-            Some(named) => *named = true,
-            None => {
-                return Err(invalid(format!(
-                    "preferred_backup_period {} is not an English weekday in full: {}",
-                    quoted(day),
-                    DAYS.join(", ")
-                )));
-            }
-        }
-    }
-    let found: Vec<String> = DAYS.iter().zip(named).filter(|(_, named)| *named).map(|(d, _)| (*d).to_owned()).collect();
-    if found.is_empty() {
-        return Err(invalid("preferred_backup_period names no weekday: at least one is needed".into()));
-    }
-    Ok(found)
-}
 
 /// The cloud's policy, as everybody sees it.
 #[must_use]
@@ -100,8 +43,7 @@ pub fn changed(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPolicy
         None => now.preferred_backup_period.clone(),
     };
     let retention = match change.backup_retention_period {
-        Some(days) if (7..=730).contains(&days) => days,
-        Some(days) => return Err(invalid(format!("backup_retention_period {days} is not between 7 and 730 days"))),
+        Some(days) => retention(days)?,
         None if now.backup_retention_period == 0 => return Err(missing("the backup_retention_period")),
         None => now.backup_retention_period,
     };

@@ -13,7 +13,7 @@ use crate::provider::tair::restore::record::Record;
 use crate::state::jobs::Orphan;
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::Second;
-use crate::tair::wire::instances::InstanceState;
+use crate::tair::wire::instances::{InstanceState, is_released};
 use crate::tair::wire::restore::{LockDBInstanceWrite, UnlockDBInstanceWrite};
 use crate::tair::wire::settings::{DescribeHistoryTasks, TaskState};
 use jiff::{SignedDuration, Timestamp};
@@ -208,17 +208,21 @@ impl Inner {
         record.sent_at.filter(|_| !record.seen).map(|at| at.saturating_add(queued).unwrap_or(Timestamp::MAX))
     }
 
-    /// Whether several looks in a row say that there is no such instance any more. That is known only of the account and region in which its
-    /// job was begun: anywhere else there never was one.
+    /// Whether all looks, for as long as a machine of the cloud may lag, say that there is no such instance any more, or that it was released.
+    /// That is known only of the account and region in which its job was begun: anywhere else there never was one.
     async fn is_released(&self, job: &Job) -> Result<bool, Fault> {
-        let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &CancellationToken::new());
-        for look in 1..=LOOKS {
+        let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &self.jobs.stop);
+        let mut looks = 0;
+        loop {
             match self.attribute_raw(&job.instance_id).await {
-                Ok(Some(_)) => return Ok(false),
+                Ok(Some(a)) if !is_released(a.instance_status.as_deref().unwrap_or_default()) => return Ok(false),
                 Err(e) if !e.is_cloud(CloudError::says_no_such_instance) => return Err(e.into()),
-                Ok(None) | Err(_) if look == LOOKS => {}
-                Ok(None) | Err(_) => poller.wait("the instance").await.map_err(Unfinished::into_fault)?,
+                Ok(_) | Err(_) => looks += 1,
             }
+            if looks >= LOOKS && poller.elapsed() >= self.polling.visibility_delay {
+                break;
+            }
+            poller.wait("the instance").await.map_err(Unfinished::into_fault)?;
         }
         let now = self.client.access().await?;
         Ok(job.access.as_ref().is_some_and(|begun_by| now.reaches_same(begun_by)))

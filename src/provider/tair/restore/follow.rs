@@ -10,7 +10,7 @@ use crate::provider::tair::poller::{LOOKS, Poller, StatusLook, Steady};
 use crate::provider::tair::restore::record::Record;
 use crate::provider::tair::{Inner, traffic};
 use crate::provider::with_way_back;
-use crate::tair::wire::instances::InstanceState;
+use crate::tair::wire::instances::{InstanceState, is_released};
 use jiff::Timestamp;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -58,8 +58,19 @@ impl Inner {
                 }
                 InstanceState::Lost if looks >= LOOKS => {
                     let message = format!("the instance became {} during the restore", clean(&status));
-                    let failed = Fault::new(Kind::Provider, "restore.failed", message);
-                    return Err(with_way_back(failed, &record.back).into());
+                    let is_gone = is_released(&status);
+                    // Of one that is released no lock is left.
+                    record.fence &= !is_gone;
+                    // One that is down may go on with the restore, and one that was not seen to begin may still begin it.
+                    let is_over = is_gone || (record.seen && InstanceState::of(&status) == InstanceState::Lost);
+                    let end = if is_over {
+                        Fault::new(Kind::Provider, "restore.failed", message)
+                    } else {
+                        Fault::new(Kind::Uncertain, "cloud.uncertain", message)
+                            .hint("Look at the instance in the console, and with describe_instances.")
+                            .next(&["describe_instances"])
+                    };
+                    return Err(with_way_back(end, &record.back).into());
                 }
                 InstanceState::Recovering if !record.seen => {
                     record.seen = true;

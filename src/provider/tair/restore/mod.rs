@@ -69,10 +69,11 @@ impl Inner {
                 call.filter_key = filter.map(|filter| filter.items.join(","));
             }
         }
-        let inner = Arc::clone(self);
+        let bound = self.bound().await?;
+        let inner = Arc::clone(&bound);
         let backup_id = call.backup_id.clone().unwrap_or_default();
-        self.bound_jobs()
-            .await?
+        bound
+            .jobs
             .begin_permitted(permit, JobKind::Restore, &backup_id, move |job, plan, permit| async move {
                 inner.restore(&job, call, &plan, permit.overwrite()?, fence).await
             })

@@ -21,7 +21,7 @@ fn began(row: &Backup) -> Timestamp {
 /// Makes sets of the rows of `DescribeBackups`, newest first. `shards` is how many the instance has, where it is known.
 #[must_use]
 pub fn of_rows(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Vec<Listed> {
-    let mut listed: Vec<(Timestamp, Listed)> = gather(rows)
+    let mut listed: Vec<(Timestamp, Listed)> = gather(instance_id, rows)
         .into_iter()
         .filter_map(|rows| {
             let at = rows.iter().map(began).min()?;
@@ -33,14 +33,16 @@ pub fn of_rows(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> V
 }
 
 /// Puts rows of one backup together.
-fn gather(mut rows: Vec<Backup>) -> Vec<Vec<Backup>> {
+fn gather(instance_id: &str, mut rows: Vec<Backup>) -> Vec<Vec<Backup>> {
     rows.sort_by_key(|row| (began(row), row.backup_id.clone()));
+    let is_of_all = |row: &Backup| row.node_instance_id.as_deref().is_none_or(|node| node == instance_id);
     let mut groups: Vec<Vec<Backup>> = Vec::new();
     for row in rows {
         let fits = |group: &Vec<Backup>| {
             let another_shard = group.iter().all(|r| r.node_instance_id != row.node_instance_id);
             let Some(first) = group.first() else { return false };
-            if row.node_instance_id.is_none()
+            if is_of_all(&row)
+                || is_of_all(first)
                 || !another_shard
                 || mode_of(row.backup_mode.as_deref()) != mode_of(first.backup_mode.as_deref())
             {
@@ -97,17 +99,9 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     if nodes.len() < rows.len() || (is_of_all && rows.len() > 1) {
         return damaged("it has several files of one shard, so they are of several backups".into());
     }
-    if let Some(shards) = shards.filter(|_| !is_of_all) {
-        if rows.len() < shards {
-            return damaged(format!("it has {} of the instance's {shards} shards", rows.len()));
-        }
-        // What one job made belongs together, also where the instance had more shards then.
-        let job = first.backup_job_id.filter(|j| *j > 0);
-        let is_of_one_job = job.is_some() && rows.iter().all(|r| r.backup_job_id == job);
-        if rows.len() > shards.max(1) && !is_of_one_job {
-            let files = rows.len();
-            return damaged(format!("it has {files} files of several jobs, and the instance has {shards} shards"));
-        }
+    // The instance may have had more shards then.
+    if let Some(shards) = shards.filter(|shards| !is_of_all && rows.len() < *shards) {
+        return damaged(format!("it has {} of the instance's {shards} shards", rows.len()));
     }
     let starts = rows.iter().filter_map(|r| moment(r.backup_start_time.as_deref())).min();
     let ends = rows.iter().filter_map(|r| moment(r.backup_end_time.as_deref())).max();

@@ -106,7 +106,7 @@ fn what_is_no_moment_is_no_clone() {
     let source = ["--restore-time", at.as_str()];
     let echo = bench.clone_echo(&source);
     let mut child = bench.spawn(&echo.iter().map(String::as_str).collect::<Vec<_>>());
-    wait("a server of our own", Duration::from_secs(60), || (scratch() == 1).then_some(()));
+    bench.await_scratch_server();
     signal(child.id(), "KILL");
     child.wait().unwrap();
     wait("nothing to be left", Duration::from_secs(30), || (scratch() == 0).then_some(()));

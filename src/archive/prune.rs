@@ -1,0 +1,167 @@
+//! Pruning: what of the log no kept moment needs is removed.
+//!
+//! It must not touch what lies behind the set from which the first kept moment is recovered, nor behind one that is in use, nor the newest
+//! segment of a timeline, behind which its writer goes on. Records of timelines and gaps stay. Before anything is removed, its end is put
+//! down: a crash, or a reader meanwhile, finds no hole there.
+
+use crate::archive::coverage::{Coverage, Run};
+use crate::archive::layout::{self, Name};
+use crate::archive::{Archive, SegmentName, Timeline, failed};
+use crate::guard::grant::{Grant, Prune};
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use jiff::Timestamp;
+use std::io;
+
+/// What of a log must stay.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// All sets of the instance, of whatever kind.
+    pub sets: Vec<BackupSet>,
+    /// Ids of those in which a fault was found: the log behind them stays as far as they were needed, for that may be lifted, and they stand in for
+    /// no other.
+    pub damaged: Vec<String>,
+    /// Ids of those that a plan or a job uses: all that is behind them stays.
+    pub in_use: Vec<String>,
+    /// The first moment that is kept.
+    pub since: Timestamp,
+}
+
+/// What of a timeline is removed.
+struct Needless {
+    timeline: Timeline,
+    /// Offset at which what stays begins.
+    begins: u64,
+    segments: Vec<String>,
+    /// What said the same of earlier offsets.
+    marks: Vec<String>,
+}
+
+impl Archive {
+    /// The number of segments that [`Self::prune`] would remove.
+    ///
+    /// # Errors
+    /// `log.damaged`, `log.failed`.
+    pub fn prunable(&self, instance_id: &str, shard: u16, kept: &Kept) -> Result<usize, Fault> {
+        Ok(self.needless(instance_id, shard, kept)?.iter().map(|of| of.segments.len()).sum())
+    }
+
+    /// Removes from the log of an instance's shard what no moment that is kept needs. The number of segments removed. Without a grant this
+    /// cannot be called:
+    ///
+    /// ```no_run
+    /// use tair_backup_mcp::archive::{Archive, Kept};
+    /// use tair_backup_mcp::guard::grant::{Grant, Prune};
+    /// fn with(archive: &Archive, grant: Grant<Prune>, kept: &Kept) {
+    ///     archive.prune(grant, 0, kept).ok();
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0061
+    /// use tair_backup_mcp::archive::{Archive, Kept};
+    /// fn without(archive: &Archive, kept: &Kept) {
+    ///     archive.prune(0, kept).ok();
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `log.damaged`, `log.failed`; what was not removed is at the next call.
+    pub fn prune(&self, grant: Grant<Prune>, shard: u16, kept: &Kept) -> Result<usize, Fault> {
+        let mut removed = 0;
+        for needless in self.needless(grant.instance_id(), shard, kept)? {
+            let place = self.store.place(&needless.timeline.prefix());
+            self.remove(&needless).map_err(|e| failed("prune", &place, e))?;
+            removed += needless.segments.len();
+        }
+        Ok(removed)
+    }
+
+    fn needless(&self, instance_id: &str, shard: u16, kept: &Kept) -> Result<Vec<Needless>, Fault> {
+        let coverage = self.coverage(instance_id, shard)?;
+        let mut all = Vec::new();
+        for timeline in self.timelines(instance_id, shard)? {
+            let from = coverage.needed_from(&timeline, kept)?;
+            let place = self.store.place(&timeline.prefix());
+            let found = self.before(timeline, from, kept.since).map_err(|e| failed("read", &place, e))?;
+            all.extend(found.filter(|needless| !needless.segments.is_empty()));
+        }
+        Ok(all)
+    }
+
+    /// The segments of a timeline that end before an offset and before a moment, but for the last.
+    fn before(&self, timeline: Timeline, from: u64, since: Timestamp) -> io::Result<Option<Needless>> {
+        let prefix = timeline.prefix();
+        // Where what stays begins, and where the last segment does.
+        let (mut stays, mut last) = (u64::MAX, None::<(u64, u64)>);
+        self.store.each(&prefix, &mut |name| {
+            if let Some(segment) = SegmentName::parse(name) {
+                if segment.last >= from || segment.last_ms >= since.as_millisecond() {
+                    stays = stays.min(segment.first);
+                }
+                last = last.max(Some((segment.last, segment.first)));
+            }
+        })?;
+        let Some((_, last)) = last else { return Ok(None) };
+        let begins = stays.min(last);
+        let (mut segments, mut marks) = (Vec::new(), Vec::new());
+        self.store.each(&prefix, &mut |name| match layout::name_of(name) {
+            Some(Name::Segment(segment)) if segment.last <= begins => segments.push(name.to_owned()),
+            Some(Name::Pruned(offset)) if offset < begins => marks.push(name.to_owned()),
+            _ => {}
+        })?;
+        Ok(Some(Needless { timeline, begins, segments, marks }))
+    }
+
+    fn remove(&self, needless: &Needless) -> io::Result<()> {
+        let prefix = needless.timeline.prefix();
+        match self.store.put_new(&format!("{prefix}/{}", layout::pruned_file(needless.begins)), b"{}\n") {
+            // A crash, or another process, came between the two.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            put => put?,
+        }
+        for name in needless.segments.iter().chain(&needless.marks) {
+            self.store.delete(&format!("{prefix}/{name}"))?;
+        }
+        self.store.deleted(&prefix)
+    }
+}
+
+impl Coverage {
+    /// The offset from which on a timeline is needed; [`u64::MAX`] where nothing of it is.
+    fn needed_from(&self, timeline: &Timeline, kept: &Kept) -> Result<u64, Fault> {
+        let mut oldest_first: Vec<&BackupSet> = kept.sets.iter().collect();
+        oldest_first.sort_by_key(|set| (set.replication_offset, set.finished_at));
+        let sound = || oldest_first.iter().copied().filter(|set| !kept.damaged.contains(&set.id)).collect();
+        let of_all = std::iter::once(oldest_first.clone());
+        let lists: Vec<Vec<&BackupSet>> = of_all.chain((!kept.damaged.is_empty()).then(sound)).collect();
+        let mut needed = u64::MAX;
+        for run in self.runs.iter().filter(|run| run.timeline.id == timeline.id) {
+            let used = oldest_first.iter().find(|set| kept.in_use.contains(&set.id) && run.holds(set));
+            needed = used.map_or(needed, |set| needed.min(set.replication_offset));
+            if run.until() < kept.since {
+                continue;
+            }
+            // The newest set that is old enough leads to all moments that are kept. Without one the oldest leads to most of them; and where none
+            // leads anywhere, one may be on its way.
+            let moments = self.moments(run);
+            for sets in &lists {
+                let reaches = |set: &&&BackupSet| run.reaches_by(set.replication_offset, kept.since);
+                let old_enough: Vec<&BackupSet> = sets.iter().rev().filter(reaches).copied().collect();
+                let base = match moments.first_that_leads(&old_enough)? {
+                    Some(base) => Some(base),
+                    None => moments.first_that_leads(sets)?,
+                };
+                needed = needed.min(base.map_or(run.first(), |base| base.replication_offset));
+            }
+        }
+        Ok(needed)
+    }
+}
+
+impl Run {
+    /// Whether everything before an offset had been received by a moment, as the names of segments say it.
+    fn reaches_by(&self, offset: u64, moment: Timestamp) -> bool {
+        let holding = self.segments.iter().find(|segment| segment.first <= offset && offset <= segment.last);
+        holding.is_some_and(|segment| segment.last_ms <= moment.as_millisecond())
+    }
+}

@@ -1,0 +1,139 @@
+//! Retention's verdicts: on every set of an instance, that it goes or why it stays, and on its log, from when on it is kept.
+//!
+//! It must not ask for the time, and judges what is listed alone: whoever deletes looks whether a plan or a job needs the set.
+
+use crate::guard::grant::{Expired, Grant, Prune};
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::calendar::RETENTION_DAYS;
+use crate::model::time::written;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Why a set stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// Nobody may delete it before.
+    Locked(Timestamp),
+    /// It has a time of its own, which is not over.
+    Until(Timestamp),
+    /// It was not taken by the policy, and nothing says for how long it is kept.
+    OfNoPolicy,
+    /// It was taken by a policy, and none is in force.
+    WithoutPolicy,
+    /// No automated set is there that began more than so many days later.
+    Days(u32),
+    /// It is the newest automated set of its week.
+    OfItsWeek,
+}
+
+impl fmt::Display for Stays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked(until) => write!(f, "locked until {}", written(*until)),
+            Self::Until(until) => write!(f, "kept until {}", written(*until)),
+            Self::OfNoPolicy => f.write_str("not taken by the policy: kept until somebody deletes it"),
+            Self::WithoutPolicy => f.write_str("no policy says for how long automated sets are kept"),
+            Self::Days(days) => write!(f, "kept until an automated set is there that is more than {days} days newer"),
+            Self::OfItsWeek => {
+                f.write_str("the newest automated set of its week: one a week is kept while the instance exists")
+            }
+        }
+    }
+}
+
+/// The moment from which on a policy of so many days, and never less than a week, keeps everything. It is counted back from the newest automated
+/// set, and not from now: where backups fail nothing goes that no later set stands in for, and where a clock was set ahead nothing goes by that
+/// alone; a set in which a fault was found stands in for nothing. `None`: there is no such set yet.
+fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> Option<Timestamp> {
+    let sound = sets.iter().filter(|set| is_of_a_policy(set) && !damaged.contains(&set.id));
+    // What is of a clock that was ahead says nothing of now.
+    let newest = sound.map(|set| set.started_at).filter(|at| *at <= now).max()?;
+    newest.checked_sub(SignedDuration::from_hours(24 * i64::from(days.max(*RETENTION_DAYS.start())))).ok()
+}
+
+/// Whether policies say how long a set is kept. What has a time of its own stands in for nothing.
+fn is_of_a_policy(set: &BackupSet) -> bool {
+    set.mode == Mode::Automated && set.expires_at.is_none()
+}
+
+/// The week of a moment, from Monday on: the epoch was a Thursday.
+fn week(at: Timestamp) -> i64 {
+    (at.as_second() + 3 * 86_400).div_euclid(7 * 86_400)
+}
+
+/// The verdict of retention on the log of an instance: no moment before one has to be kept.
+#[derive(Debug)]
+pub struct Outlived {
+    instance_id: String,
+    since: Timestamp,
+}
+
+impl Outlived {
+    /// Judges the log of an instance by all its sets, those in which a fault was found named, at a moment. The policy keeps moments for so many days, as it does automated sets. `None`:
+    /// none is in force, or there is no such set yet.
+    #[must_use]
+    pub fn by_policy(
+        instance_id: &str,
+        sets: &[BackupSet],
+        damaged: &[String],
+        days: Option<u32>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let since = kept_since(sets, damaged, days?, now)?;
+        Some(Self { instance_id: instance_id.to_owned(), since })
+    }
+
+    /// The first moment that is kept.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// The right to remove what of the log no moment needs that is kept.
+    #[must_use]
+    pub fn prune(self) -> Grant<Prune> {
+        Grant::new(&self.instance_id)
+    }
+}
+
+impl Expired {
+    /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week,
+    /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does: one in
+    /// which a fault was found, whose id is among `damaged`, only where its week has no other.
+    #[must_use]
+    pub fn by_policy(
+        sets: &[BackupSet],
+        damaged: &[String],
+        days: Option<u32>,
+        now: Timestamp,
+    ) -> Vec<Result<Self, Stays>> {
+        let since = days.and_then(|days| kept_since(sets, damaged, days, now));
+        let mut of_weeks: BTreeMap<i64, (bool, Timestamp, &str)> = BTreeMap::new();
+        for set in sets.iter().filter(|set| is_of_a_policy(set)) {
+            let one = (!damaged.contains(&set.id), set.started_at, set.id.as_str());
+            let of_week = of_weeks.entry(week(set.started_at)).or_insert(one);
+            *of_week = one.max(*of_week);
+        }
+        let judge = |set: &BackupSet| {
+            if let Some(until) = set.locked_until.filter(|until| *until > now) {
+                return Err(Stays::Locked(until));
+            }
+            match set.expires_at {
+                Some(at) if at > now => return Err(Stays::Until(at)),
+                Some(_) => return Ok(Self::on(set)),
+                None if set.mode != Mode::Automated => return Err(Stays::OfNoPolicy),
+                None => {}
+            }
+            let days = days.ok_or(Stays::WithoutPolicy)?.max(*RETENTION_DAYS.start());
+            if since.is_none_or(|since| set.started_at >= since) {
+                return Err(Stays::Days(days));
+            }
+            match of_weeks.get(&week(set.started_at)) {
+                Some((.., id)) if *id == set.id => Err(Stays::OfItsWeek),
+                _ => Ok(Self::on(set)),
+            }
+        };
+        sets.iter().map(judge).collect()
+    }
+}

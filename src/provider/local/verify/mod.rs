@@ -1,0 +1,271 @@
+//! Verification of sets at rest, each a job: bytes and digests, the whole walk, or a drill. What it came to is kept.
+//!
+//! A set in which a fault was found counts as damaged until a verification that is as deep as what found it finds none, for it may have been
+//! in passing: [`Inner::sets`] and [`Inner::set`] are the vault's, without such sets. Nothing here changes a set or an instance.
+
+mod drill;
+
+use crate::model::backup::{BackupSet, DamagedSet};
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
+use crate::model::job::{Job, JobKind, JobStatus, Unfinished};
+use crate::model::text::{bytes, clean_to};
+use crate::model::time::written;
+use crate::model::verification::{Level, Look, Verification};
+use crate::provider::local::Inner;
+use crate::state::leases::Held;
+use crate::vault::watch::Watch;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a job's progress is written down.
+const TICK: Duration = Duration::from_millis(500);
+/// Longest fault that is kept of a set, in characters: it names a path.
+const FAULT_MAX: usize = 600;
+
+/// Why a set was not verified.
+#[derive(Debug)]
+enum NotVerified {
+    /// A look of this level has found that the set is damaged; of a drill, on this program.
+    Damaged(Level, Option<String>, Fault),
+    /// Something else: of the set that says nothing.
+    Failed(Fault),
+}
+
+impl NotVerified {
+    /// Why a look of this level came to nothing.
+    fn by(level: Level) -> impl Fn(Fault) -> Self {
+        move |fault| if fault.kind == Kind::Damaged { Self::Damaged(level, None, fault) } else { Self::Failed(fault) }
+    }
+}
+
+/// What to do about a set in which a fault was found.
+fn next_step(level: Level) -> String {
+    format!(
+        "Choose another set from describe_backups; nothing was sent to any instance. Where it may have been in passing, such as an error \
+         of the disk, call verify_backup with the level {}: the set can be used again once that finds nothing.",
+        level.as_str()
+    )
+}
+
+/// The end of a verification whose process was asked to end.
+fn cancelled() -> Fault {
+    let message = "the verification was cancelled because the program was asked to end";
+    Fault::new(Kind::Provider, "job.cancelled", message).hint("Call verify_backup again.")
+}
+
+/// The end of a verification whose process died: its servers ended with it.
+pub(super) fn interrupted() -> Fault {
+    let message = "the process verifying this set died; what it had found, if anything, shows in describe_backups";
+    Fault::new(Kind::Unexpected, "job.interrupted", message).hint("Call verify_backup again.")
+}
+
+/// What reading a set whole has shown, for the reader.
+fn told(level: Level, set: &BackupSet) -> String {
+    let (level, read, stored) = (level.as_str(), bytes(set.rdb_bytes), bytes(set.stored_bytes));
+    let keys = total_keys(&set.counts);
+    format!("{level}: {keys} keys by its manifest, {read} RDB, {stored} stored; SHA-256 and lengths are those written")
+}
+
+impl Inner {
+    /// The sets of an instance as the vault lists them; those in which a verification has found a fault are damaged.
+    pub(in crate::provider::local) async fn sets(
+        &self,
+        instance_id: &str,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        let sets = self.vault.list(instance_id, self).await?;
+        let mut damaged = self.found_damaged(instance_id).await?;
+        let mut judged = |set: BackupSet| match damaged.remove(&set.id) {
+            Some(found) => Err(DamagedSet { id: set.id, reason: found.message }),
+            None => Ok(set),
+        };
+        Ok(sets.into_iter().map(|set| set.and_then(&mut judged)).collect())
+    }
+
+    /// The sets of an instance in which a verification has found a fault that none has lifted, each with what its use is refused with.
+    pub(in crate::provider::local) async fn found_damaged(
+        &self,
+        instance_id: &str,
+    ) -> Result<BTreeMap<String, Fault>, Fault> {
+        let found = self.state.verifications(instance_id).await?;
+        let damaged = |(id, found): (String, Verification)| {
+            let (level, Look { at, fault, .. }) = found.fault()?;
+            let hint = format!("verify_backup found this at {}. {}", written(*at), next_step(level));
+            Some((id, Fault::new(Kind::Damaged, "backup.damaged", fault.clone()?).hint(hint)))
+        };
+        Ok(found.into_iter().filter_map(damaged).collect())
+    }
+
+    /// Finds a set in which no verification has found a fault.
+    ///
+    /// # Errors
+    /// As the vault's own; `backup.damaged` also where a verification has found that.
+    pub(in crate::provider::local) async fn set(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
+        let set = self.vault.find(instance_id, backup_id, self).await?;
+        self.found_damaged(instance_id).await?.remove(backup_id).map_or(Ok(set), Err)
+    }
+
+    /// Begins the verification of a set.
+    ///
+    /// # Errors
+    /// `backup.not_found`; `job.busy` where that set is being verified.
+    pub(super) async fn start_verification(
+        self: &Arc<Self>,
+        (instance_id, backup_id): (&str, &str),
+        level: Level,
+        caller: &str,
+    ) -> Result<Job, Fault> {
+        if self.jobs.stop.is_cancelled() {
+            return Err(cancelled());
+        }
+        // A dead process's verification is not one to wait for.
+        self.recover().await?;
+        match self.vault.find(instance_id, backup_id, &**self).await {
+            // What is wrong with it is what the job ends with.
+            Err(fault) if fault.kind == Kind::Damaged => {}
+            found => drop(found?),
+        }
+        let name = format!("verify/{instance_id}/{backup_id}");
+        let Some(held) = Held::acquire(self.state.clone(), &name).await? else {
+            let same = |job: &Job| {
+                let is = (job.kind, job.status) == (JobKind::Verification, JobStatus::Running);
+                is && job.backup_id == backup_id
+            };
+            // The other may not have begun its job yet.
+            let job = self.state.jobs(Some(instance_id)).await?.into_iter().find(same);
+            let job = job.map_or_else(|| "another verification".to_owned(), |job| format!("verification {}", job.id));
+            return Err(Fault::new(Kind::Provider, "job.busy", format!("{job} of {backup_id} is running"))
+                .hint("Follow it with describe_jobs.")
+                .retry_after(Duration::from_secs(5)));
+        };
+        let inner = Arc::clone(self);
+        self.jobs
+            .begin_beside(JobKind::Verification, (instance_id, backup_id), caller, |job| async move {
+                let verified = inner.verify(&job, level).await;
+                held.give_back().await;
+                verified.map_err(Unfinished::Failed)
+            })
+            .await
+    }
+
+    /// Verifies a set, and keeps what that came to where it says something of the set.
+    async fn verify(&self, job: &Job, level: Level) -> Result<String, Fault> {
+        let watch = Arc::new(Watch::default());
+        let in_turn = async {
+            // One at a time: each takes two cores and its memory, and there may be as many as there are sets.
+            let _turn = if let Ok(turn) = self.verifies.try_lock() {
+                turn
+            } else {
+                let _ = self.jobs.progress(job, "waiting, for another set is being verified here", 0, 0).await;
+                self.verifies.lock().await
+            };
+            self.verified(job, level, &watch).await
+        };
+        let verified = tokio::select! {
+            verified = in_turn => verified,
+            () = self.jobs.stop.cancelled() => {
+                watch.stop();
+                return Err(cancelled());
+            }
+        };
+        match verified {
+            Ok(message) => Ok(message),
+            Err(NotVerified::Failed(fault)) => Err(fault),
+            Err(NotVerified::Damaged(level, server, fault)) => {
+                // Deleted meanwhile, it is not damaged.
+                if let Err(gone) = self.vault.find(&job.instance_id, &job.backup_id, self).await
+                    && gone.kind == Kind::NotFound
+                {
+                    return Err(gone);
+                }
+                self.keep_damage((&job.instance_id, &job.backup_id), level, server, &fault).await;
+                Err(fault.hint(next_step(level)))
+            }
+        }
+    }
+
+    /// Writes down that a look of this level, whose reading began at that moment, has found nothing.
+    async fn keep_sound(
+        &self,
+        set: &BackupSet,
+        level: Level,
+        at: Timestamp,
+        server: Option<String>,
+    ) -> Result<(), NotVerified> {
+        let kept = self
+            .state
+            .set_verified(
+                &set.instance_id,
+                &set.id,
+                level,
+                &Look { at, sha256: set.sha256.clone(), server, fault: None },
+            )
+            .await;
+        kept.map_err(NotVerified::Failed)
+    }
+
+    /// Writes down that a look of this level has found a set damaged. That it could not be does not hide what was found.
+    pub(in crate::provider::local) async fn keep_damage(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        level: Level,
+        server: Option<String>,
+        fault: &Fault,
+    ) {
+        let look = Look {
+            at: Timestamp::now(),
+            sha256: String::new(),
+            server,
+            fault: Some(clean_to(&fault.message, FAULT_MAX)),
+        };
+        if let Err(not_kept) = self.state.set_verified(instance_id, backup_id, level, &look).await {
+            tracing::error!(backup = %backup_id, "that the set is damaged could not be written down: {not_kept}");
+        }
+    }
+
+    /// Verifies a set, and keeps that nothing was found. What it came to.
+    async fn verified(&self, job: &Job, level: Level, watch: &Arc<Watch>) -> Result<String, NotVerified> {
+        // What is done to the set from now on a reading may have missed.
+        let began = Timestamp::now();
+        let found = self.vault.find(&job.instance_id, &job.backup_id, self).await;
+        let set = found.map_err(NotVerified::by(Level::Checksum))?;
+        if level == Level::Checksum {
+            let read = self.vault.verify_bytes(&set, watch);
+            self.watched(job, &set, "reading its bytes", watch, read).await.map_err(NotVerified::by(level))?;
+            self.keep_sound(&set, level, began, None).await?;
+            return Ok(told(level, &set));
+        }
+        let walk = self.vault.verify_watched(&set, watch);
+        let walked = self.watched(job, &set, "verifying its structure", watch, walk).await;
+        let statistics = walked.map_err(NotVerified::by(Level::Structure))?;
+        let whole = format!("{}; the inside of every value is sound, and nothing is there twice", told(level, &set));
+        if level == Level::Structure {
+            self.keep_sound(&set, level, began, None).await?;
+            return Ok(whole);
+        }
+        Ok(format!("{whole}; {}", self.drill_unless_wanted(job, &set, &statistics, began, watch).await?))
+    }
+
+    /// Waits for a reading that is watched, and tells the job how far it is.
+    async fn watched<T, E>(
+        &self,
+        job: &Job,
+        set: &BackupSet,
+        stage: &str,
+        watch: &Watch,
+        reading: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::pin!(reading);
+        let before = watch.bytes();
+        loop {
+            // That it could not be told does not end what is told of.
+            let _ = self.jobs.progress(job, stage, watch.bytes().saturating_sub(before), set.rdb_bytes).await;
+            tokio::select! {
+                read = &mut reading => return read,
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+}

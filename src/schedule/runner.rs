@@ -1,0 +1,167 @@
+//! Takes the backups that are due, of all instances, for as long as the process lives.
+//!
+//! Of several processes one takes each: a lease says which, and under it what is due is judged once more. The backup of one instance must not
+//! keep the others waiting.
+
+use crate::model::backup::Mode;
+use crate::model::calendar::share;
+use crate::model::fault::Fault;
+use crate::model::job::JobStatus;
+use crate::model::policy::BackupPolicy;
+use crate::model::time::written;
+use crate::provider::Provider;
+use crate::schedule::due::{Due, due};
+use crate::state::State;
+use crate::state::leases::Held;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked for instances that have to be looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How often an instance is looked at: its policy, or the clock, may have been changed.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Instances that are looked at within a tick, where all have to be looked at.
+const LOOKS: usize = 50;
+/// Backups at the same time: each takes disk, processor and memory of this machine.
+const AT_ONCE: usize = 4;
+/// By how much two clocks may differ over a tick before it is said that one was set, or that the machine slept.
+const STEP_SECONDS: i64 = 2;
+
+/// What the work needs.
+#[derive(Clone)]
+pub struct Schedule {
+    /// Who takes the backups.
+    pub provider: Arc<dyn Provider>,
+    /// Where leases and jobs are.
+    pub state: Arc<dyn State>,
+    /// Cancelled when the process is asked to end.
+    pub stop: CancellationToken,
+}
+
+/// An instance, and what is known of when its next backup is due.
+struct Watched {
+    id: String,
+    look_at: Instant,
+    /// By that policy nothing is due from the first of these moments to the second.
+    idle: Option<(BackupPolicy, Timestamp, Timestamp)>,
+    /// The backup that is being taken.
+    taking: Option<JoinHandle<()>>,
+}
+
+impl Schedule {
+    /// Takes what is due of these instances until the process is asked to end.
+    pub async fn run(self, ids: Vec<String>) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut ticked = (Instant::now(), Timestamp::now());
+        let watched = |id: String| Watched { id, look_at: ticked.0, idle: None, taking: None };
+        let mut all: Vec<Watched> = ids.into_iter().map(watched).collect();
+        look_at_all(&mut all);
+        loop {
+            let before = std::mem::replace(&mut ticked, (Instant::now(), Timestamp::now()));
+            let of_the_clock = ticked.1.duration_since(before.1).as_secs();
+            let passed = i64::try_from(ticked.0.duration_since(before.0).as_secs()).unwrap_or(i64::MAX);
+            if (of_the_clock - passed).abs() >= STEP_SECONDS {
+                look_at_all(&mut all);
+            }
+            for one in all.iter_mut().filter(|one| one.look_at <= Instant::now()) {
+                if one.taking.as_ref().is_some_and(|taking| !taking.is_finished()) {
+                    continue;
+                }
+                one.look_at = Instant::now() + LOOK_EVERY;
+                if let Err(fault) = self.look(one, &places).await {
+                    tracing::warn!(instance = %one.id, "it is not known whether a backup is due: {fault}");
+                }
+            }
+            if self.stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Looks at an instance. Its sets are listed only where something may be due, for there may be hundreds.
+    async fn look(&self, one: &mut Watched, places: &Arc<Semaphore>) -> Result<(), Fault> {
+        let policy = self.provider.backup_policy(&one.id).await?;
+        let policy = BackupPolicy { preferred_next_backup_time: None, ..policy };
+        let now = Timestamp::now();
+        if let Some((same, from, to)) = &one.idle
+            && (*same == policy && (*from..*to).contains(&now))
+        {
+            one.look_at = one.look_at.min(Instant::now() + until(*to, now));
+            return Ok(());
+        }
+        one.idle = None;
+        match self.due(&one.id).await? {
+            None => {}
+            Some(Due::At(next)) => {
+                one.look_at = one.look_at.min(Instant::now() + until(next, now));
+                one.idle = Some((policy, now, next));
+            }
+            Some(Due::Now { .. }) => {
+                let (schedule, id, places) = (self.clone(), one.id.clone(), Arc::clone(places));
+                one.taking = Some(tokio::spawn(async move { schedule.take(&id, &places).await }));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is due of an instance; `None` where this program takes no backups of it by a calendar.
+    async fn due(&self, id: &str) -> Result<Option<Due>, Fault> {
+        let scheduled = self.provider.scheduled(id).await?;
+        Ok(scheduled.map(|(calendar, history)| due(&calendar, id, &history, Timestamp::now())))
+    }
+
+    async fn take(&self, id: &str, places: &Semaphore) {
+        let Some(Ok(_place)) = self.stop.run_until_cancelled(places.acquire()).await else { return };
+        if let Err(fault) = self.try_taking(id).await {
+            tracing::warn!(instance = %id, "the backup that is due could not be taken: {fault}");
+        }
+    }
+
+    async fn try_taking(&self, id: &str) -> Result<(), Fault> {
+        let name = format!("backup/{id}");
+        let Some(lease) = Held::acquire(self.state.clone(), &name).await? else { return Ok(()) };
+        let taken = self.under_the_lease(id).await;
+        lease.give_back().await;
+        taken
+    }
+
+    /// Begins the backup where it is due still, and waits for its end, also where the process is asked to end meanwhile: whoever has the lease
+    /// next must find the set, or a job that failed, and none that is about to end.
+    async fn under_the_lease(&self, id: &str) -> Result<(), Fault> {
+        let Some(Due::Now { window, late }) = self.due(id).await? else { return Ok(()) };
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
+        let begins = window.saturating_add(share(id)).unwrap_or(window);
+        let note = if late {
+            format!("taken by the policy, late: it was due at {}", written(begins))
+        } else {
+            format!("taken by the policy, due at {}", written(begins))
+        };
+        // One that somebody else began is none of the calendar's: it is waited for, and the next look takes ours.
+        let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note).await?;
+        tracing::info!(instance = %id, job = %job.id, joined, late, "a backup by the policy");
+        let mut changes = self.state.changes();
+        while self.state.job(&job.id).await?.status == JobStatus::Running {
+            changes.changed().await;
+        }
+        Ok(())
+    }
+}
+
+/// Has all instances looked at soon, and not all at once.
+fn look_at_all(all: &mut [Watched]) {
+    let now = Instant::now();
+    for (n, one) in all.iter_mut().enumerate() {
+        one.look_at = now + TICK * u32::try_from(n / LOOKS).unwrap_or(u32::MAX);
+    }
+}
+
+/// Time from a moment of the clock until another.
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}

@@ -1,0 +1,258 @@
+//! The service takes the backups that a policy asks for, each once, however many processes there are and whatever the clock does; and what
+//! the policy lets go, goes, and nothing else.
+
+use crate::support::log::{LONG, Service, archive};
+use crate::support::preload::Preload;
+use crate::support::{Bench, Redis, text, unattended, wait};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use serde_json::Value;
+use std::time::Duration;
+use tair_backup_mcp::archive::{NewTimeline, SealLimits};
+use tair_backup_mcp::model::backup::{Mode, Origin};
+use tair_backup_mcp::model::job::JobStatus;
+use tair_backup_mcp::model::verification::{Level, Look};
+use tair_backup_mcp::state::jobs::JobStore as _;
+use tair_backup_mcp::state::leases::Leases as _;
+use tair_backup_mcp::state::sqlite::Sqlite;
+use tair_backup_mcp::state::verifications::Verifications as _;
+use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::ingest::Metadata;
+
+const DAILY: &str = "preferred_backup_time = \"02:00Z-03:00Z\"\n";
+
+/// Sets the clock to an hour of the day that is so many days behind tomorrow.
+fn set_clock(preload: &Preload, days: i64, hour: i8, minute: i8) {
+    let tomorrow = Timestamp::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
+    let at = tomorrow.checked_add(days.days()).unwrap().at(hour, minute, 0, 0);
+    let at = at.to_zoned(TimeZone::UTC).unwrap().timestamp();
+    preload.clock_ahead_ms(at.as_millisecond() - Timestamp::now().as_millisecond());
+}
+
+#[test]
+fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::new(&unattended(&redis, DAILY));
+    let preload = Preload::new();
+    let set_clock = |days: i64, hour: i8, minute: i8| set_clock(&preload, days, hour, minute);
+    let taken = |n: usize| {
+        wait("the backup that is due", LONG, || Some(bench.backups()).filter(|sets| sets.len() >= n)).swap_remove(0)
+    };
+    // What was missed before the services began is taken late.
+    set_clock(0, 12, 0);
+    let services = [Service::with(&bench, &preload), Service::with(&bench, &preload)];
+    let first = taken(1);
+    assert!(first["mode"] == "automated" && text(&first["note"]).contains("late"), "{first}");
+    // The next one in its window, at the share of the window that this instance has.
+    set_clock(1, 2, 16);
+    let second = taken(2);
+    assert!(text(&second["note"]).ends_with("T02:15:32Z") && !text(&second["note"]).contains("late"), "{second}");
+    // Three windows were slept through: one backup makes up for them.
+    set_clock(4, 20, 0);
+    let third = taken(3);
+    assert!(text(&third["note"]).contains("late"), "{third}");
+    for service in services {
+        assert_eq!(service.ask_to_end(), Some(0));
+    }
+    assert_eq!(bench.backups().len(), 3);
+    let jobs = bench.jobs();
+    assert_eq!(jobs.iter().filter(|job| job["kind"] == "backup").count(), 3, "{jobs:?}");
+}
+
+/// Of five services the one that takes the backup is killed at it, time and again: another takes it over, so that each window has one set, none
+/// has two, and nothing half is left.
+#[test]
+fn whoever_takes_a_backup_is_killed_and_another_takes_it() {
+    // So long a source waits before it sends anything.
+    let redis = Redis::start("redis-7.0", &["--repl-diskless-sync-delay", "1"]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::new(&unattended(&redis, DAILY));
+    let preload = Preload::new();
+    let noon = |days: i64, minute: i8| set_clock(&preload, days, 12, minute);
+    noon(0, 0);
+    let mut services: Vec<Service> = (0..5).map(|_| Service::with(&bench, &preload)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = Sqlite::new(&bench.home());
+    for day in 0..2 {
+        noon(i64::try_from(day).unwrap(), 0);
+        let taker = wait("a backup to be under way", LONG, || {
+            let jobs = runtime.block_on(store.jobs(Some("orders"))).unwrap();
+            let runs = jobs.iter().any(|job| job.status == JobStatus::Running);
+            let holder = runtime.block_on(store.holder("backup/orders")).unwrap();
+            holder.filter(|_| runs).map(|lease| lease.holder)
+        });
+        let pid: u32 = taker.split('-').next().unwrap().parse().unwrap();
+        let at = services.iter().position(|service| service.pid() == pid).unwrap();
+        services.remove(at).kill();
+        assert_eq!(bench.backups().len(), day, "it was killed before there was a set");
+        // A clock that is set has all look at once.
+        noon(i64::try_from(day).unwrap(), 5);
+        wait("another to take it", LONG, || (bench.backups().len() > day).then_some(()));
+    }
+    for service in services {
+        assert_eq!(service.ask_to_end(), Some(0));
+    }
+    let sets = bench.backups();
+    assert_eq!(sets.len(), 2, "{sets:?}");
+    let jobs = bench.jobs();
+    let ended = |how: &str| jobs.iter().filter(|job| job["kind"] == "backup" && job["status"] == how).count();
+    assert_eq!((ended("succeeded"), ended("failed"), jobs.len()), (2, 2, 4), "{jobs:?}");
+    assert!(bench.left_over().is_empty(), "{:?}", bench.left_over());
+}
+
+/// Puts an automated set on a bench's vault, begun at a moment and at a position of a history.
+async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u64)) -> String {
+    const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
+    let id = format!("b-20260101T000000Z-{n:06}");
+    let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
+    let vault = Vault::new(bench.home().join("vault"));
+    let staged = vault.ingest("orders", &id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
+    let metadata = Metadata {
+        mode: Mode::Automated,
+        note: String::new(),
+        engine: "redis".into(),
+        version: "7.0.15".into(),
+        run_id: "r".into(),
+        replication_id: position.0.into(),
+        replication_offset: position.1,
+        announced_version: None,
+        write_calls: None,
+        held: None,
+        started_at,
+        expires_at: None,
+        locked_until: None,
+    };
+    staged.commit(metadata).await.unwrap();
+    id
+}
+
+/// Puts a log on a bench's vault, with a command at each of these moments; the offsets behind them.
+fn put_log(bench: &Bench, moments: &[Timestamp]) -> Vec<u64> {
+    let new = NewTimeline {
+        instance_id: "orders".into(),
+        shard: 0,
+        opened_at: moments[0],
+        replid: "i".into(),
+        offset: 0,
+        database: Some(0),
+        restored_from: None,
+    };
+    let archive = archive(bench);
+    let timeline = archive.open_timeline(new).unwrap();
+    // Each becomes a segment.
+    let limits = SealLimits { bytes: 1, age: Duration::from_secs(3600) };
+    let mut writer = archive.writer(&timeline, limits).unwrap();
+    let mut append = |at: &Timestamp| {
+        writer.append(b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n", *at, SignedDuration::ZERO).unwrap();
+        writer.offset()
+    };
+    let offsets = moments.iter().map(&mut append).collect();
+    writer.seal_now().unwrap();
+    writer.sealer().seal().unwrap();
+    offsets
+}
+
+/// A Wednesday five weeks ago, so that the days around it are of its week.
+fn wednesday(now: Timestamp) -> Timestamp {
+    let monday = i64::from(now.to_zoned(TimeZone::UTC).weekday().to_monday_zero_offset());
+    now - days(monday + 35 - 2)
+}
+
+fn days(n: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * n)
+}
+
+/// A policy whose last window is over since eleven hours.
+fn long_over(now: Timestamp) -> String {
+    let hour = now.to_zoned(TimeZone::UTC).hour().checked_add(12).unwrap() % 24;
+    format!("preferred_backup_time = \"{hour:02}:00Z-{:02}:00Z\"\n", hour + 1)
+}
+
+fn rows(bench: &Bench) -> Vec<Value> {
+    bench.json(&["retention", "--instance-id", "orders"])["sets"].as_array().unwrap().clone()
+}
+
+/// A set of which the policy says nothing any more stays as long as moments that are kept lead back to it alone. A backup that nobody has
+/// taken in its window is told.
+#[tokio::test]
+async fn what_kept_moments_lead_back_to_stays() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let now = Timestamp::now();
+    let bench = Bench::new(&unattended(&redis, &long_over(now)));
+    let wednesday = wednesday(now);
+    let offsets = put_log(&bench, &[wednesday - days(1), wednesday, now - days(7), now - days(1)]);
+    let old = put(&bench, 1, wednesday - days(1), ("i", 0)).await;
+    put(&bench, 2, wednesday, ("another", 0)).await;
+    let told = || text(&bench.json(&["describe-instances"])["instances"][0]["protection"]["backup_policy"]);
+    let late = || (told().contains("is not taken"), bench.run(&["doctor"]).out.contains("is not taken"));
+    assert_eq!(late(), (true, true), "{}", told());
+    put(&bench, 3, now, ("another", 0)).await;
+    assert_eq!(late(), (false, false), "{}", told());
+    let of_old = || rows(&bench).into_iter().find(|row| row["backup_id"] == old.as_str()).unwrap();
+    assert!(of_old()["goes"] == false && text(&of_old()["why"]).contains("lead back to it alone"), "{}", of_old());
+    // Of a position that lies a day before the first moment that is kept.
+    let later = put(&bench, 4, now - days(8), ("i", offsets[1])).await;
+    assert_eq!(of_old()["goes"], true, "{}", of_old());
+    // One in which a fault was found stands in for none.
+    let look = Look { at: now, server: None, fault: Some("frame 1 is not what was written".into()) };
+    Sqlite::new(&bench.home()).set_verified("orders", &later, Level::Checksum, &look).await.unwrap();
+    assert_eq!(of_old()["goes"], false, "{}", of_old());
+}
+
+/// What is older than the policy keeps goes of the log behind a backup, also where no set goes.
+#[tokio::test]
+async fn a_backup_is_what_lets_the_log_go() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let now = Timestamp::now();
+    let bench = Bench::new(&unattended(&redis, &long_over(now)));
+    let offsets = put_log(&bench, &[60, 30, 20, 1].map(|n| now - days(n)));
+    put(&bench, 1, now - days(60), ("i", 0)).await;
+    put(&bench, 2, now - days(30), ("i", offsets[1])).await;
+    let segments = || archive(&bench).coverage("orders", 0).unwrap().runs[0].segments.len();
+    let service = Service::start(&bench);
+    wait("the log to go", LONG, || (segments() == 3).then_some(()));
+    assert_eq!(service.ask_to_end(), Some(0));
+    assert_eq!((rows(&bench).len(), segments()), (3, 3));
+}
+
+#[tokio::test]
+async fn what_the_policy_lets_go_is_told_and_goes() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::new(&unattended(&redis, ""));
+    let now = Timestamp::now();
+    let wednesday = wednesday(now);
+    let hour = SignedDuration::from_hours(1);
+    let moments = [wednesday - days(1), wednesday - hour, wednesday, wednesday + hour, now - days(6), now - hour];
+    let offsets = put_log(&bench, &moments);
+    let goes = put(&bench, 1, wednesday - days(1), ("i", 0)).await;
+    let of_its_week = put(&bench, 2, wednesday, ("i", offsets[1])).await;
+    let young = put(&bench, 3, now - days(6), ("i", offsets[3])).await;
+    let newest = put(&bench, 4, now, ("i", offsets[5])).await;
+    let of_the_log = || bench.json(&["retention", "--instance-id", "orders"])["log_segments"].clone();
+    let segments = || archive(&bench).coverage("orders", 0).unwrap().runs[0].segments.len();
+    assert!(rows(&bench).iter().all(|set| set["goes"] == false), "without a policy nothing goes");
+    assert_eq!((of_the_log(), segments()), (0.into(), 6));
+    // A policy that would let sets go takes a yes.
+    let policy = ["modify-backup-policy", "--instance-id", "orders", "--preferred-backup-time", "02:00Z-03:00Z"];
+    let planned = bench.json(&policy);
+    assert_eq!(planned["status"], "confirmation_required", "{planned}");
+    assert!(text(&planned["impact"]["lost"]).contains("4 are there"), "{planned}");
+    bench.configure(&unattended(&redis, DAILY));
+    let told = rows(&bench);
+    let of = |id: &str| told.iter().find(|row| row["backup_id"] == id).unwrap();
+    assert_eq!(told.iter().filter(|row| row["goes"] == true).count(), 1, "{told:?}");
+    assert!(of(&goes)["goes"] == true && text(&of(&goes)["why"]).contains("older"), "{told:?}");
+    assert!(text(&of(&of_its_week)["why"]).contains("one a week"), "{told:?}");
+    assert!(text(&of(&young)["why"]).contains("7 days newer") && of(&newest)["goes"] == false, "{told:?}");
+    // All moments of the last week begin with the set that is on the log since five weeks.
+    assert_eq!(of_the_log(), 3);
+    assert_eq!((rows(&bench).len(), segments()), (4, 6), "to tell deletes nothing");
+    // Any command that looks at jobs is a start.
+    bench.jobs();
+    let left = rows(&bench);
+    assert!(left.len() == 3 && left.iter().all(|row| row["backup_id"] != goes.as_str()), "{left:?}");
+    assert_eq!(segments(), 3);
+    let audit = bench.run(&["audit"]).out;
+    assert!(audit.contains("backup.expired") && audit.contains("log.pruned"), "{audit}");
+}
