@@ -10,9 +10,9 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of a block: a request's delay is little beside its transfer.
-const BLOCK: u64 = 2 << 20;
-/// Blocks that are kept of an object: two readers, what each reads next, and some that are not quite done with.
-const KEPT: usize = 6;
+const BLOCK: u64 = 1 << 20;
+/// Blocks that are kept of an object: what each of two readers reads now and next.
+const KEPT: usize = 4;
 /// How many blocks are remembered as fetched lately: two who read parts in turn each come to the end of a part that the other has read.
 const LATELY: usize = 24;
 
