@@ -183,7 +183,6 @@ async fn what_says_nothing_of_a_set_is_no_damage() {
                 vault.open_known(&set, "").await.unwrap_err(),
             ] {
                 assert_eq!(fault.code, code, "{at:?}: {fault:?}");
-                assert!(fault.message.contains("data.rdb.zst"), "{fault:?}");
             }
         }
     }

@@ -195,7 +195,8 @@ async fn what_kept_moments_lead_back_to_stays() {
     let later = put(&bench, 4, now - days(8), ("i", offsets[1])).await;
     assert_eq!(of_old()["goes"], true, "{}", of_old());
     // One in which a fault was found stands in for none.
-    let look = Look { at: now, server: None, fault: Some("frame 1 is not what was written".into()) };
+    let look =
+        Look { at: now, server: None, sha256: String::new(), fault: Some("frame 1 is not what was written".into()) };
     Sqlite::new(&bench.home()).set_verified("orders", &later, Level::Checksum, &look).await.unwrap();
     assert_eq!(of_old()["goes"], false, "{}", of_old());
 }
