@@ -39,10 +39,12 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         0 => String::new(),
         n => format!(", and {n} segments of the log that no moment needs which is kept"),
     };
-    print(&format!(
-        "{goes} of {} would go now{of_the_log}. The next look of this program at expired sets deletes them.",
-        sets.len()
-    ));
+    let who = if goes == 0 && log_segments == 0 {
+        ""
+    } else {
+        " The next look of this program at expired sets deletes them."
+    };
+    print(&format!("{goes} of {} would go now{of_the_log}.{who}", sets.len()));
     Ok(0)
 }
 

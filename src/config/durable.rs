@@ -12,8 +12,11 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// What the owner alone may read and write.
+const PRIVATE: u32 = 0o600;
 
 /// Makes a directory that only this user may enter, and its parents.
 ///
@@ -28,7 +31,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the file system says; `AlreadyExists` where the name is taken.
 pub fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE).open(path)
 }
 
 /// Opens a plain file: no link at its end is followed, and no pipe, device or directory is taken for one, nor waited for.
@@ -140,8 +143,21 @@ impl Drop for Whole {
 /// # Errors
 /// What the file system says; the name then holds the old content whole, or the new.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put(path, bytes, PRIVATE)
+}
+
+/// As [`replace`], with a file that everybody may read.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put(path, bytes, 0o644)
+}
+
+fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut whole = Whole::begin(path)?;
     whole.file.write_all(bytes)?;
+    whole.file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     whole.file.sync_all()?;
     std::fs::rename(&whole.written, path)?;
     sync_parent(path)

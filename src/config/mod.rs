@@ -104,6 +104,7 @@ struct File {
     #[serde(default)]
     server_programs: Vec<PathBuf>,
     vault: Option<String>,
+    metrics_file: Option<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
     tair: Option<RawTair>,
@@ -136,6 +137,8 @@ pub struct Config {
     pub clone_lifetime_hours: u32,
     /// Server programs that clones may run, before those in PATH.
     pub server_programs: Vec<PathBuf>,
+    /// Where figures are written for whoever watches; `None`: nowhere.
+    pub metrics_file: Option<PathBuf>,
     /// This very program, by which each clone is watched to its end; `None` where what runs is something else, such as a test.
     pub own_program: Option<PathBuf>,
     /// Where backup sets and logs lie.
@@ -242,6 +245,7 @@ impl Config {
             background: false,
             clone_lifetime_hours: clone_lifetime_hours(),
             server_programs: Vec::new(),
+            metrics_file: None,
             own_program: None,
             backup_log: BackupLogConfig::default(),
             tair: None,
@@ -295,6 +299,7 @@ impl Config {
             Some(dir) => VaultPlace::Directory(base.join(dir)),
         };
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
+        let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
         Ok(Self {
             home,
@@ -304,6 +309,7 @@ impl Config {
             background: raw.background,
             clone_lifetime_hours: raw.clone_lifetime_hours,
             server_programs,
+            metrics_file,
             own_program: None,
             vault,
             backup_log,

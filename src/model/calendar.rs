@@ -5,6 +5,7 @@
 use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::model::text::quoted;
+use crate::model::verification::Drills;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -106,6 +107,8 @@ pub struct History {
     pub taken: Vec<Timestamp>,
     /// When attempts of this calendar ended that came to nothing.
     pub failed: Vec<Timestamp>,
+    /// What has been of the drills.
+    pub drills: Drills,
 }
 
 /// The policy of an instance for which nobody has chosen one: each day, kept for a week.

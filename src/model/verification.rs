@@ -37,6 +37,20 @@ impl Level {
     }
 }
 
+/// The caller of the drills that nobody asked for.
+pub const BY_SCHEDULE: &str = "schedule";
+
+/// What has been of the drills of an instance.
+#[derive(Debug, Clone, Default)]
+pub struct Drills {
+    /// The newest set that would be restored, and when it was made.
+    pub newest: Option<(String, Timestamp)>,
+    /// When drills began that a set passed, whichever it was and whoever asked.
+    pub passed: Vec<Timestamp>,
+    /// When attempts of the schedule ended, whatever they came to.
+    pub tried: Vec<Timestamp>,
+}
+
 /// What one look at a set came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {

@@ -7,6 +7,7 @@
 //! its work needs, and an idle server has one.
 
 pub mod drain;
+pub mod metrics;
 pub mod notify;
 pub mod serve;
 pub mod service;

@@ -4,6 +4,7 @@ use crate::mcp;
 use crate::model::fault::Fault;
 use crate::provider::LogScope;
 use crate::runtime::drain::{self, Ended};
+use crate::runtime::metrics;
 use crate::runtime::signals::Signals;
 use crate::runtime::wiring;
 use crate::tools::App;
@@ -35,6 +36,9 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
         app.provider.keep_logs(scope).await?;
         if app.config.background {
             tokio::spawn(schedule.run(app.config.instance_ids()));
+            if let Some(path) = app.config.metrics_file.clone() {
+                tokio::spawn(metrics::keep(Arc::clone(&app), path));
+            }
         }
     }
     let (stop, mut signals) = (session.stop(), Signals::new()?);

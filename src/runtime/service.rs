@@ -4,6 +4,7 @@
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
 use crate::runtime::drain::{self, Ended};
+use crate::runtime::metrics;
 use crate::runtime::notify::Manager;
 use crate::runtime::signals::Signals;
 use crate::runtime::wiring;
@@ -33,11 +34,15 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     let schedule = wiring::schedule(&app);
     let stop = schedule.stop.clone();
     let scheduled = tokio::spawn(schedule.run(app.config.instance_ids()));
+    let figures = app.config.metrics_file.clone().map(|path| tokio::spawn(metrics::keep(Arc::clone(&app), path)));
     manager.tell("READY=1");
     let _ = drain::unless_asked_to_end(&mut signals, forever(&app, &manager)).await;
     manager.tell("STOPPING=1");
     stop.cancel();
     let _ = scheduled.await;
+    if let Some(figures) = figures {
+        figures.abort();
+    }
     Ok(drain::stop(&app, &mut signals).await)
 }
 

@@ -1,15 +1,17 @@
-//! Takes the backups that are due, of all instances, for as long as the process lives.
+//! Takes the backups that are due, of all instances, and drills the sets whose drill is, for as long as the process lives.
 //!
 //! Of several processes one takes each: a lease says which, and under it what is due is judged once more. The backup of one instance must not
-//! keep the others waiting.
+//! keep the others waiting, nor a drill any backup.
 
 use crate::model::backup::Mode;
 use crate::model::calendar::share;
 use crate::model::fault::Fault;
-use crate::model::job::JobStatus;
+use crate::model::job::{Job, JobStatus};
 use crate::model::policy::BackupPolicy;
 use crate::model::time::written;
+use crate::model::verification::{BY_SCHEDULE, Level};
 use crate::provider::Provider;
+use crate::schedule::drill::{DrillDue, drill_due};
 use crate::schedule::due::{Due, due};
 use crate::state::State;
 use crate::state::leases::Held;
@@ -46,18 +48,27 @@ pub struct Schedule {
 struct Watched {
     id: String,
     look_at: Instant,
-    /// By that policy nothing is due from the first of these moments to the second.
+    /// By that policy no backup and no drill is due from the first of these moments to the second.
     idle: Option<(BackupPolicy, Timestamp, Timestamp)>,
     /// The backup that is being taken.
     taking: Option<JoinHandle<()>>,
+    /// The drill that is under way.
+    drilling: Option<JoinHandle<()>>,
+}
+
+/// How much is done at the same time.
+struct Places {
+    backups: Semaphore,
+    /// One at a time: each has a server of its own, with the whole set in memory.
+    drills: Semaphore,
 }
 
 impl Schedule {
     /// Takes what is due of these instances until the process is asked to end.
     pub async fn run(self, ids: Vec<String>) {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Places { backups: Semaphore::new(AT_ONCE), drills: Semaphore::new(1) });
         let mut ticked = (Instant::now(), Timestamp::now());
-        let watched = |id: String| Watched { id, look_at: ticked.0, idle: None, taking: None };
+        let watched = |id: String| Watched { id, look_at: ticked.0, idle: None, taking: None, drilling: None };
         let mut all: Vec<Watched> = ids.into_iter().map(watched).collect();
         look_at_all(&mut all);
         loop {
@@ -83,7 +94,7 @@ impl Schedule {
     }
 
     /// Looks at an instance. Its sets are listed only where something may be due, for there may be hundreds.
-    async fn look(&self, one: &mut Watched, places: &Arc<Semaphore>) -> Result<(), Fault> {
+    async fn look(&self, one: &mut Watched, places: &Arc<Places>) -> Result<(), Fault> {
         let policy = self.provider.backup_policy(&one.id).await?;
         let policy = BackupPolicy { preferred_next_backup_time: None, ..policy };
         let now = Timestamp::now();
@@ -94,13 +105,16 @@ impl Schedule {
             return Ok(());
         }
         one.idle = None;
-        match self.due(&one.id).await? {
-            None => {}
-            Some(Due::At(next)) => {
+        let Some((due, drill)) = self.due(&one.id).await? else { return Ok(()) };
+        match due {
+            Due::At(next) => {
+                // While one is under way nobody knows when the next is due.
+                let Some(drill) = self.look_at_drill(one, drill, places) else { return Ok(()) };
+                let next = next.min(drill);
                 one.look_at = one.look_at.min(Instant::now() + until(next, now));
                 one.idle = Some((policy, now, next));
             }
-            Some(Due::Now { .. }) => {
+            Due::Now { .. } => {
                 let (schedule, id, places) = (self.clone(), one.id.clone(), Arc::clone(places));
                 one.taking = Some(tokio::spawn(async move { schedule.take(&id, &places).await }));
             }
@@ -108,31 +122,79 @@ impl Schedule {
         Ok(())
     }
 
-    /// What is due of an instance; `None` where this program takes no backups of it by a calendar.
-    async fn due(&self, id: &str) -> Result<Option<Due>, Fault> {
+    /// Which backup of an instance is due, and which drill; `None` where this program takes no backups of it by a calendar.
+    async fn due(&self, id: &str) -> Result<Option<(Due, DrillDue)>, Fault> {
         let scheduled = self.provider.scheduled(id).await?;
-        Ok(scheduled.map(|(calendar, history)| due(&calendar, id, &history, Timestamp::now())))
+        let now = Timestamp::now();
+        Ok(scheduled.map(|(calendar, of)| (due(&calendar, id, &of, now), drill_due(id, &of.drills, now))))
     }
 
-    async fn take(&self, id: &str, places: &Semaphore) {
-        let Some(Ok(_place)) = self.stop.run_until_cancelled(places.acquire()).await else { return };
-        if let Err(fault) = self.try_taking(id).await {
+    /// Begins a drill that is due. When the next one is; `None` while one is under way.
+    fn look_at_drill(&self, one: &mut Watched, due: DrillDue, places: &Arc<Places>) -> Option<Timestamp> {
+        if one.drilling.as_ref().is_some_and(|drilling| !drilling.is_finished()) {
+            return None;
+        }
+        if let DrillDue::At(next) = due {
+            return Some(next);
+        }
+        let (schedule, id, places) = (self.clone(), one.id.clone(), Arc::clone(places));
+        one.drilling = Some(tokio::spawn(async move { schedule.drill(&id, &places).await }));
+        None
+    }
+
+    async fn take(&self, id: &str, places: &Places) {
+        let Some(Ok(_place)) = self.stop.run_until_cancelled(places.backups.acquire()).await else { return };
+        if let Err(fault) = self.alone(&format!("backup/{id}"), self.take_alone(id)).await {
             tracing::warn!(instance = %id, "the backup that is due could not be taken: {fault}");
         }
     }
 
-    async fn try_taking(&self, id: &str) -> Result<(), Fault> {
-        let name = format!("backup/{id}");
-        let Some(lease) = Held::acquire(self.state.clone(), &name).await? else { return Ok(()) };
-        let taken = self.under_the_lease(id).await;
+    async fn drill(&self, id: &str, places: &Places) {
+        let Some(Ok(_place)) = self.stop.run_until_cancelled(places.drills.acquire()).await else { return };
+        if let Err(fault) = self.alone(&format!("drill/{id}"), self.drill_alone(id)).await {
+            tracing::warn!(instance = %id, "the drill that is due could not be begun: {fault}");
+        }
+    }
+
+    /// Does what one process does at a time; nothing where another one is at it.
+    async fn alone(&self, name: &str, work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+        let Some(lease) = Held::acquire(self.state.clone(), name).await? else { return Ok(()) };
+        let done = work.await;
         lease.give_back().await;
-        taken
+        done
+    }
+
+    /// Waits until a job is over.
+    async fn wait_for(&self, job: &Job) -> Result<Job, Fault> {
+        let mut changes = self.state.changes();
+        loop {
+            let now = self.state.job(&job.id).await?;
+            if now.status != JobStatus::Running {
+                return Ok(now);
+            }
+            changes.changed().await;
+        }
+    }
+
+    /// Begins the drill where it is due still, and waits for its end.
+    async fn drill_alone(&self, id: &str) -> Result<(), Fault> {
+        let Some((_, DrillDue::Now(set))) = self.due(id).await? else { return Ok(()) };
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
+        let job = self.provider.verify((id, &set), Level::Drill, BY_SCHEDULE).await?;
+        tracing::info!(instance = %id, job = %job.id, backup = %set, "the weekly drill");
+        let ended = self.wait_for(&job).await?;
+        if ended.status == JobStatus::Failed {
+            tracing::warn!(instance = %id, job = %job.id, "the weekly drill failed: {}", ended.message);
+        }
+        Ok(())
     }
 
     /// Begins the backup where it is due still, and waits for its end, also where the process is asked to end meanwhile: whoever has the lease
     /// next must find the set, or a job that failed, and none that is about to end.
-    async fn under_the_lease(&self, id: &str) -> Result<(), Fault> {
-        let Some(Due::Now { window, late }) = self.due(id).await? else { return Ok(()) };
+    async fn take_alone(&self, id: &str) -> Result<(), Fault> {
+        let Some((Due::Now { window, late }, _)) = self.due(id).await? else { return Ok(()) };
         if self.stop.is_cancelled() {
             return Ok(());
         }
@@ -145,10 +207,7 @@ impl Schedule {
         // One that somebody else began is none of the calendar's: it is waited for, and the next look takes ours.
         let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note).await?;
         tracing::info!(instance = %id, job = %job.id, joined, late, "a backup by the policy");
-        let mut changes = self.state.changes();
-        while self.state.job(&job.id).await?.status == JobStatus::Running {
-            changes.changed().await;
-        }
+        self.wait_for(&job).await?;
         Ok(())
     }
 }

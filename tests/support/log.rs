@@ -34,6 +34,13 @@ impl Service {
         Self::begin(bench, command)
     }
 
+    /// The same, with a server to drill sets with.
+    pub fn drilling(bench: &Bench, preload: &Preload, kind: &str) -> Self {
+        let mut command = bench.command_beside(kind, &["run"]);
+        preload.give(&mut command);
+        Self::begin(bench, command)
+    }
+
     fn begin(bench: &Bench, mut command: Command) -> Self {
         // Kept for who reads a failure.
         let err = std::fs::OpenOptions::new().create(true).append(true).open(bench.dir.path().join("service.log"));

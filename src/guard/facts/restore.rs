@@ -322,16 +322,6 @@ pub struct ListedSafety {
 }
 
 impl SafetyFacts {
-    /// Whether the set is there and was found damaged.
-    #[must_use]
-    pub fn is_damaged(&self) -> bool {
-        matches!(
-            &self.status,
-            SafetyStatus::Damaged(_)
-                | SafetyStatus::Whole { proof: SafetyProof::Vault { look: SetLook::Damaged(_), .. }, .. }
-        )
-    }
-
     /// Digest of the set's file, where all of the set was read now and agrees with its manifest.
     #[must_use]
     pub fn stored_digest(&self) -> Option<&str> {

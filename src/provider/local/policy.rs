@@ -16,6 +16,7 @@ use crate::model::calendar::{Calendar, History, invalid, retention, share, usual
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
+use crate::model::verification::{BY_SCHEDULE, Drills, Level, Look};
 use crate::provider::Raised;
 use crate::provider::local::Inner;
 use crate::state::leases::Held;
@@ -78,11 +79,21 @@ impl Inner {
         let sets = self.sets(instance_id).await?;
         let automated = |set: &BackupSet| (set.mode == Mode::Automated).then_some(set.started_at);
         let taken = sets.iter().flatten().filter_map(automated).collect();
+        let newest = sets.iter().flatten().find(|set| set.mode != Mode::Safety);
         // Whoever began it: what has just failed is not tried again at once.
         let failed = |job: &Job| job.kind == JobKind::Backup && job.status == JobStatus::Failed;
         let jobs = self.state.jobs(Some(instance_id)).await?;
         let failed = jobs.iter().filter(|job| failed(job)).filter_map(|job| job.finished_at).collect();
-        Ok(Some((calendar, History { since, taken, failed })))
+        let passed = |(level, look): (Level, Look)| (level == Level::Drill && look.fault.is_none()).then_some(look.at);
+        // Also of sets that are gone by now.
+        let looks = self.state.verifications(instance_id).await?.into_values().flat_map(|found| found.0);
+        let by_schedule = |job: &Job| job.kind == JobKind::Verification && job.caller == BY_SCHEDULE;
+        let drills = Drills {
+            newest: newest.map(|set| (set.id.clone(), set.finished_at)),
+            passed: looks.filter_map(passed).collect(),
+            tried: jobs.iter().filter(|job| by_schedule(job)).filter_map(|job| job.finished_at).collect(),
+        };
+        Ok(Some((calendar, History { since, taken, failed, drills })))
     }
 
     /// The policy in force, and the one after a change.

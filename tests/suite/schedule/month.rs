@@ -132,7 +132,7 @@ impl Instance {
         assert!(self.wanting.1 < 30, "{id}: nobody serves {window}, and it is {now}");
         let automated = |set: &BackupSet| (set.mode == Mode::Automated).then_some(set.started_at);
         let taken = self.sets.iter().filter_map(automated).collect();
-        let history = History { since: Some(since), taken, failed: self.failed.clone() };
+        let history = History { since: Some(since), taken, failed: self.failed.clone(), ..History::default() };
         match due(&self.calendar, &self.id, &history, now) {
             Due::At(later) => assert!(later > now, "{id}: {later} is not behind {now}"),
             Due::Now { window: wanted, late } => {

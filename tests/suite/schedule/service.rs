@@ -33,7 +33,7 @@ fn set_clock(preload: &Preload, days: i64, hour: i8, minute: i8) {
 fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     let redis = Redis::start("redis-7.0", &[]);
     redis.run(&["SET", "a", "1"]);
-    let bench = Bench::new(&unattended(&redis, DAILY));
+    let bench = Bench::new(&format!("metrics_file = \"figures.prom\"\n{}", unattended(&redis, DAILY)));
     let preload = Preload::new();
     let set_clock = |days: i64, hour: i8, minute: i8| set_clock(&preload, days, hour, minute);
     let taken = |n: usize| {
@@ -41,7 +41,8 @@ fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     };
     // What was missed before the services began is taken late.
     set_clock(0, 12, 0);
-    let services = [Service::with(&bench, &preload), Service::with(&bench, &preload)];
+    let drilling = || Service::drilling(&bench, &preload, "redis-7.0");
+    let services = [drilling(), drilling()];
     let first = taken(1);
     assert!(first["mode"] == "automated" && text(&first["note"]).contains("late"), "{first}");
     // The next one in its window, at the share of the window that this instance has.
@@ -52,12 +53,37 @@ fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     set_clock(4, 20, 0);
     let third = taken(3);
     assert!(text(&third["note"]).contains("late"), "{third}");
+    // The newest set waits for its drill no longer than the instance's share.
+    set_clock(4, 20, 16);
+    let drills = || bench.jobs().into_iter().filter(|job| job["kind"] == "verification").collect::<Vec<_>>();
+    let drill = wait("the drill", LONG, || drills().into_iter().find(|job| job["status"] != "running"));
+    assert_eq!((&drill["status"], &drill["backup_id"]), (&"succeeded".into(), &third["backup_id"]), "{drill}");
+    // Figures follow. None is zero of what has succeeded, and of what has not all are.
+    let figures = bench.dir.path().join("figures.prom");
+    let figure = |name: &str| {
+        let text = std::fs::read_to_string(&figures).unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(&format!("tair_backup_{name} ")))?.to_owned();
+        Some(value.parse::<i64>().unwrap())
+    };
+    let seconds = |at: &Value| at.as_str().unwrap().parse::<Timestamp>().unwrap().as_second();
+    let of = |name: &str, kind: &str| figure(&format!("{name}_timestamp_seconds{{instance=\"orders\"{kind}}}"));
+    let made = wait("the figure of the drill", LONG, || {
+        of("last_drill", "").filter(|at| *at > 0).and_then(|_| of("last_verified_success", ",kind=\"automated\""))
+    });
+    assert!(made >= seconds(&third["taken_at"]), "{made}: {third}");
+    assert!(of("last_success", ",kind=\"automated\"") >= Some(made), "{third}");
+    assert_eq!(
+        (of("last_success", ",kind=\"manual\""), figure("damaged_sets{instance=\"orders\"}")),
+        (Some(0), Some(0))
+    );
     for service in services {
         assert_eq!(service.ask_to_end(), Some(0));
     }
     assert_eq!(bench.backups().len(), 3);
     let jobs = bench.jobs();
     assert_eq!(jobs.iter().filter(|job| job["kind"] == "backup").count(), 3, "{jobs:?}");
+    // A week is not over.
+    assert_eq!(drills().len(), 1, "{jobs:?}");
 }
 
 /// Of five services the one that takes the backup is killed at it, time and again: another takes it over, so that each window has one set, none
@@ -88,7 +114,9 @@ fn whoever_takes_a_backup_is_killed_and_another_takes_it() {
         assert_eq!(bench.backups().len(), day, "it was killed before there was a set");
         // A clock that is set has all look at once.
         noon(i64::try_from(day).unwrap(), 5);
-        wait("another to take it", LONG, || (bench.backups().len() > day).then_some(()));
+        // The set is there a moment before its job is over, which is not the next day's.
+        let over = || bench.jobs().iter().all(|job| job["status"] != "running");
+        wait("another to take it", LONG, || (bench.backups().len() > day && over()).then_some(()));
     }
     for service in services {
         assert_eq!(service.ask_to_end(), Some(0));
@@ -97,7 +125,8 @@ fn whoever_takes_a_backup_is_killed_and_another_takes_it() {
     assert_eq!(sets.len(), 2, "{sets:?}");
     let jobs = bench.jobs();
     let ended = |how: &str| jobs.iter().filter(|job| job["kind"] == "backup" && job["status"] == how).count();
-    assert_eq!((ended("succeeded"), ended("failed"), jobs.len()), (2, 2, 4), "{jobs:?}");
+    let backups = jobs.iter().filter(|job| job["kind"] == "backup").count();
+    assert_eq!((ended("succeeded"), ended("failed"), backups), (2, 2, 4), "{jobs:?}");
     assert!(bench.left_over().is_empty(), "{:?}", bench.left_over());
 }
 

@@ -9,7 +9,6 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobStatus};
-use crate::model::verification::Level;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
@@ -33,7 +32,7 @@ enum Reading {
 }
 
 impl Inner {
-    /// A fresh backup of what the target holds: an earlier one where no write came since and it is whole, else a new one.
+    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
     pub async fn safety_backup(
         self: &Arc<Self>,
         instance_id: &str,
@@ -44,10 +43,7 @@ impl Inner {
         };
         if let Some(set) = self.taken_since_the_last_write(instance_id, assessment).await? {
             let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
-            let found = self.safety_status(instance_id, &safety).await?;
-            if !found.is_damaged() {
-                return Ok(found);
-            }
+            return self.safety_status(instance_id, &safety).await;
         }
         match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
             Begun::Started(job) => {
@@ -147,10 +143,7 @@ impl Inner {
         };
         let read: Result<_, Fault> = read.await;
         match read {
-            Err(fault) if fault.kind == Kind::Damaged => {
-                self.keep_damage((&set.instance_id, &set.id), Level::Structure, None, &fault).await;
-                Ok(SetLook::Damaged(fault.message))
-            }
+            Err(fault) if fault.kind == Kind::Damaged => Ok(SetLook::Damaged(fault.message)),
             read => read,
         }
     }

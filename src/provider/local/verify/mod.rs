@@ -207,7 +207,7 @@ impl Inner {
     }
 
     /// Writes down that a look of this level has found a set damaged. That it could not be does not hide what was found.
-    pub(in crate::provider::local) async fn keep_damage(
+    async fn keep_damage(
         &self,
         (instance_id, backup_id): (&str, &str),
         level: Level,

@@ -1,0 +1,121 @@
+//! Figures of how far each instance is protected, in a file for node_exporter's textfile collector.
+//!
+//! They are moments, so that an alarm on their age fires when nothing succeeds, and also when nobody writes them any more. What is not known is
+//! never told as zero, and a file that cannot be written keeps nothing else from being done.
+
+use crate::config::blocking::blocking;
+use crate::config::durable::replace_public;
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::fault::{Fault, Kind};
+use crate::model::verification::Level;
+use crate::tools::App;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the file is written, and how long after a change.
+const EVERY: Duration = Duration::from_secs(60);
+const AFTER_A_CHANGE: Duration = Duration::from_secs(1);
+
+/// Modes of sets that are told; zero where there is none, for an alarm needs something to look at.
+const KINDS: [Mode; 3] = [Mode::Manual, Mode::Safety, Mode::Automated];
+
+/// A metric: its name, and what it is.
+type Metric = (&'static str, &'static str);
+const SUCCESS: Metric =
+    ("tair_backup_last_success_timestamp_seconds", "When the newest set of a kind that can be used was made.");
+const VERIFIED: Metric = (
+    "tair_backup_last_verified_success_timestamp_seconds",
+    "When the newest set of a kind was made that a later verification has passed.",
+);
+const DRILL: Metric = ("tair_backup_last_drill_timestamp_seconds", "When the last drill began that a set has passed.");
+const DAMAGED: Metric = ("tair_backup_damaged_sets", "Sets that cannot be used.");
+const ARCHIVED: Metric =
+    ("tair_backup_log_archived_until_timestamp_seconds", "Up to when the instance can be recovered to any second.");
+const WRITTEN: Metric = ("tair_backup_written_timestamp_seconds", "When this file was written.");
+
+/// The value of a metric for an instance, and its kind where it has one.
+type Figure = (Metric, Option<&'static str>, i64);
+
+/// Writes the file each minute and behind each change, for as long as it is polled.
+pub async fn keep(app: Arc<App>, path: PathBuf) {
+    let mut known = BTreeMap::new();
+    let mut failing = false;
+    let mut changes = app.state.changes();
+    loop {
+        let now = Timestamp::now();
+        for id in app.config.instance_ids() {
+            match figures(&app, &id, now).await {
+                Ok(figures) => drop(known.insert(id, figures)),
+                // What was known of it stays, and grows old.
+                Err(fault) => tracing::debug!(instance = %id, "its figures are not known: {fault}"),
+            }
+        }
+        let (text, to) = (text(&known, now), path.clone());
+        let written = blocking(move || {
+            let failed =
+                |e| Fault::new(Kind::Unexpected, "home.failed", format!("{} is not written", to.display())).because(e);
+            replace_public(&to, text.as_bytes()).map_err(failed)
+        });
+        match written.await {
+            Ok(()) => failing = false,
+            Err(fault) if failing => tracing::debug!("metrics_file: {fault}"),
+            Err(fault) => {
+                tracing::warn!(cause = ?std::error::Error::source(&fault), "metrics_file: {fault}");
+                failing = true;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = changes.changed() => tokio::time::sleep(AFTER_A_CHANGE).await,
+        }
+    }
+}
+
+/// What is known of an instance.
+async fn figures(app: &App, id: &str, now: Timestamp) -> Result<Vec<Figure>, Fault> {
+    let listed = app.provider.backups(id, None).await?;
+    let damaged = listed.iter().filter(|set| set.is_err()).count();
+    let sets: Vec<BackupSet> = listed.into_iter().flatten().collect();
+    let found = app.state.verifications(id).await?;
+    let passed = |set: &&BackupSet| found.get(&set.id).is_some_and(|found| found.looks(&set.sha256).next().is_some());
+    // What is ahead of the clock is of one that was set since.
+    let newest = |of: &mut dyn Iterator<Item = &BackupSet>| {
+        of.map(|set| set.finished_at).filter(|at| *at <= now).max().map_or(0, Timestamp::as_second)
+    };
+    let mut figures = vec![(DAMAGED, None, i64::try_from(damaged).unwrap_or(i64::MAX))];
+    for mode in KINDS {
+        let of = || sets.iter().filter(|set| set.mode == mode);
+        figures.push((SUCCESS, Some(mode.as_str()), newest(&mut of())));
+        figures.push((VERIFIED, Some(mode.as_str()), newest(&mut of().filter(passed))));
+    }
+    let looks = found.values().flat_map(|found| &found.0);
+    let drills = looks.filter(|(level, look)| **level == Level::Drill && look.fault.is_none()).map(|(_, look)| look.at);
+    figures.push((DRILL, None, drills.filter(|at| *at <= now).max().map_or(0, Timestamp::as_second)));
+    if let Some(log) = app.provider.log_status(id).await?.filter(|log| log.on) {
+        figures.push((ARCHIVED, None, log.archived_until.map_or(0, Timestamp::as_second)));
+    }
+    Ok(figures)
+}
+
+/// The file: each metric with the figures of all instances.
+fn text(known: &BTreeMap<String, Vec<Figure>>, now: Timestamp) -> String {
+    let mut text = String::new();
+    for metric in [SUCCESS, VERIFIED, DRILL, DAMAGED, ARCHIVED] {
+        text += &head(metric);
+        for (instance, figures) in known {
+            for (_, kind, value) in figures.iter().filter(|(of, _, _)| *of == metric) {
+                let kind = kind.map_or(String::new(), |kind| format!(",kind=\"{kind}\""));
+                // An id has no character that a label would have to have escaped.
+                text += &format!("{}{{instance=\"{instance}\"{kind}}} {value}\n", metric.0);
+            }
+        }
+    }
+    text + &head(WRITTEN) + &format!("{} {}\n", WRITTEN.0, now.as_second())
+}
+
+fn head((name, what): Metric) -> String {
+    format!("# HELP {name} {what}\n# TYPE {name} gauge\n")
+}
