@@ -29,6 +29,7 @@ mod writer;
 
 use crate::model::fault::{Fault, Kind};
 use crate::vault::Vault;
+use crate::vault::bucket::error;
 use crate::vault::store::Store;
 pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
@@ -94,10 +95,12 @@ impl Archive {
 
 /// The fault of a failed operation on the log, on the vault or in the spool.
 fn failed(what: &str, place: &str, e: io::Error) -> Fault {
-    let hint = if e.kind() == io::ErrorKind::StorageFull {
-        "The disk is full; free space there. The log goes on from where it stopped, as long as the source's backlog reaches back."
-    } else {
-        "Check that the place is there, has room and belongs to this user."
+    let hint = match error::hint(&e) {
+        Some(hint) => hint,
+        None if e.kind() == io::ErrorKind::StorageFull => {
+            "The disk is full; free space there. The log goes on from where it stopped, as long as the source's backlog reaches back."
+        }
+        None => "Check that the place is there, has room and belongs to this user.",
     };
     Fault::new(Kind::Unexpected, "log.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
 }

@@ -13,6 +13,7 @@ pub mod named_url;
 pub mod nameless;
 pub mod state_url;
 pub mod tair;
+pub mod vault;
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, shell_word, unknown_field};
@@ -25,6 +26,7 @@ use state_url::StateUrl;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
+use vault::{BucketPlace, CloudDefaults, VaultPlace};
 
 /// Id of the instance that exists without configuration.
 pub const SANDBOX: &str = "sandbox";
@@ -104,6 +106,7 @@ struct File {
     clone_lifetime_hours: u32,
     #[serde(default)]
     server_programs: Vec<PathBuf>,
+    vault: Option<String>,
     metrics_file: Option<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
@@ -143,6 +146,8 @@ pub struct Config {
     pub metrics_file: Option<PathBuf>,
     /// This very program, by which each clone is watched to its end; `None` where what runs is something else, such as a test.
     pub own_program: Option<PathBuf>,
+    /// Where backup sets and logs lie.
+    pub vault: VaultPlace,
     /// How logs are kept.
     pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
@@ -237,6 +242,7 @@ impl Config {
     /// Nothing configured: the sandbox is the only instance.
     fn empty(home: Home, read_only: bool) -> Self {
         Self {
+            vault: VaultPlace::Directory(home.vault()),
             home,
             file: None,
             guard: GuardConfig::default(),
@@ -288,6 +294,17 @@ impl Config {
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
         let state = raw.state.as_deref().map(StateUrl::parse).transpose().map_err(|why| refused(&path, &why))?;
+        let vault = match raw.vault.as_deref() {
+            None => VaultPlace::Directory(home.vault()),
+            Some("") => return Err(refused(&path, "vault is empty; leave it out for a directory in the home")),
+            Some(url) if url.contains("://") => {
+                let tair = tair.as_ref();
+                let cloud =
+                    CloudDefaults { region: tair.and_then(|t| t.region.as_deref()), vpc: tair.is_some_and(|t| t.vpc) };
+                VaultPlace::Bucket(BucketPlace::parse(url, cloud).map_err(|why| refused(&path, &why))?)
+            }
+            Some(dir) => VaultPlace::Directory(base.join(dir)),
+        };
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
@@ -302,6 +319,7 @@ impl Config {
             server_programs,
             metrics_file,
             own_program: None,
+            vault,
             backup_log,
             tair,
             instances,

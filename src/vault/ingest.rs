@@ -137,7 +137,7 @@ fn stage(
     let failed = |e: io::Error| vault_fault("write", &vault.store.place(&name), e);
     // Only from here on is the folder ours: where the name is taken, the folder is another writer's.
     let upload = vault.store.upload_new(&name).map_err(failed)?;
-    let staging = Staged { vault: vault.clone(), instance_id, backup_id, disowned: false };
+    let mut staging = Staged { vault: vault.clone(), instance_id, backup_id, disowned: false };
     let mut frames = FrameWriter::<Box<dyn Upload>>::new(upload).map_err(failed)?;
     let mut sha = Sha256::new();
     let tap = |block: &[u8]| {
@@ -154,7 +154,10 @@ fn stage(
     }
     let statistics = walked.statistics;
     let (upload, stored_bytes) = frames.finish().map_err(failed)?;
-    upload.finish().map_err(failed)?;
+    upload.finish().map_err(|e| {
+        staging.disowned = e.kind() == io::ErrorKind::AlreadyExists;
+        failed(e)
+    })?;
     if unique.needs_second_walk().map_err(failed)? {
         // The source has sent its data once; what is staged is the same.
         let staged = vault.store.open(&name).and_then(FrameReader::new).map_err(failed)?;

@@ -2,7 +2,7 @@
 //!
 //! | names in the folder | the folder is |
 //! |---|---|
-//! | `manifest.json` | a set; whole if `data.rdb.zst` is what the manifest says |
+//! | `manifest.json` | a set; whole if `data.rdb.zst` is what the manifest says, also beside `manifest.json.deleting`: its deletion had only begun |
 //! | data, no manifest | a set being staged by a running job; else the remains of a crash: damage |
 //! | `manifest.json.deleting`, no manifest | a set being deleted, or the remains of a crash: no set any more |
 //! | none, or only temporary files | no set |

@@ -1,9 +1,10 @@
-//! The vault: backup sets at rest. `<instance_id>/<backup_id>/{data.rdb.zst, manifest.json}` on a store.
+//! The vault: backup sets at rest. `<instance_id>/<backup_id>/{data.rdb.zst, manifest.json}` on a store: a disk, or a bucket.
 //!
 //! A set exists from the moment its manifest is put, which is done last and never over another, to the moment the manifest is
 //! renamed, which a deletion does first. Data without a manifest is a set that a job is making, or damage: the caller says which,
 //! for the vault knows no jobs. Manifests are the truth. Every method does its blocking work on threads of its own.
 
+pub mod bucket;
 mod delete;
 mod disk;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub mod ingest;
 mod layout;
 pub mod manifest;
 mod parts;
+pub mod probe;
 pub mod staging;
 pub mod store;
 mod verify;
@@ -22,19 +24,23 @@ mod worker;
 mod writeback;
 
 use crate::config::blocking::blocking;
+use crate::config::vault::VaultPlace;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, clean_to, nearer_than, quoted};
+use bucket::keys::AccessKeys;
+use bucket::{Bucket, error};
 use disk::Disk;
 use frames::FrameReader;
 use layout::{DATA, Folder, MANIFEST, folder, object};
 use manifest::Manifest;
 use staging::Staging;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Store, is_lacking, read_whole};
+use store::{Store, lacking, read_whole};
 
 /// Longest manifest in bytes; a longer file is none of ours. One of as many databases as are counted takes some 5 MB.
 const LONGEST_MANIFEST: u64 = 8 << 20;
@@ -52,12 +58,18 @@ pub struct Vault {
 
 /// The fault of a failed operation on the vault.
 fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
-    let hint = if e.kind() == io::ErrorKind::StorageFull {
-        "The disk of the vault is full; free space under the home directory."
-    } else {
-        "Check that the home directory (--home) is there, has room and belongs to this user."
+    lacked(what, place, &e).because(e)
+}
+
+fn lacked(what: &str, place: &str, e: &io::Error) -> Fault {
+    let hint = match error::hint(e) {
+        Some(hint) => hint,
+        None if e.kind() == io::ErrorKind::StorageFull => "The disk of the vault is full; free space on it.",
+        None => {
+            "Check that the directory of the vault (in the home, --home) is there, has room and belongs to this user."
+        }
     };
-    Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
+    Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint)
 }
 
 /// The fault of stored data that differs from what was written.
@@ -67,8 +79,12 @@ fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
 }
 
 /// The fault of what could not be read: damage, unless it says nothing of what is stored.
-fn unread(place: &str, e: io::Error) -> Fault {
-    if is_lacking(&e) { vault_fault("read", place, e) } else { damaged(place, e) }
+fn unreadable(place: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
+    let why = why.into();
+    match lacking(&*why) {
+        Some(e) => lacked("read", place, e).because(why),
+        None => damaged(place, why),
+    }
 }
 
 /// Name of a set's data object.
@@ -81,6 +97,16 @@ impl Vault {
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { store: Arc::new(Disk::new(root.clone())), spill_dir: root }
+    }
+
+    /// The vault of a configuration. Touches nothing. A bucket is called by `keys`, without them by its own chain of credentials;
+    /// `spill_dir` is for nameless files where the vault is no directory.
+    #[must_use]
+    pub fn at(place: &VaultPlace, spill_dir: PathBuf, keys: Option<Arc<dyn AccessKeys>>) -> Self {
+        match place {
+            VaultPlace::Directory(root) => Self::new(root.clone()),
+            VaultPlace::Bucket(place) => Self { store: Arc::new(Bucket::new(place.clone(), keys)), spill_dir },
+        }
     }
 
     /// The store, for what lies beside the sets: the log.
@@ -101,8 +127,9 @@ impl Vault {
     }
 
     /// The fault of a set whose data could not be read: [`Self::damaged`], unless that says nothing of the set.
-    fn unread(&self, set: &BackupSet, e: io::Error) -> Fault {
-        unread(&self.store.place(&data_of(set)), e)
+    #[must_use]
+    pub fn unreadable(&self, set: &BackupSet, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
+        unreadable(&self.store.place(&data_of(set)), why)
     }
 
     /// The names under an instance, by folder.
@@ -146,20 +173,39 @@ impl Vault {
         }
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         blocking(move || {
-            let read = |id: String| match vault.read(&instance_id, &id) {
-                // The set was deleted or discarded since its folder was listed.
-                Ok(None) => None,
-                Ok(Some(set)) => Some(Ok(set)),
-                // Deleted while it was read: its manifest was there, and its data no more.
-                Err(_) if vault.is_gone(&instance_id, &id) => None,
-                // Whatever lies there has its name from anybody.
-                Err(fault) => Some(Err(DamagedSet { id: clean(&id), reason: clean_to(&fault.message, REASON_MAX) })),
-            };
-            let mut sets: Vec<_> = ids.into_iter().filter_map(read).collect();
+            let mut sets = vault.read_all(&instance_id, &ids)?;
             sets.sort_by_key(|set| std::cmp::Reverse(order(set)));
             Ok(sets)
         })
         .await
+    }
+
+    /// Reads sets, the damaged ones as such; without those that are gone.
+    fn read_all(&self, instance_id: &str, ids: &[String]) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        let read = |id: &String| match self.read(instance_id, id) {
+            // The set was deleted or discarded since its folder was listed.
+            Ok(None) => None,
+            Ok(Some(set)) => Some(Ok(Ok(set))),
+            // Deleted while it was read: its manifest was there, and its data no more.
+            Err(_) if self.is_gone(instance_id, id) => None,
+            // Whatever lies there has its name from anybody.
+            Err(fault) if fault.kind == Kind::Damaged => {
+                Some(Ok(Err(DamagedSet { id: clean(id), reason: clean_to(&fault.message, REASON_MAX) })))
+            }
+            Err(fault) => Some(Err(fault)),
+        };
+        let share = |part: &[String]| part.iter().filter_map(read).collect::<Result<Vec<_>, Fault>>();
+        let at_once = self.store.at_once().min(ids.len());
+        if at_once <= 1 {
+            return share(ids);
+        }
+        std::thread::scope(|scope| {
+            let parts = ids.chunks(ids.len().div_ceil(at_once));
+            let readers: Vec<_> = parts.map(|part| scope.spawn(|| share(part))).collect();
+            let died = |_| Err(Fault::new(Kind::Unexpected, "job.crashed", "a thread that read sets died"));
+            let all = readers.into_iter().map(|reader| reader.join().unwrap_or_else(died));
+            Ok(all.collect::<Result<Vec<_>, Fault>>()?.into_iter().flatten().collect())
+        })
     }
 
     /// Whether what lies there says that there is no set any more.
@@ -175,23 +221,24 @@ impl Vault {
         let manifest = || read_whole(&*self.store, &name, LONGEST_MANIFEST);
         let text = match manifest() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let names = self.store.list(&layout::set(instance_id, backup_id)).map_err(|e| unread(&place, e))?;
+                let names = self.store.list(&layout::set(instance_id, backup_id)).map_err(|e| unreadable(&place, e))?;
                 match folder(&names) {
                     Folder::Deleting | Folder::Nothing => return Ok(None),
                     // The manifest was put since, by the job that made the set.
-                    Folder::Set => manifest().map_err(|e| unread(&place, e))?,
+                    Folder::Set => manifest().map_err(|e| unreadable(&place, e))?,
                     Folder::Staging => {
                         return Err(damaged(&place, "is not there: data without a manifest, made by no running job"));
                     }
                 }
             }
-            text => text.map_err(|e| unread(&place, e))?,
+            text => text.map_err(|e| unreadable(&place, e))?,
         };
         let set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
             return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
-        let bytes = self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.unread(&set, e))?;
+        let bytes =
+            self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.unreadable(&set, e))?;
         if bytes != set.stored_bytes {
             return Err(self.damaged(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }
@@ -248,7 +295,7 @@ impl Vault {
     /// `backup.damaged`; `vault.failed` where it could not be read.
     pub async fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
         let (vault, set) = (self.clone(), set.clone());
-        blocking(move || vault.read_data(&set).map_err(|e| vault.unread(&set, e))).await
+        blocking(move || vault.read_data(&set).map_err(|e| vault.unreadable(&set, e))).await
     }
 
     /// [`Self::open_data`] for whoever is on a thread that may block, and says itself what could not be read.

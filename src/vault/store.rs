@@ -1,9 +1,12 @@
-//! The store of the vault's objects, as a trait: a disk now; an object store can implement it too.
+//! The store of the vault's objects, as a trait: a disk of this machine, or a bucket.
 //!
 //! Names are relative, with `/` between their parts. An object appears whole and is never written again; no method needs more than
-//! a bucket offers. Blocking: the vault calls the store from worker threads.
+//! a bucket offers. Blocking: the vault calls the store from worker threads. What every store must do, one suite asks of each
+//! (`tests/suite/vault/contract.rs`).
 
+use crate::vault::bucket::error::is_out_of_reach;
 use rustix::io::Errno;
+use std::error::Error;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -28,13 +31,14 @@ pub trait Upload: Write + Send {
     /// Completes the object, which is durable when this returns.
     ///
     /// # Errors
-    /// Those of the store, those of earlier writes included.
+    /// Those of the store, those of earlier writes included; `AlreadyExists`, and then what has the name is another's, as it was.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
 /// A store of objects.
 pub trait Store: Debug + Send + Sync {
-    /// Begins an object that is too large for memory, under a name that no object has. A crash may leave the object cut off.
+    /// Begins an object that is too large for memory, under a name that no object has. A crash may leave the object cut off. A store that
+    /// cannot keep the name free for it meanwhile says when it is finished that another has the name.
     ///
     /// # Errors
     /// Those of the store; `AlreadyExists`.
@@ -55,7 +59,7 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store.
     fn upload_whole(&self, name: &str) -> io::Result<Box<dyn Upload>>;
 
-    /// Opens an object. The object opened is the one read, whatever takes its name meanwhile.
+    /// Opens an object. The object opened is the one read, whatever takes its name meanwhile; where that is gone, nothing is read.
     ///
     /// # Errors
     /// Those of the store; `NotFound`.
@@ -89,7 +93,8 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store.
     fn has(&self, name: &str) -> io::Result<bool>;
 
-    /// Gives an object another name, in one step and durably.
+    /// Gives a small object another name, durably. A store that cannot do that in one step leaves it under both after a crash, never
+    /// under none; done again, it is then done.
     ///
     /// # Errors
     /// Those of the store; `NotFound`.
@@ -117,14 +122,27 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store.
     fn free(&self) -> io::Result<Option<u64>>;
 
-    /// The place of a name, for messages: a path.
+    /// The place of a name, for messages: a path or a url.
     fn place(&self, name: &str) -> String;
+
+    /// How many objects are best asked for at once: several where each is a journey.
+    fn at_once(&self) -> usize {
+        1
+    }
 }
 
-/// Whether something could not be read for what this machine lacked just then, or lets us not do: that says nothing of what is stored.
+/// Whether something could not be read for what this machine lacked just then or lets us not do, or a bucket did not give for now: that says
+/// nothing of what is stored.
 pub(super) fn is_lacking(e: &io::Error) -> bool {
     let of_ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::ACCESS, Errno::PERM, Errno::STALE];
-    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno))
+    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno)) || is_out_of_reach(e)
+}
+
+/// What of that is behind an error.
+pub(super) fn lacking<'e>(e: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    std::iter::successors(Some(e), |e: &&'e (dyn Error + 'static)| (*e).source())
+        .filter_map(|e| e.downcast_ref::<io::Error>())
+        .find(|e| is_lacking(e))
 }
 
 /// Reads a small object whole.

@@ -51,12 +51,12 @@ impl Vault {
     /// Digest of the data object as stored, by which [`Vault::open_known`] knows it again.
     ///
     /// # Errors
-    /// `backup.damaged`.
+    /// `backup.damaged`; `vault.failed`.
     pub async fn stored_digest(&self, set: &BackupSet) -> Result<String, Fault> {
         let (vault, set) = (self.clone(), set.clone());
         blocking(move || {
             let sum = vault.store.open(&data_of(&set)).and_then(|object| parts_digest(&*object));
-            sum.map_err(|e| vault.unread(&set, e))
+            sum.map_err(|e| vault.unreadable(&set, e))
         })
         .await
     }
@@ -66,7 +66,7 @@ impl Vault {
     /// takes its name meanwhile.
     ///
     /// # Errors
-    /// `backup.damaged`, naming the file and, where known, the offset.
+    /// `backup.damaged`, naming the file and, where known, the offset; `vault.failed`.
     pub async fn open_known(&self, set: &BackupSet, stored_digest: &str) -> Result<Option<FrameReader>, Fault> {
         let (vault, set, wanted) = (self.clone(), set.clone(), stored_digest.to_owned());
         blocking(move || {
@@ -74,7 +74,7 @@ impl Vault {
                 let object = vault.store.open(&data_of(&set))?;
                 if parts_digest(&*object)? == wanted { FrameReader::new(object).map(Some) } else { Ok(None) }
             };
-            match open().map_err(|e| vault.unread(&set, e))? {
+            match open().map_err(|e| vault.unreadable(&set, e))? {
                 Some(data) => Ok(Some(data)),
                 // What is damaged, and where, only a whole verification can say.
                 None => verify_whole(&vault, &set, &Arc::default()).map(|_| None),
@@ -86,7 +86,7 @@ impl Vault {
 
 fn open(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<Watched<FrameReader>, Fault> {
     let data = vault.store.open(&data_of(set)).and_then(FrameReader::new);
-    data.map(|data| watch.over(data)).map_err(|e| vault.unread(set, e))
+    data.map(|data| watch.over(data)).map_err(|e| vault.unreadable(set, e))
 }
 
 /// What cannot be read or written on our side is not damage of the set.
@@ -104,7 +104,7 @@ fn verify_bytes(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<()
     let mut hashing = Hashing::new().map_err(own)?;
     let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0_u64);
     loop {
-        let n = data.read(&mut piece).map_err(|e| vault.unread(set, e))?;
+        let n = data.read(&mut piece).map_err(|e| vault.unreadable(set, e))?;
         if n == 0 {
             break;
         }
@@ -126,7 +126,7 @@ fn verify_whole(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<Ke
     let open = || open(vault, set, watch);
     let refused = |e| match e {
         RdbError::Sink { source, .. } => own_fault(vault, source),
-        RdbError::Source { source, .. } => vault.unread(set, source),
+        RdbError::Source { source, .. } => vault.unreadable(set, source),
         e => damaged(e.to_string()),
     };
     let mut unique = Unique::new(vault.spill_dir());

@@ -188,7 +188,7 @@ impl Between {
     }
 }
 
-fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+pub fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         if client.read(&mut byte).ok()? == 0 {
@@ -202,11 +202,11 @@ fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().filter_map(|l| l.split_once(": ")).find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
 }
 
-fn ask(emulator: u16, head: &str, body: &[u8]) -> std::io::Result<(String, Vec<u8>)> {
+pub fn ask(emulator: u16, head: &str, body: &[u8]) -> std::io::Result<(String, Vec<u8>)> {
     let mut server = TcpStream::connect(("127.0.0.1", emulator))?;
     server.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes())?;
     server.write_all(body)?;

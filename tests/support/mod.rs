@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod preload;
 pub mod program;
 pub mod recorder;
+pub mod s3;
 pub mod source;
 pub mod targets;
 
@@ -363,12 +364,14 @@ impl Done {
 /// A home and a configuration in a temporary directory, to run the program on.
 pub struct Bench {
     pub dir: TempDir,
+    /// What the program finds in its environment besides.
+    pub env: Vec<(&'static str, String)>,
 }
 
 impl Bench {
     /// With a configuration file of this text.
     pub fn new(config: &str) -> Self {
-        let bench = Self { dir: TempDir::new().unwrap() };
+        let bench = Self { dir: TempDir::new().unwrap(), env: Vec::new() };
         bench.configure(config);
         bench
     }
@@ -389,7 +392,7 @@ impl Bench {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tair-backup-mcp"));
         command.arg("--home").arg(self.home()).arg("--config").arg(self.dir.path().join("config.toml")).args(args);
-        command.env_remove("TAIR_BACKUP_MCP_HOME").env_remove("TAIR_BACKUP_MCP_CONFIG");
+        command.env_remove("TAIR_BACKUP_MCP_HOME").env_remove("TAIR_BACKUP_MCP_CONFIG").envs(self.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -1,13 +1,15 @@
-//! The checks of this machine: home, state, key, configuration, sandbox, jobs, and plans that wait for approval.
+//! The checks of this machine: home, vault, state, key, configuration, sandbox, jobs, and plans that wait for approval.
 
 use super::{Findings, Status};
 use crate::config::ConfirmationPolicy;
 use crate::config::home::private_dir;
+use crate::config::vault::VaultPlace;
 use crate::model::fault::Fault;
 use crate::model::job::JobStatus;
 use crate::model::text::bytes;
 use crate::model::time::written;
 use crate::provider::local::sandbox::find_server;
+use crate::provider::local::vault;
 use crate::tools::App;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -20,6 +22,7 @@ const LITTLE_SPACE: u64 = 1 << 30;
 pub async fn check(app: &App) -> Findings {
     let mut findings = Findings::of("");
     home(app, &mut findings).await;
+    vault(app, &mut findings).await;
     match app.state.waiting().await {
         Ok(_) => findings.pass("state store", opened(app)),
         Err(fault) => findings.fail("state store", &fault),
@@ -67,6 +70,41 @@ async fn home(app: &App, findings: &mut Findings) {
             findings.warn("free space", format!("{} for backups", bytes(free)), next);
         }
         Some(free) => findings.pass("free space", format!("{} for backups", bytes(free))),
+    }
+}
+
+/// Where the vault is, where that is not the home; of a bucket what it obeys, by trying.
+async fn vault(app: &App, findings: &mut Findings) {
+    const NAME: &str = "vault";
+    let place = match &app.config.vault {
+        VaultPlace::Directory(dir) if *dir == app.config.home.vault() => return,
+        VaultPlace::Directory(dir) => {
+            let shown = dir.display();
+            return match vault::of(&app.config).free().await {
+                Err(fault) => findings.fail(NAME, &fault),
+                Ok(Some(free)) if free < LITTLE_SPACE => {
+                    findings.warn(NAME, format!("in {shown}: {} free", bytes(free)), "Free space on that disk.");
+                }
+                Ok(free) => findings.pass(NAME, format!("in {shown}: {} free", bytes(free.unwrap_or_default()))),
+            };
+        }
+        VaultPlace::Bucket(place) => place,
+    };
+    let probe = match vault::of(&app.config).probe().await {
+        Ok(probe) => probe,
+        Err(fault) => return findings.fail(NAME, &fault),
+    };
+    let broken = [
+        (probe.create_only, "it puts over an object where it was asked not to"),
+        (probe.listed, "it does not list what was put"),
+        (probe.ranged, "a range of an object is another one"),
+    ];
+    let broken: Vec<&str> = broken.into_iter().filter(|(obeyed, _)| !obeyed).map(|(_, what)| what).collect();
+    if broken.is_empty() {
+        findings.pass(NAME, format!("{place}: a name is given once, and what was put is listed and read in ranges"));
+    } else {
+        let next = "No set is safe there. Use a bucket that does: docs/vault.md has what a store must obey.";
+        findings.add(Status::Fail, NAME, format!("{place}: {}", broken.join("; ")), next);
     }
 }
 

@@ -21,7 +21,7 @@ impl Inner {
         let records = parts(self.state.home());
         told(on_bytes, move |on_bytes| {
             let wanted = download::Known { bytes: set.rdb_bytes, sha256: &set.sha256, rdb_version: set.rdb_version };
-            download::write(data, &records, &to, wanted, |e| vault.damaged(&set, e), on_bytes)
+            download::write(data, &records, &to, wanted, |e| vault.unreadable(&set, e), on_bytes)
         })
         .await
     }
@@ -73,8 +73,8 @@ fn pump(mut data: FrameReader, vault: &Vault, set: &BackupSet, mut sink: SetSink
                     return;
                 }
             }
-            Ok(None) => return sink.finish(|why| vault.damaged(set, why)),
-            Err(e) => return sink.fail(vault.damaged(set, e)),
+            Ok(None) => return sink.finish(|why| vault.unreadable(set, why)),
+            Err(e) => return sink.fail(vault.unreadable(set, e)),
         }
     }
 }

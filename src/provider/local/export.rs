@@ -169,11 +169,11 @@ impl Export {
 
     /// Writes the files below a directory, or compares those that are there; their bytes.
     fn files(&mut self, mut data: FrameReader, root: &Path, compare: bool, on_bytes: &OnBytes) -> Result<u64, Fault> {
-        let damaged = |why: &str| self.vault.damaged(&self.set, why);
+        let damaged = |why: &str| self.vault.unreadable(&self.set, why);
         let total = self.bytes();
         let (mut sha, mut all) = (Sha256::new(), 0_u64);
         let mut out = Out::open(root, self.form.base(), compare)?;
-        while let Some(frame) = data.next_frame().map_err(|e| self.vault.damaged(&self.set, e))? {
+        while let Some(frame) = data.next_frame().map_err(|e| self.vault.unreadable(&self.set, e))? {
             sha.update(&frame);
             all += frame.len() as u64;
             out.put(&frame)?;

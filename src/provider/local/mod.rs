@@ -16,6 +16,7 @@ mod policy;
 mod recover;
 mod restore;
 pub mod sandbox;
+pub mod vault;
 mod verify;
 mod write_lock;
 
@@ -109,7 +110,7 @@ impl Local {
     /// The provider of what is configured. Touches nothing yet.
     #[must_use]
     pub fn new(config: &Config, state: Arc<dyn State>) -> Self {
-        let vault = Vault::new(config.home.vault());
+        let vault = vault::of(config);
         Self {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),

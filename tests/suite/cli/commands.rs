@@ -154,6 +154,9 @@ fn configuration_mistakes() {
         ("[guard]\nmax_writes_per_second = -1.0\n", "0 or more", ""),
         ("[guard]\ntoken_minutes = 0\n", "between 1 and 1440", ""),
         ("instance = [", "line 1", ""),
+        ("vault = \"gs://backups\"\n", "another kind of store", ""),
+        ("vault = \"oss://backups\"\n", "neither region nor endpoint", ""),
+        ("vault = \"\"\n", "vault is empty", ""),
         (
             "[[instance]]\nid = \"a\"\nurl = \"redis://x:1\"\ntls_keyfile = \"x\"\n",
             "line 4",

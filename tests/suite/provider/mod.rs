@@ -1,6 +1,7 @@
 //! Tests of the providers: backups and restores of real servers, reached by ourselves or through the emulated cloud.
 
 mod beside;
+mod bucket;
 mod by_commands;
 mod clones;
 pub mod cloud;

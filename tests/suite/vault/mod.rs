@@ -1,5 +1,7 @@
 //! Tests of the vault: making, listing and deleting sets, and the remains of crashes.
 
+mod bucket;
+mod contract;
 mod crash;
 mod files;
 mod format1;
@@ -28,8 +30,13 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
+        Self::on(|dir| Vault::new(dir.join("vault")))
+    }
+
+    /// A vault anywhere, with a directory of its own here.
+    pub fn on(vault: impl FnOnce(&std::path::Path) -> Vault) -> Self {
         let dir = TempDir::new().unwrap();
-        let vault = Vault::new(dir.path().join("vault"));
+        let vault = vault(dir.path());
         Self { dir, vault, runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap() }
     }
 

@@ -14,6 +14,7 @@ use crate::redis::replica::handshake::{Extent, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
+use crate::vault::bucket::error;
 use crate::vault::ingest::{Ingest, IngestError, Metadata};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -198,7 +199,7 @@ fn refused(error: IngestError) -> Fault {
         IngestError::Vault(fault) => fault,
         IngestError::Rdb(RdbError::Sink { source: e, .. }) => {
             Fault::new(Kind::Unexpected, "vault.failed", format!("the vault cannot be written: {e}"))
-                .hint("Free space under the home directory, then call create_backup again.")
+                .hint(error::hint(&e).unwrap_or("Free space on the disk of the vault, then call create_backup again."))
                 .because(e)
         }
         IngestError::Rdb(

@@ -346,7 +346,7 @@ impl Inner {
 async fn verified(file: File, spill: std::path::PathBuf) -> Result<(Arc<File>, KeyStatistics), Fault> {
     let file = Arc::new(file);
     blocking(move || {
-        let bad = |why: String| Whose::Built.damaged(why);
+        let bad = |why: String| Whose::Built.unreadable(why);
         let mut unique = Unique::new(spill);
         let walk = |unique: &mut Unique| {
             rdb::walk_unique(FromStart::of(&file), (), (), unique).map_err(|e| bad(e.to_string()))

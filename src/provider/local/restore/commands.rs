@@ -68,7 +68,7 @@ impl Inner {
         let encoder = place(RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run")));
         let Contents { data, whose } = contents;
         let reader = tokio::task::spawn_blocking(move || {
-            let walked = rdb::walk(data, (), encoder).map_err(|e| whose.damaged(e))?;
+            let walked = rdb::walk(data, (), encoder).map_err(|e| whose.unreadable(e))?;
             let expired = walked.visitor.expired();
             walked.visitor.finish().map(|()| expired).map_err(|e| {
                 Fault::new(Kind::Provider, "restore.interrupted", "the target stopped taking commands").because(e)

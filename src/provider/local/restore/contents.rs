@@ -3,6 +3,7 @@
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::vault::Vault;
+use std::error::Error;
 use std::io::Read;
 
 /// An RDB, and whose it is.
@@ -24,13 +25,14 @@ impl Contents {
 }
 
 impl Whose {
-    pub(super) fn damaged(&self, why: impl std::fmt::Display) -> Fault {
+    /// The fault of one that cannot be read.
+    pub(super) fn unreadable(&self, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
         match self {
-            Self::Set(vault, set) => vault.damaged(set, why),
+            Self::Set(vault, set) => vault.unreadable(set, why),
             Self::Built => Fault::new(
                 Kind::Provider,
                 "restore.not_built",
-                format!("the moment that was built cannot be read: {why}"),
+                format!("the moment that was built cannot be read: {}", why.into()),
             ),
         }
     }

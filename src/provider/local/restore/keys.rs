@@ -141,7 +141,7 @@ impl Inner {
             }
             Err(too_large @ RdbError::TooLarge { .. }) => Ok(Err(too_large.to_string())),
             Err(slow) if TooSlow::is(&slow) => Ok(Err(TooSlow.to_string())),
-            Err(e) => Err(whose.damaged(e)),
+            Err(e) => Err(whose.unreadable(e)),
         })
         .await
     }
@@ -182,7 +182,7 @@ impl Inner {
         let at_ms = Timestamp::now().as_millisecond().saturating_add(ahead_ms);
         let (matcher, names) = (Arc::clone(matcher), Names::new(self.state.home().join("run")));
         blocking(move || {
-            let walked = rdb::walk(data, (), Had::new(&matcher, at_ms, names)).map_err(|e| whose.damaged(e))?;
+            let walked = rdb::walk(data, (), Had::new(&matcher, at_ms, names)).map_err(|e| whose.unreadable(e))?;
             walked.visitor.seal().map(|names| Some(Arc::new(names))).map_err(names_lost)
         })
         .await
@@ -298,7 +298,7 @@ impl Inner {
 /// The blocking half: reads the source and sends what is to be written.
 fn read(contents: Contents, encoder: RestoreEncoder) -> Result<Gathered, Fault> {
     let Contents { data, whose } = contents;
-    let walked = rdb::walk(data, (), encoder).map_err(|e| whose.damaged(e))?;
+    let walked = rdb::walk(data, (), encoder).map_err(|e| whose.unreadable(e))?;
     let gathered = walked.visitor.finish_some().map_err(|e| {
         Fault::new(Kind::Provider, "restore.interrupted", "the target stopped taking commands").because(e)
     })?;

@@ -80,7 +80,7 @@ async fn cannot_replay(contents: Contents, owned: Option<Vec<(u16, u16)>>) -> Re
         let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
             Ok(walked) => walked.visitor,
             Err(too_large @ RdbError::TooLarge { .. }) => return Ok(Some(too_large.to_string())),
-            Err(e) => return Err(whose.damaged(e)),
+            Err(e) => return Err(whose.unreadable(e)),
         };
         Ok(match (found.outside, found.meta) {
             (0, 0) => None,

@@ -128,7 +128,7 @@ pub(super) async fn unpacked(
     }
     let Contents { data, whose } = contents;
     blocking(move || {
-        let walked = rdb::walk(data, (), Packing::new(limits)).map_err(|e| whose.damaged(e))?;
+        let walked = rdb::walk(data, (), Packing::new(limits)).map_err(|e| whose.unreadable(e))?;
         Ok(walked.visitor.unpacked)
     })
     .await

@@ -1,0 +1,63 @@
+//! The vault of a configuration, and who calls it where it is a bucket of Alibaba Cloud: whom the cloud's API is called by, found by the
+//! same chain. Touches nothing by itself.
+
+use crate::config::Config;
+use crate::config::blocking::blocking;
+use crate::config::tair::TairConfig;
+use crate::config::vault::{Service, VaultPlace};
+use crate::model::fault::Fault;
+use crate::tair::credentials::Chain;
+use crate::tair::environment::Environment;
+use crate::tair::http::Http;
+use crate::vault::Vault;
+use crate::vault::bucket::keys::{AccessKey, AccessKeys};
+use async_trait::async_trait;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// The vault of a configuration.
+#[must_use]
+pub fn of(config: &Config) -> Vault {
+    let keys: Option<Arc<dyn AccessKeys>> = match &config.vault {
+        VaultPlace::Bucket(place) if place.service == Service::Oss => {
+            let cloud = config.tair.clone().unwrap_or_default();
+            let region = place.region.clone();
+            Some(Arc::new(CloudKeys { cloud, region, chain: OnceCell::new() }))
+        }
+        VaultPlace::Bucket(_) | VaultPlace::Directory(_) => None,
+    };
+    Vault::at(&config.vault, config.home.dir().to_owned(), keys)
+}
+
+/// The access keys of the cloud's API.
+#[derive(Debug)]
+struct CloudKeys {
+    cloud: TairConfig,
+    /// The region, within whose VPC tokens are got.
+    region: Option<String>,
+    chain: OnceCell<Chain>,
+}
+
+impl CloudKeys {
+    async fn begin(&self) -> Result<Chain, Fault> {
+        let cloud = self.cloud.clone();
+        let http = blocking(move || Http::new(&cloud).map_err(Fault::from)).await?;
+        let chain = Chain::new(self.cloud.clone(), Environment::process(), http);
+        Ok(match &self.region {
+            Some(region) => chain.in_region(region),
+            None => chain,
+        })
+    }
+}
+
+#[async_trait]
+impl AccessKeys for CloudKeys {
+    async fn get(&self) -> io::Result<AccessKey> {
+        let refused = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
+        let chain = self.chain.get_or_try_init(|| self.begin()).await.map_err(|fault| refused(fault.message))?;
+        let found = chain.get().await.map_err(|e| refused(e.to_string()))?;
+        let (id, secret, token) = (found.access_key_id.clone(), found.secret.clone(), found.token.clone());
+        Ok(AccessKey { id, secret, token })
+    }
+}

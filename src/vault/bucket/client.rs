@@ -1,0 +1,354 @@
+//! The client of a bucket, and the only file that knows opendal: what changes there changes here.
+//!
+//! Every object is put create-only and carries a mark of its own, by which a put whose reply was lost is known again: whatever a reply
+//! says, what has the name decides. It must never put over an object, nor believe "taken" or "failed" without a look.
+
+use crate::config::tair::is_this_machine;
+use crate::config::vault::{BucketPlace, Service};
+use crate::model::ids::{hex, random};
+use crate::model::text::clean_to;
+use crate::vault::bucket::error::failed;
+use crate::vault::bucket::keys::{AccessKey, AccessKeys};
+use futures::TryStreamExt as _;
+use opendal::layers::RetryLayer;
+use opendal::{Buffer, ErrorKind, HttpTransporter, Lister, OperationContext, Operator, Writer};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use std::error::Error as _;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// Name of the mark among an object's metadata.
+const MARK: &str = "put-id";
+/// Longest reason, in characters: a store's reply may be a page.
+const REASON_MAX: usize = 300;
+/// For opening a connection.
+const CONNECTING: Duration = Duration::from_secs(10);
+/// How long a store may send nothing; while a part goes up it sends nothing.
+const SILENCE: Duration = Duration::from_secs(120);
+/// How often a request is sent again that failed in passing, and the pauses before that, each twice the last.
+const TIMES: usize = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often a put is tried again that met another at the same moment.
+const CONFLICTS: u32 = 5;
+/// Parts of an upload on their way at once.
+const AT_ONCE: usize = 2;
+/// The region that requests are signed for where a service of one's own has none.
+const ANY_REGION: &str = "us-east-1";
+
+/// What an object is, without its bytes.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub size: u64,
+    /// By which this very object is read, and no other of its name.
+    pub tag: Option<String>,
+    mark: Option<String>,
+}
+
+/// A bucket that is called when something is wanted of it, and not before.
+#[derive(Debug)]
+pub(super) struct Client {
+    place: BucketPlace,
+    keys: Option<Arc<dyn AccessKeys>>,
+    http: OnceLock<ReqwestTransport>,
+    /// With the key that it signs by; `None` where the store's own chain is asked.
+    made: Mutex<Option<(Option<AccessKey>, Operator)>>,
+}
+
+impl Client {
+    pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
+        Self { place, keys, http: OnceLock::new(), made: Mutex::new(None) }
+    }
+
+    pub const fn place(&self) -> &BucketPlace {
+        &self.place
+    }
+
+    async fn operator(&self) -> io::Result<Operator> {
+        let key = match &self.keys {
+            Some(keys) => Some(keys.get().await.map_err(|e| failed(e.kind(), e.to_string()))?),
+            None => None,
+        };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, operator)) = &*made
+            && *of == key
+        {
+            return Ok(operator.clone());
+        }
+        let operator = self.make(key.as_ref()).map_err(|e| said(&e))?;
+        let operator = operator.with_context(OperationContext::new().with_http_transport(self.transport()?));
+        let retry = RetryLayer::new()
+            .with_jitter()
+            .with_max_times(TIMES)
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE);
+        let operator = operator.layer(retry);
+        *made = Some((key, operator.clone()));
+        Ok(operator)
+    }
+
+    fn make(&self, key: Option<&AccessKey>) -> opendal::Result<Operator> {
+        let BucketPlace { service, bucket, prefix, region, endpoint, in_host } = &self.place;
+        let endpoint = endpoint.as_ref().map_or("", url::Url::as_str);
+        match service {
+            Service::S3 => {
+                // A bucket with locks takes nothing without a checksum.
+                let mut s3 = opendal::services::S3::default()
+                    .bucket(bucket)
+                    .root(prefix)
+                    .endpoint(endpoint)
+                    .checksum_algorithm("crc32c");
+                let named = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|name| std::env::var(name).is_ok());
+                match region {
+                    Some(region) => s3 = s3.region(region),
+                    None if !named && !endpoint.is_empty() => s3 = s3.region(ANY_REGION),
+                    None => {}
+                }
+                if *in_host == Some(true) {
+                    s3 = s3.enable_virtual_host_style();
+                }
+                if let Some(AccessKey { id, secret, token }) = key {
+                    s3 = s3.access_key_id(id).secret_access_key(secret.expose());
+                    s3 = s3.session_token(token.as_ref().map_or("", |token| token.expose()));
+                }
+                Operator::new(s3)
+            }
+            Service::Oss => {
+                let mut oss = opendal::services::Oss::default().bucket(bucket).root(prefix).endpoint(endpoint);
+                if *in_host == Some(false) {
+                    oss = oss.addressing_style("path");
+                }
+                if let Some(AccessKey { id, secret, token }) = key {
+                    oss = oss.access_key_id(id).access_key_secret(secret.expose());
+                    oss = oss.security_token(token.as_ref().map_or("", |token| token.expose()));
+                }
+                Operator::new(oss)
+            }
+        }
+    }
+
+    /// Connections, by way of the environment's proxies unless the bucket is on this machine. A redirect is not followed: a signature is for
+    /// one host.
+    fn transport(&self) -> io::Result<HttpTransporter> {
+        if let Some(http) = self.http.get() {
+            return Ok(HttpTransporter::new(http.clone()));
+        }
+        let setup = |e: &dyn std::fmt::Display| failed(io::ErrorKind::Other, format!("TLS cannot be set up: {e}"));
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| setup(&e))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECTING)
+            .read_timeout(SILENCE);
+        if self.place.endpoint.as_ref().is_some_and(is_this_machine) {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|e| setup(&e))?;
+        Ok(HttpTransporter::new(self.http.get_or_init(|| ReqwestTransport::new(client)).clone()))
+    }
+
+    /// Looks at an object; `None` where there is none.
+    pub async fn look(&self, name: &str) -> io::Result<Option<Found>> {
+        match self.operator().await?.stat(name).await {
+            Ok(found) => Ok(Some(Found {
+                size: found.content_length(),
+                tag: found.etag().map(str::to_owned),
+                mark: found.user_metadata().and_then(|all| all.get(MARK).map(str::to_owned)),
+            })),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(said(&e)),
+        }
+    }
+
+    /// Reads a range that the object has, of the object with that tag and no other.
+    pub async fn range(&self, name: &str, tag: Option<&str>, from: u64, len: u64) -> io::Result<Vec<u8>> {
+        let operator = self.operator().await?;
+        let mut read = operator.read_with(name).range(from..from + len);
+        if let Some(tag) = tag {
+            read = read.if_match(tag);
+        }
+        match read.await {
+            Ok(bytes) if bytes.len() as u64 == len => Ok(bytes.to_vec()),
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(e) if matches!(e.kind(), ErrorKind::ConditionNotMatch | ErrorKind::NotFound) => {
+                let why = "the object was taken away, or another has taken its name, while it was read";
+                Err(failed(io::ErrorKind::InvalidData, why))
+            }
+            Err(e) => Err(said(&e)),
+        }
+    }
+
+    /// Puts a small object under a name that nobody has.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where another has the name; after any other the object may be there.
+    pub async fn put(&self, name: &str, bytes: Vec<u8>) -> io::Result<()> {
+        let (mark, bytes) = (new_mark()?, Buffer::from(bytes));
+        let mut again = 0;
+        loop {
+            let operator = self.operator().await?;
+            let put = operator.write_with(name, bytes.clone()).if_not_exists(true);
+            let Err(e) = put.user_metadata([(MARK.to_owned(), mark.clone())]).await else { return Ok(()) };
+            match self.outcome(name, &mark, &e).await {
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && again < CONFLICTS => {
+                    tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(again)).await;
+                    again += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// What a put that failed has come to: `Ok` where the object is there all the same, for only its reply was lost.
+    async fn outcome(&self, name: &str, mark: &str, answered: &opendal::Error) -> io::Result<()> {
+        let refused =
+            matches!(answered.kind(), ErrorKind::ConditionNotMatch | ErrorKind::Conflict | ErrorKind::AlreadyExists);
+        match self.look(name).await {
+            Ok(Some(found)) if found.mark.as_deref() == Some(mark) => Ok(()),
+            Ok(Some(_)) => Err(failed(io::ErrorKind::AlreadyExists, "another object has this name; it is as it was")),
+            Ok(None) if refused => {
+                let why = "somebody else was at this name at the same moment, and nothing has it";
+                Err(failed(io::ErrorKind::ResourceBusy, why))
+            }
+            // Nothing has the name, or nobody says what has.
+            Ok(None) | Err(_) => Err(said(answered)),
+        }
+    }
+
+    /// Begins an object that goes up in parts. Nothing has the name before it is complete.
+    pub async fn begin(&self, name: &str) -> io::Result<Parts> {
+        let mark = new_mark()?;
+        let operator = self.operator().await?;
+        let writer = operator.writer_with(name).if_not_exists(true).concurrent(AT_ONCE);
+        let writer = writer.user_metadata([(MARK.to_owned(), mark.clone())]).await.map_err(|e| said(&e))?;
+        Ok(Parts { writer, name: name.to_owned(), mark })
+    }
+
+    /// Lists what lies under a folder (the root where it is empty): all objects, or its own folders.
+    pub async fn names(&self, folder: &str, of: Listed) -> io::Result<Names> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let from = if folder.is_empty() { "/" } else { &prefix };
+        let operator = self.operator().await?;
+        let lister = operator.lister_with(from).recursive(of == Listed::Objects).await.map_err(|e| said(&e))?;
+        Ok(Names { lister, prefix, of })
+    }
+
+    /// Deletes an object; one that is not there is no error.
+    pub async fn delete(&self, name: &str) -> io::Result<()> {
+        match self.operator().await?.delete(name).await {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(said(&e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An object that goes up in parts. Whoever does not close it aborts it: what is left of it is seen by nobody and paid for.
+pub(super) struct Parts {
+    writer: Writer,
+    name: String,
+    mark: String,
+}
+
+impl Parts {
+    /// Sends a part, of 5 MiB at least but for the last. Returns when another can be taken.
+    pub async fn part(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        self.writer.write(bytes).await.map_err(|e| said(&e))
+    }
+
+    /// Completes the object.
+    ///
+    /// # Errors
+    /// As [`Client::put`]; the parts are gone then.
+    pub async fn close(&mut self, client: &Client) -> io::Result<()> {
+        let Err(e) = self.writer.close().await else { return Ok(()) };
+        let outcome = client.outcome(&self.name, &self.mark, &e).await;
+        if outcome.is_err() {
+            self.abort().await;
+        }
+        outcome
+    }
+
+    /// Gives the object up.
+    pub async fn abort(&mut self) {
+        if let Err(e) = self.writer.abort().await {
+            // The bucket's own rule for unfinished uploads takes it.
+            tracing::warn!("an upload of {} could not be aborted: {}", self.name, said(&e));
+        }
+    }
+}
+
+/// What is listed under a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// All objects, at any depth.
+    Objects,
+    /// The folders right under it.
+    Folders,
+}
+
+/// A listing under way.
+pub(super) struct Names {
+    lister: Lister,
+    prefix: String,
+    of: Listed,
+}
+
+impl Names {
+    /// The next names, at most so many; none at the end.
+    pub async fn next(&mut self, most: usize) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        while names.len() < most
+            && let Some(entry) = self.lister.try_next().await.map_err(|e| said(&e))?
+        {
+            let Some(name) = entry.path().strip_prefix(&self.prefix) else { continue };
+            // A folder is a name that ends with a slash; one may also be an object of that name, made by somebody else.
+            match (self.of, name.strip_suffix('/')) {
+                (Listed::Objects, None) if !name.is_empty() => names.push(name.to_owned()),
+                (Listed::Folders, Some(folder)) if !folder.is_empty() => names.push(folder.to_owned()),
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+}
+
+fn new_mark() -> io::Result<String> {
+    random::<16>().map(|bytes| hex(&bytes)).map_err(io::Error::other)
+}
+
+/// An error of the client in our words: what the store said and what is behind that, without the request.
+fn said(e: &opendal::Error) -> io::Error {
+    let kind = match e.kind() {
+        ErrorKind::NotFound => io::ErrorKind::NotFound,
+        ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+        ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+        _ => io::ErrorKind::Other,
+    };
+    // What a HEAD is answered has no words.
+    let mut why = match (e.message(), e.kind()) {
+        ("", ErrorKind::PermissionDenied) => "access is denied".to_owned(),
+        ("", kind) => kind.to_string(),
+        (message, _) => message.to_owned(),
+    };
+    let mut source = e.source();
+    let mut innermost = None;
+    while let Some(cause) = source {
+        innermost = Some(cause.to_string());
+        source = cause.source();
+    }
+    if let Some(innermost) = innermost.filter(|innermost| !why.contains(innermost.as_str())) {
+        why += &format!(": {innermost}");
+    }
+    failed(kind, clean_to(&why, REASON_MAX))
+}

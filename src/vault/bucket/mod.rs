@@ -1,0 +1,135 @@
+//! A store in a bucket on object storage. Nothing is asked of it before something is wanted.
+//!
+//! A bucket has no folders, no fsync and no renaming: a name's part before a slash is a folder, what was acknowledged lasts, and an object
+//! is renamed by putting it again and deleting it.
+
+mod blocks;
+mod client;
+pub mod error;
+pub mod keys;
+mod thread;
+mod uploading;
+
+use crate::config::vault::BucketPlace;
+use crate::vault::store::{Ranges, Store, Upload, read_whole};
+use blocks::Blocks;
+use client::Client;
+use client::Listed;
+use keys::AccessKeys;
+use std::io;
+use std::sync::Arc;
+use thread::wait;
+use uploading::Uploading;
+
+/// Names that are taken from a listing at once.
+const AT_ONCE: usize = 1000;
+/// Requests at once, of those who look at many objects.
+const REQUESTS: usize = 8;
+/// Longest object that is renamed, in bytes: a manifest.
+const RENAMED_MAX: u64 = 8 << 20;
+
+/// A store of objects in a bucket.
+#[derive(Debug)]
+pub struct Bucket {
+    client: Arc<Client>,
+}
+
+impl Bucket {
+    /// A store in a bucket, called by `keys`; without them by the store's own chain of credentials.
+    #[must_use]
+    pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
+        Self { client: Arc::new(Client::new(place, keys)) }
+    }
+
+    fn names(&self, folder: &str, of: Listed, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let (client, folder) = (Arc::clone(&self.client), folder.to_owned());
+        let mut listing = wait(async move { client.names(&folder, of).await })?;
+        loop {
+            let (next, names) = wait(async move {
+                let names = listing.next(AT_ONCE).await?;
+                Ok((listing, names))
+            })?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            names.iter().for_each(|name| found(name));
+            listing = next;
+        }
+    }
+}
+
+impl Store for Bucket {
+    /// Nothing keeps the name free: who is first complete has it. That it is taken already is better known before gigabytes go up.
+    fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>> {
+        if self.has(name)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.upload_whole(name)
+    }
+
+    fn upload_whole(&self, name: &str) -> io::Result<Box<dyn Upload>> {
+        Ok(Box::new(Uploading::new(Arc::clone(&self.client), name.to_owned())))
+    }
+
+    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (client, name, bytes) = (Arc::clone(&self.client), name.to_owned(), bytes.to_vec());
+        wait(async move { client.put(&name, bytes).await })
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>> {
+        let (client, looked) = (Arc::clone(&self.client), name.to_owned());
+        let found = wait(async move { client.look(&looked).await })?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(Blocks::new(Arc::clone(&self.client), name, found)))
+    }
+
+    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.names(prefix, Listed::Objects, found)
+    }
+
+    fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
+        let mut all = Vec::new();
+        self.names(prefix, Listed::Folders, &mut |name| all.push(name.to_owned()))?;
+        Ok(all)
+    }
+
+    fn has(&self, name: &str) -> io::Result<bool> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        wait(async move { client.look(&name).await }).map(|found| found.is_some())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let bytes = read_whole(self, from, RENAMED_MAX)?;
+        match self.put_new(to, &bytes) {
+            // A crash came between the two before.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            put => put?,
+        }
+        self.delete(from)
+    }
+
+    fn delete(&self, name: &str) -> io::Result<()> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        wait(async move { client.delete(&name).await })
+    }
+
+    fn deleted(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn prune(&self, _: &str) {}
+
+    fn free(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn place(&self, name: &str) -> String {
+        match name {
+            "" => self.client.place().to_string(),
+            name => format!("{}/{name}", self.client.place()),
+        }
+    }
+
+    fn at_once(&self) -> usize {
+        REQUESTS
+    }
+}

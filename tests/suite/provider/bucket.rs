@@ -1,0 +1,73 @@
+//! The whole program on a bucket: a backup, a restore, the log, and what the doctor says. Nothing of the vault is on this machine's disk.
+
+use crate::support::log::{Service, log_until};
+use crate::support::s3::{self, Fate, Line};
+use crate::support::{Bench, Redis, text, unattended};
+use serde_json::Value;
+
+/// What the doctor says of the vault.
+fn vault(bench: &Bench) -> Value {
+    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+    said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault").unwrap().clone()
+}
+
+#[test]
+fn a_bucket_is_a_vault() {
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.fill(1, 1);
+    let log = "enable_backup_log = true\n[backup_log]\nseal_seconds = 1\n";
+    let mut bench = Bench::new(&format!("vault = \"{}\"\n{}", s3::url(&prefix), unattended(&redis, log)));
+    bench.env = s3::environment("another");
+    let refused = vault(&bench);
+    assert_eq!(refused["status"], "fail", "{refused}");
+    let failed = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
+    assert!(failed.code != 0 && !failed.err.contains("another"), "{failed:?}");
+    bench.env = s3::environment(s3::KEY.1);
+    let found = vault(&bench);
+    assert_eq!(found["status"], "pass", "{found}");
+    assert!(text(&found["detail"]).starts_with(&format!("s3://{}/{prefix}: ", s3::BUCKET)), "{found}");
+
+    let (backup, intact) = (bench.backup(), redis.digest());
+    redis.run(&["SET", "since", "1"]);
+    let restored = bench.restore(&backup);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    assert_eq!(redis.digest(), intact);
+
+    let service = Service::start(&bench);
+    log_until(&bench, "an archiver", |log| log["archived_until"].is_string());
+    redis.run(&["SET", "archived", "1"]);
+    assert_eq!(service.ask_to_end(), Some(0));
+    let store = s3::store_at(s3::port(), &prefix);
+    let names = store.list(".log/orders").unwrap();
+    assert!(names.iter().any(|name| name.ends_with(".seg")), "{names:?}");
+    // The one that was asked for, and those that were taken before its restore and for the log.
+    let sets = bench.backups();
+    assert!(sets.len() >= 2 && sets.iter().all(|set| set["status"] == "whole"), "{sets:?}");
+    assert!(!bench.home().join("vault").exists());
+}
+
+/// A directory elsewhere is a vault as well, and one on OSS is called as the cloud's API is.
+#[test]
+fn other_places() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let mut bench = Bench::new(&format!("vault = \"sets\"\n{}", unattended(&redis, "")));
+    let backup = bench.backup();
+    let set = bench.dir.path().join("sets/orders").join(backup);
+    assert!(set.join("manifest.json").exists() && !bench.home().join("vault").exists());
+    assert_eq!(vault(&bench)["status"], "pass");
+
+    let line = Line::to(0, |_| Fate::error(403, "AccessDenied"));
+    let url = format!("oss://backups?endpoint=http://127.0.0.1:{}&addressing=path", line.port);
+    bench.configure(&format!("vault = \"{url}\"\n{}", unattended(&redis, "")));
+    bench.env = vec![
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAItest".into()),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret-of-oss".into()),
+        ("ALIBABA_CLOUD_SECURITY_TOKEN", "token-of-oss".into()),
+    ];
+    let refused = vault(&bench);
+    assert_eq!(refused["status"], "fail", "{refused}");
+    assert!(text(&refused["detail"]).contains("AccessDenied"), "{refused}");
+    let put = line.seen().into_iter().find(|request| request.method == "PUT").unwrap();
+    assert!(put.header("authorization").is_some_and(|by| by.contains("LTAItest")), "{put:?}");
+    assert_eq!(put.header("x-oss-security-token"), Some("token-of-oss"), "{put:?}");
+}

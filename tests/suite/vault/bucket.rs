@@ -1,0 +1,197 @@
+//! A bucket whose replies are lost, or which refuses for now: what has a name decides, and not what was answered. And what is sent to OSS,
+//! by a server that records it.
+
+use super::Place;
+use super::contract::{content, large, large_rdb, large_set, upload};
+use crate::support::s3::{self, Fate, Line, Request};
+use std::io::{ErrorKind, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tair_backup_mcp::config::vault::{BucketPlace, CloudDefaults};
+use tair_backup_mcp::vault::bucket::Bucket;
+use tair_backup_mcp::vault::store::Store;
+
+/// Strikes the first so many requests that are meant.
+fn first(
+    times: u32,
+    meant: impl Fn(&Request) -> bool + Send + 'static,
+    fate: Fate,
+) -> impl FnMut(&Request) -> Fate + Send {
+    let mut left = times;
+    move |request| {
+        if left > 0 && meant(request) {
+            left -= 1;
+            return fate.clone();
+        }
+        Fate::Pass
+    }
+}
+
+/// A store behind a line on which something happens, and the same store without it.
+fn behind(rule: impl FnMut(&Request) -> Fate + Send + 'static) -> (Line, Arc<dyn Store>, Arc<dyn Store>) {
+    let (server, prefix) = (s3::port(), s3::prefix());
+    let line = Line::to(server, rule);
+    let store = s3::store_at(line.port, &prefix);
+    (line, store, s3::store_at(server, &prefix))
+}
+
+fn count(line: &Line, method: &str, part: &str) -> usize {
+    line.seen().iter().filter(|request| request.is(method, part)).count()
+}
+
+/// A put that took effect and whose reply was lost is a success, in one piece and in parts; where another has the name, that is said, and the
+/// other stays.
+#[test]
+fn a_lost_reply_is_looked_into() {
+    let (line, store, direct) = behind(first(1, |r| r.is("PUT", "/a/small"), Fate::Lose));
+    store.put_new("a/small", b"ours").unwrap();
+    assert_eq!(content(&*direct, "a/small"), b"ours");
+    assert!(count(&line, "PUT", "/a/small") > 1 && count(&line, "HEAD", "/a/small") > 0, "{:?}", line.seen());
+
+    let (line, store, direct) = behind(first(1, |r| r.is("POST", "uploadId="), Fate::Lose));
+    upload(&*store, "a/large", &large(0)).unwrap();
+    assert!(content(&*direct, "a/large") == large(0));
+    assert_eq!(count(&line, "DELETE", "uploadId="), 0, "what is complete was aborted");
+
+    let (_line, store, direct) = behind(first(1, |r| r.is("PUT", "/a/taken"), Fate::Lose));
+    direct.put_new("a/taken", b"theirs").unwrap();
+    assert_eq!(store.put_new("a/taken", b"ours").unwrap_err().kind(), ErrorKind::AlreadyExists);
+    // The very same bytes are another's all the same.
+    assert_eq!(store.put_new("a/taken", b"theirs").unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(content(&*direct, "a/taken"), b"theirs");
+}
+
+/// Two at one name at the same moment: where the bucket refuses both (409), ours is put again; where one has it (412), it stays. An upload that
+/// met another begins anew, for its parts are gone: nothing has the name, and nothing of it stays.
+#[test]
+fn a_conflict_is_not_taken_for_a_name_that_is_taken() {
+    const CONFLICT: &str = "ConditionalRequestConflict";
+    let (line, store, _) = behind(first(1, |r| r.is("PUT", "/a/small"), Fate::error(409, CONFLICT)));
+    store.put_new("a/small", b"ours").unwrap();
+    assert_eq!(content(&*store, "a/small"), b"ours");
+    assert!(count(&line, "PUT", "/a/small") > 1);
+
+    let (line, store, _) = behind(first(9, |r| r.is("POST", "uploadId="), Fate::error(409, CONFLICT)));
+    let failed = upload(&*store, "a/large", &large(0)).unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::ResourceBusy, "{failed}");
+    assert!(!store.has("a/large").unwrap());
+    assert!(count(&line, "DELETE", "uploadId=") > 0, "the upload was left behind");
+
+    // The server's own word for it.
+    let (line, store, _) = behind(|_| Fate::Pass);
+    store.put_new("a/taken", b"theirs").unwrap();
+    assert_eq!(upload(&*store, "a/taken", &large(0)).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert!(count(&line, "DELETE", "uploadId=") > 0, "the upload was left behind");
+    assert_eq!(content(&*store, "a/taken"), b"theirs");
+}
+
+/// What fails in passing is tried again; what does not pass is told in the store's words, and nothing has the name. An upload of which a part
+/// did not go up is none, whatever its writer does then.
+#[test]
+fn what_fails_in_passing_is_tried_again() {
+    let (_line, store, _) = behind(first(3, |_| true, Fate::error(503, "SlowDown")));
+    store.put_new("a/small", b"ours").unwrap();
+    assert_eq!(content(&*store, "a/small"), b"ours");
+
+    let (_line, store, direct) = behind(first(u32::MAX, |r| r.is("PUT", "/a/"), Fate::error(403, "AccessDenied")));
+    let denied = store.put_new("a/small", b"ours").unwrap_err();
+    assert!(denied.kind() == ErrorKind::PermissionDenied && denied.to_string().contains("AccessDenied"), "{denied}");
+    let mut large_one = store.upload_whole("a/large").unwrap();
+    // Some parts are on their way before it is known.
+    let failed = (0..4).filter(|n| large_one.write_all(&large(*n)).is_err()).count();
+    assert!((1..4).contains(&failed), "{failed} times it was said that a part did not go up");
+    large_one.finish().unwrap_err();
+    assert_eq!(direct.list("a").unwrap(), [""; 0]);
+}
+
+/// A set that its bucket does not give for now is not called damaged, whenever that begins: its data may be as good as ever.
+#[test]
+fn what_is_out_of_reach_is_not_damaged() {
+    let denied = Arc::new(AtomicBool::new(false));
+    let denies = Arc::clone(&denied);
+    let line = Line::to(s3::port(), move |request| {
+        let of_a_set = request.target.contains("manifest.json") || request.target.contains("data.rdb.zst");
+        if denies.load(Ordering::SeqCst) && of_a_set { Fate::error(403, "AccessDenied") } else { Fate::Pass }
+    });
+    let place = Place::on(|spill| s3::vault(line.port, spill));
+    let set = large_set(&place, &large_rdb());
+    let mut data = place.run(place.vault.open_data(&set)).unwrap();
+    denied.store(true, Ordering::SeqCst);
+    let broken_off = std::io::copy(&mut data, &mut std::io::sink()).unwrap_err();
+    let faults = [
+        place.vault.unreadable(&set, broken_off),
+        place.run(place.vault.list("orders", &())).unwrap_err(),
+        place.run(place.vault.find("orders", &set.id, &())).unwrap_err(),
+        place.run(place.vault.open_data(&set)).unwrap_err(),
+        place.run(place.vault.verify(&set)).unwrap_err(),
+        place.run(place.vault.stored_digest(&set)).unwrap_err(),
+    ];
+    for fault in faults {
+        assert_eq!(fault.code, "vault.failed", "{fault:?}");
+        assert!(fault.message.contains("AccessDenied") || fault.message.contains("denied"), "{fault:?}");
+        assert!(fault.hint.contains("credentials"), "{fault:?}");
+    }
+    denied.store(false, Ordering::SeqCst);
+    assert_eq!(place.list(&[]), [(set.id, true)]);
+}
+
+/// Every object is put create-only and with a checksum, without which a bucket with locks takes nothing; nothing is asked before something is wanted.
+#[test]
+fn what_is_sent_to_s3() {
+    let (line, store, _) = behind(|_| Fate::Pass);
+    assert_eq!(store.place("a/b"), format!("{}/a/b", store.place("")));
+    assert!(line.seen().is_empty(), "{:?}", line.seen());
+    store.put_new("a/small", b"ours").unwrap();
+    upload(&*store, "a/large", &large(0)).unwrap();
+    let (mut decisive, mut parts) = (0, 0);
+    for request in line.seen() {
+        let part = request.is("PUT", "partNumber=");
+        let decides = request.is("PUT", "/a/small") || request.is("POST", "uploadId=");
+        assert_eq!(request.header("if-none-match"), decides.then_some("*"), "{request:?}");
+        if request.method == "PUT" {
+            assert!(request.header("x-amz-checksum-crc32c").is_some(), "{request:?}");
+        }
+        decisive += u32::from(decides);
+        parts += u32::from(part);
+    }
+    assert_eq!((decisive, parts), (2, 4));
+}
+
+/// OSS spells create-only in its own way, on the request that begins an upload and on the one that completes it; its 409 says that a name is taken.
+#[test]
+fn what_is_sent_to_oss() {
+    const BEGUN: &str = "<InitiateMultipartUploadResult><Bucket>backups</Bucket><Key>k</Key><UploadId>1</UploadId></InitiateMultipartUploadResult>";
+    const DONE: &str = "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>";
+    let ok = |body: &str| Fate::Answer {
+        status: 200,
+        headers: vec![("etag", "\"e\"".into()), ("last-modified", "Fri, 27 Nov 2026 00:00:00 GMT".into())],
+        body: body.into(),
+    };
+    let taken = Arc::new(AtomicBool::new(false));
+    let is_taken = Arc::clone(&taken);
+    let line = Line::to(0, move |request| match request.method.as_str() {
+        "POST" if request.target.contains("uploads") => ok(BEGUN),
+        "POST" => ok(DONE),
+        "PUT" if is_taken.load(Ordering::SeqCst) => Fate::error(409, "FileAlreadyExists"),
+        _ => ok(""),
+    });
+    let url = format!("oss://backups/redis?endpoint=http://127.0.0.1:{}&addressing=path", line.port);
+    let place = BucketPlace::parse(&url, CloudDefaults::default()).unwrap();
+    let store = Bucket::new(place, Some(Arc::new(s3::key())));
+    store.put_new("a/small", b"ours").unwrap();
+    upload(&store, "a/large", &large(0)).unwrap();
+    taken.store(true, Ordering::SeqCst);
+    assert_eq!(store.put_new("a/small", b"ours").unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let mut parts = 0;
+    for request in line.seen() {
+        let authorization = request.header("authorization").unwrap_or_default();
+        assert!(authorization.starts_with("OSS") && authorization.contains(s3::KEY.0), "{request:?}");
+        assert!(request.target.starts_with("/backups/redis/a/"), "{request:?}");
+        if request.is("PUT", "partNumber") {
+            parts += 1;
+        } else if request.method != "HEAD" {
+            assert_eq!(request.header("x-oss-forbid-overwrite"), Some("true"), "{request:?}");
+        }
+    }
+    assert_eq!(parts, 4);
+}

@@ -1,0 +1,226 @@
+//! A real S3 server, SeaweedFS, one for all tests of the binary and a prefix for each; and a line to a server that loses replies, or answers in
+//! the server's place.
+
+use crate::support::between::{ask, header, read_request};
+use crate::support::{free_port, root};
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tair_backup_mcp::config::vault::{BucketPlace, Service, VaultPlace};
+use tair_backup_mcp::model::secret::Secret;
+use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::bucket::Bucket;
+use tair_backup_mcp::vault::bucket::keys::AccessKey;
+use tair_backup_mcp::vault::store::Store;
+use url::Url;
+
+/// The access key of the server.
+pub const KEY: (&str, &str) = ("test-key", "secret-of-the-test");
+
+/// The bucket that all tests share.
+pub const BUCKET: &str = "backups";
+
+struct Server {
+    port: u16,
+    /// The server ends when this process does, however it ends, for then its shell's input ends.
+    _shell: Child,
+}
+
+/// Runs a server until its input ends, and takes its directory away.
+const SHELL: &str = r#"dir=$1; shift; "$@" >"$dir/log" 2>&1 & pid=$!; read -r _; kill -9 "$pid"; rm -rf "$dir""#;
+
+/// The server's port.
+pub fn port() -> u16 {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(start).port
+}
+
+fn start() -> Server {
+    let servers = std::env::var_os("SERVERS_DIR").map_or_else(|| root().join("target/servers"), PathBuf::from);
+    let weed = servers.join("seaweedfs-4.48/weed");
+    assert!(weed.exists(), "{} is missing: run scripts/servers", weed.display());
+    let dir = tempfile::Builder::new().prefix("weed").tempdir().unwrap().keep();
+    let port = free_port();
+    let mut command = Command::new("sh");
+    command.args(["-c", SHELL, "weed"]).arg(&dir).arg(weed).arg("mini").arg("-dir").arg(&dir);
+    command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket", BUCKET, &format!("-s3.port={port}")]);
+    for of in ["master", "volume", "filer", "admin"] {
+        command.arg(format!("-{of}.port={}", free_port()));
+    }
+    // What it has besides would listen on ports of its own choice, or talk to others.
+    command.args([
+        "-webdav=false",
+        "-admin.ui=false",
+        "-master.telemetry=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]);
+    command.env("AWS_ACCESS_KEY_ID", KEY.0).env("AWS_SECRET_ACCESS_KEY", KEY.1);
+    let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let store = Bucket::new(place_at(port, "ready"), Some(Arc::new(key())));
+    let ready = || {
+        // A port that is open is not a server that is ready.
+        TcpStream::connect(("127.0.0.1", port)).ok()?;
+        match store.upload_whole("object").and_then(|upload| upload.finish()) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => None,
+            _ => Some(()),
+        }
+    };
+    let waited = std::time::Instant::now();
+    while ready().is_none() {
+        let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+        assert!(waited.elapsed() < Duration::from_secs(60), "the S3 server does not begin; its log: {}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Server { port, _shell: shell }
+}
+
+/// The access key, for the program's own client.
+pub fn key() -> AccessKey {
+    AccessKey { id: KEY.0.into(), secret: Secret::new(KEY.1), token: None }
+}
+
+/// A prefix that no other test has.
+pub fn prefix() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test/{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The place as a configuration has it.
+pub fn url(prefix: &str) -> String {
+    format!("s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{}", port())
+}
+
+/// The access key, as the store's own chain looks for it.
+pub fn environment(secret: &str) -> Vec<(&'static str, String)> {
+    vec![("AWS_ACCESS_KEY_ID", KEY.0.into()), ("AWS_SECRET_ACCESS_KEY", secret.into())]
+}
+
+/// A place in the bucket, at a port that leads there.
+pub fn place_at(port: u16, prefix: &str) -> BucketPlace {
+    BucketPlace {
+        service: Service::S3,
+        bucket: BUCKET.into(),
+        prefix: prefix.into(),
+        region: None,
+        endpoint: Some(Url::parse(&format!("http://127.0.0.1:{port}")).unwrap()),
+        in_host: None,
+    }
+}
+
+/// A store there.
+pub fn store_at(port: u16, prefix: &str) -> Arc<dyn Store> {
+    Arc::new(Bucket::new(place_at(port, prefix), Some(Arc::new(key()))))
+}
+
+/// A vault under a prefix of its own.
+pub fn vault(port: u16, spill_dir: &std::path::Path) -> Vault {
+    Vault::at(&VaultPlace::Bucket(place_at(port, &prefix())), spill_dir.to_owned(), Some(Arc::new(key())))
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    Pass,
+    /// It is passed on, and its reply is lost.
+    Lose,
+    /// The server never hears of it.
+    Answer {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    },
+}
+
+impl Fate {
+    /// An error as S3 has them.
+    pub fn error(status: u16, code: &str) -> Self {
+        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
+        Self::Answer { status, headers: Vec::new(), body }
+    }
+}
+
+/// A request that came by.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    head: String,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    /// Whether it is of this method, and its target has this.
+    pub fn is(&self, method: &str, part: &str) -> bool {
+        self.method == method && self.target.contains(part)
+    }
+}
+
+type Rule = Box<dyn FnMut(&Request) -> Fate + Send>;
+
+/// A listening line to a server.
+pub struct Line {
+    pub port: u16,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Line {
+    /// Listens until the test's process ends.
+    pub fn to(server: u16, rule: impl FnMut(&Request) -> Fate + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(rule)));
+        let line = Self { port, seen: Arc::clone(&seen) };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (seen, rule) = (Arc::clone(&seen), Arc::clone(&rule));
+                std::thread::spawn(move || pass(client, server, &seen, &rule));
+            }
+        });
+        line
+    }
+
+    /// The requests so far.
+    pub fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn pass(mut client: TcpStream, server: u16, seen: &Mutex<Vec<Request>>, rule: &Mutex<Rule>) {
+    let Some((head, body)) = read_request(&mut client) else { return };
+    let mut words = head.split(' ').map(str::to_owned);
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return };
+    let request = Request { method, target, head: head.clone() };
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+    let fate = rule.lock().unwrap_or_else(PoisonError::into_inner)(&request);
+    let reply = match fate {
+        Fate::Answer { status, headers, body } => {
+            let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            // What a HEAD is answered has no body, whatever its length.
+            let length = if headers.iter().any(|(name, _)| *name == "content-length") {
+                String::new()
+            } else {
+                format!("content-length: {}\r\n", body.len())
+            };
+            let body = if request.method == "HEAD" { String::new() } else { body };
+            format!("HTTP/1.1 {status} X\r\n{more}{length}connection: close\r\n\r\n{body}").into_bytes()
+        }
+        fate => {
+            let Ok((head, body)) = ask(server, &head, &body) else { return };
+            if matches!(fate, Fate::Lose) {
+                return;
+            }
+            [head.as_bytes(), &body].concat()
+        }
+    };
+    let _ = client.write_all(&reply);
+}
