@@ -11,6 +11,7 @@ pub mod instance;
 pub mod instance_url;
 pub mod named_url;
 pub mod nameless;
+pub mod public_key;
 pub mod tair;
 pub mod vault;
 
@@ -20,6 +21,7 @@ use backup_log::BackupLogConfig;
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
+use public_key::PublicKey;
 use serde::{Deserialize, Serialize};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -67,6 +69,8 @@ pub struct GuardConfig {
     pub impact_seconds: u32,
     /// Megabytes on this machine's disk that the tail of a restore takes at most.
     pub tail_megabytes: u32,
+    /// Whether a set without a signature is refused where one is restored.
+    pub require_signed: bool,
 }
 
 impl GuardConfig {
@@ -86,6 +90,7 @@ impl Default for GuardConfig {
             safety_retention_days: 7,
             impact_seconds: 20,
             tail_megabytes: 4096,
+            require_signed: false,
         }
     }
 }
@@ -104,6 +109,8 @@ struct File {
     #[serde(default)]
     server_programs: Vec<PathBuf>,
     vault: Option<String>,
+    #[serde(default)]
+    trusted_keys: Vec<String>,
     metrics_file: Option<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
@@ -143,6 +150,8 @@ pub struct Config {
     pub own_program: Option<PathBuf>,
     /// Where backup sets and logs lie.
     pub vault: VaultPlace,
+    /// Keys whose signatures of sets are believed, beside the home's own.
+    pub trusted_keys: Vec<PublicKey>,
     /// How logs are kept.
     pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
@@ -238,6 +247,7 @@ impl Config {
     fn empty(home: Home, read_only: bool) -> Self {
         Self {
             vault: VaultPlace::Directory(home.vault()),
+            trusted_keys: Vec::new(),
             home,
             file: None,
             guard: GuardConfig::default(),
@@ -298,6 +308,7 @@ impl Config {
             }
             Some(dir) => VaultPlace::Directory(base.join(dir)),
         };
+        let trusted_keys = public_key::trusted(&raw.trusted_keys).map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
@@ -312,6 +323,7 @@ impl Config {
             metrics_file,
             own_program: None,
             vault,
+            trusted_keys,
             backup_log,
             tair,
             instances,

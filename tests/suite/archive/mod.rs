@@ -163,6 +163,7 @@ pub fn base(offset: u64, complete_ms: i64) -> BackupSet {
         held: None,
         proof: None,
         announced_version: None,
+        manifest: None,
     }
 }
 

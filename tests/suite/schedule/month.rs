@@ -50,6 +50,7 @@ fn set(id: &str, mode: Mode, at: Timestamp) -> BackupSet {
         held: None,
         proof: None,
         announced_version: None,
+        manifest: None,
     }
 }
 
