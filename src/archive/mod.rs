@@ -4,6 +4,7 @@
 //! paper over a hole, serve a byte that is not what was written, or hold more of a stream than a fixed amount, whatever the stream
 //! does. Only [`Archive::prune`] removes what is on the vault, by a grant. Blocking: called from worker threads, as the vault's store is.
 
+mod check;
 pub mod clock;
 pub mod collector;
 mod coverage;

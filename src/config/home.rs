@@ -6,6 +6,10 @@ use etcetera::BaseStrategy as _;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "tair-backup-mcp";
+/// The file of the key that signs manifests, in the home.
+pub const SIGNING_KEY: &str = "tair-backup.key";
+/// The file of its public key, in the home.
+pub const PUBLIC_KEY: &str = "tair-backup.pub";
 
 /// The home directory: all that this program keeps is under it.
 #[derive(Debug, Clone)]

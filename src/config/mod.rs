@@ -11,6 +11,7 @@ pub mod instance;
 pub mod instance_url;
 pub mod named_url;
 pub mod nameless;
+pub mod public_key;
 pub mod state_url;
 pub mod tair;
 pub mod vault;
@@ -21,6 +22,7 @@ use backup_log::BackupLogConfig;
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
+use public_key::PublicKey;
 use serde::{Deserialize, Serialize};
 use state_url::StateUrl;
 use std::io::Read as _;
@@ -69,6 +71,8 @@ pub struct GuardConfig {
     pub impact_seconds: u32,
     /// Megabytes on this machine's disk that the tail of a restore takes at most.
     pub tail_megabytes: u32,
+    /// Whether a set without a signature is refused where one is restored.
+    pub require_signed: bool,
 }
 
 impl GuardConfig {
@@ -88,6 +92,7 @@ impl Default for GuardConfig {
             safety_retention_days: 7,
             impact_seconds: 20,
             tail_megabytes: 4096,
+            require_signed: false,
         }
     }
 }
@@ -107,6 +112,8 @@ struct File {
     #[serde(default)]
     server_programs: Vec<PathBuf>,
     vault: Option<String>,
+    #[serde(default)]
+    trusted_keys: Vec<String>,
     metrics_file: Option<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
@@ -148,6 +155,8 @@ pub struct Config {
     pub own_program: Option<PathBuf>,
     /// Where backup sets and logs lie.
     pub vault: VaultPlace,
+    /// Keys whose signatures of sets are believed, beside the home's own.
+    pub trusted_keys: Vec<PublicKey>,
     /// How logs are kept.
     pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
@@ -243,6 +252,7 @@ impl Config {
     fn empty(home: Home, read_only: bool) -> Self {
         Self {
             vault: VaultPlace::Directory(home.vault()),
+            trusted_keys: Vec::new(),
             home,
             file: None,
             guard: GuardConfig::default(),
@@ -305,6 +315,7 @@ impl Config {
             }
             Some(dir) => VaultPlace::Directory(base.join(dir)),
         };
+        let trusted_keys = public_key::trusted(&raw.trusted_keys).map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
@@ -320,6 +331,7 @@ impl Config {
             metrics_file,
             own_program: None,
             vault,
+            trusted_keys,
             backup_log,
             tair,
             instances,

@@ -159,6 +159,17 @@ pub struct BackupSet {
     /// The server version that was announced to the source as our own, which decides what format it writes; `None` where none
     /// was.
     pub announced_version: Option<String>,
+    /// What its manifest is as an object; `None` where it was not read from a vault of ours.
+    pub manifest: Option<ManifestDigest>,
+}
+
+/// A manifest as an object: the digest of its bytes, and whose signature lies beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestDigest {
+    /// SHA-256 of its bytes as they lie in the vault, lower-case hexadecimal.
+    pub sha256: String,
+    /// The id of the key that has signed it; `None` without a signature.
+    pub signed_by: Option<String>,
 }
 
 impl BackupSet {

@@ -22,4 +22,5 @@ pub mod secret;
 pub mod slots;
 pub mod text;
 pub mod time;
+pub mod vault_check;
 pub mod verification;

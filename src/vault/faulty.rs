@@ -112,7 +112,7 @@ const ID: &str = "b-20260101T000000Z-aaaaaa";
 
 fn on(dir: &TempDir, at: At) -> Vault {
     let root = dir.path().join("vault");
-    Vault { store: Arc::new(Faulty { disk: Disk::new(root.clone()), at }), spill_dir: root }
+    Vault { store: Arc::new(Faulty { disk: Disk::new(root.clone()), at }), spill_dir: root, signing: None }
 }
 
 async fn staged(vault: &Vault) -> Ingest {

@@ -1,12 +1,12 @@
 //! Making a set, whatever its data comes from: the data is walked, hashed, compressed and staged while it arrives, then committed.
 //!
 //! The data is written under its final name from its first byte on. The manifest makes it a set; the manifest is put last and only
-//! where there is none. No folder is renamed, so that a store without folders can be used too. A crash before the commit leaves
+//! where there is none, behind its signature. No folder is renamed, so that a store without folders can be used too. A crash before the commit leaves
 //! data without a manifest, which is listed as damaged until the dead job is reconciled and the data discarded
 //! ([`Vault::discard_staging`]); a crash after the commit leaves a whole set.
 
 use crate::config::blocking::blocking;
-use crate::model::backup::{BackupSet, Depth, Mode, Origin, Proof};
+use crate::model::backup::{BackupSet, Depth, ManifestDigest, Mode, Origin, Proof};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::model::slots::HeldSlots;
@@ -200,7 +200,7 @@ impl Ingest {
 
     fn commit_blocking(self, metadata: Metadata) -> Result<BackupSet, Fault> {
         let Self { mut staging, origin, statistics, sha256, stored_bytes } = self;
-        let set = BackupSet {
+        let mut set = BackupSet {
             id: staging.backup_id.clone(),
             instance_id: staging.instance_id.clone(),
             mode: metadata.mode,
@@ -227,6 +227,7 @@ impl Ingest {
             origin,
             held: metadata.held,
             proof: Some(Proof { depth: Depth::Deep, crc64: statistics.checksum == Checksum::Verified }),
+            manifest: None,
         };
         let store = Arc::clone(&staging.vault.store);
         let (data, name) = (data_of(&set), object(&set.instance_id, &set.id, MANIFEST));
@@ -242,6 +243,12 @@ impl Ingest {
             ));
         }
         let json = Manifest::of(&set).map_err(|e| vault_fault("put", &store.place(&name), e.into()))?;
+        // Before the manifest: a set is never there without its signature. Where another's is there, so is another's data.
+        let signed_by = staging.vault.put_signature(&set, &json).map_err(|(fault, another)| {
+            staging.disowned = another;
+            fault
+        })?;
+        set.manifest = Some(ManifestDigest { sha256: hex(&Sha256::digest(&json)), signed_by });
         let Err(e) = store.put_new(&name, &json) else {
             staging.disowned = true;
             return Ok(set);

@@ -3,14 +3,18 @@
 //! | names in the folder | the folder is |
 //! |---|---|
 //! | `manifest.json` | a set; whole if `data.rdb.zst` is what the manifest says, also beside `manifest.json.deleting`: its deletion had only begun |
-//! | data, no manifest | a set being staged by a running job; else the remains of a crash: damage |
+//! | data, with a signature or without, no manifest | a set being staged by a running job; else the remains of a crash: damage |
 //! | `manifest.json.deleting`, no manifest | a set being deleted, or the remains of a crash: no set any more |
 //! | none, or only temporary files | no set |
+//!
+//! A signature alone makes nothing of a folder: it is put before its manifest.
 
 /// Name of a set's data object, which is written first.
 pub const DATA: &str = "data.rdb.zst";
 /// Name of a set's manifest, which is put last: with a manifest the set exists, without one there is none.
 pub const MANIFEST: &str = "manifest.json";
+/// Name of the manifest's signature, which is put right before it. Manifests of earlier versions have none.
+pub const SIGNATURE: &str = "manifest.json.minisig";
 /// Name that the manifest is renamed to, first of all, when its set is deleted.
 pub const DELETING: &str = "manifest.json.deleting";
 
@@ -45,6 +49,11 @@ pub fn folder(names: &[String]) -> Folder {
     } else {
         Folder::Nothing
     }
+}
+
+/// Whether a name within a set's folder is one that this program gives, or gave for a moment.
+pub fn is_ours(name: &str) -> bool {
+    matches!(name, DATA | MANIFEST | SIGNATURE | DELETING) || name.is_empty() || name.starts_with('.')
 }
 
 /// The prefix of a set's objects.

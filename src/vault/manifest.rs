@@ -226,6 +226,7 @@ impl Manifest {
             // A depth that only a later version knows proves nothing to this one.
             proof: self.rdb.proof.and_then(|p| Some(Proof { depth: Depth::parse(&p.depth)?, crc64: p.crc64 })),
             announced_version: self.replication.announced_version.as_deref().map(clean),
+            manifest: None,
         })
     }
 }

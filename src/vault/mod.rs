@@ -1,4 +1,5 @@
-//! The vault: backup sets at rest. `<instance_id>/<backup_id>/{data.rdb.zst, manifest.json}` on a store: a disk, or a bucket.
+//! The vault: backup sets at rest. `<instance_id>/<backup_id>/{data.rdb.zst, manifest.json, manifest.json.minisig}` on a store: a disk, or a
+//! bucket.
 //!
 //! A set exists from the moment its manifest is put, which is done last and never over another, to the moment the manifest is
 //! renamed, which a deletion does first. Data without a manifest is a set that a job is making, or damage: the caller says which,
@@ -12,10 +13,13 @@ mod faulty;
 pub mod frames;
 pub mod hashing;
 pub mod ingest;
-mod layout;
+pub mod layout;
 pub mod manifest;
+mod minisign;
 mod parts;
 pub mod probe;
+pub mod signed;
+pub mod signing;
 pub mod staging;
 pub mod store;
 mod verify;
@@ -34,6 +38,7 @@ use disk::Disk;
 use frames::FrameReader;
 use layout::{DATA, Folder, MANIFEST, folder, object};
 use manifest::Manifest;
+use signing::Signing;
 use staging::Staging;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -54,6 +59,8 @@ pub struct Vault {
     store: Arc<dyn Store>,
     /// A directory of this machine for nameless files.
     spill_dir: PathBuf,
+    /// Who signs manifests; `None`: nobody, and signatures are not looked at.
+    signing: Option<Arc<Signing>>,
 }
 
 /// The fault of a failed operation on the vault.
@@ -96,7 +103,7 @@ impl Vault {
     /// The vault in a directory, which is made when something is first written.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { store: Arc::new(Disk::new(root.clone())), spill_dir: root }
+        Self { store: Arc::new(Disk::new(root.clone())), spill_dir: root, signing: None }
     }
 
     /// The vault of a configuration. Touches nothing. A bucket is called by `keys`, without them by its own chain of credentials;
@@ -105,7 +112,9 @@ impl Vault {
     pub fn at(place: &VaultPlace, spill_dir: PathBuf, keys: Option<Arc<dyn AccessKeys>>) -> Self {
         match place {
             VaultPlace::Directory(root) => Self::new(root.clone()),
-            VaultPlace::Bucket(place) => Self { store: Arc::new(Bucket::new(place.clone(), keys)), spill_dir },
+            VaultPlace::Bucket(place) => {
+                Self { store: Arc::new(Bucket::new(place.clone(), keys)), spill_dir, signing: None }
+            }
         }
     }
 
@@ -113,6 +122,12 @@ impl Vault {
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// The place of a set's manifest, for messages.
+    #[must_use]
+    pub fn manifest_place(&self, set: &BackupSet) -> String {
+        self.store.place(&object(&set.instance_id, &set.id, MANIFEST))
     }
 
     /// Where files without a name are made.
@@ -233,7 +248,7 @@ impl Vault {
             }
             text => text.map_err(|e| unreadable(&place, e))?,
         };
-        let set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
+        let mut set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
             return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
@@ -242,13 +257,15 @@ impl Vault {
         if bytes != set.stored_bytes {
             return Err(self.damaged(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }
+        set.manifest = Some(self.vouched_for((instance_id, backup_id), &text)?);
         Ok(Some(set))
     }
 
     /// Finds one set. A set that `staging` says is being made counts as not found.
     ///
     /// # Errors
-    /// `backup.not_found` with the nearest id there is; `backup.damaged`; `vault.failed`; those of `staging`.
+    /// `backup.not_found` with the nearest id there is; `backup.damaged`, `backup.tampered`, `backup.untrusted`; `vault.failed`; those of
+    /// `staging`.
     pub async fn find(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<BackupSet, Fault> {
         let read = async || {
             let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());

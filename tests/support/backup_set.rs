@@ -33,5 +33,6 @@ pub fn backup_set(id: &str, mode: Mode, at: Timestamp) -> BackupSet {
         held: None,
         proof: None,
         announced_version: None,
+        manifest: None,
     }
 }

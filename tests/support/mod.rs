@@ -30,6 +30,8 @@ use tair_backup_mcp::guard::grant::Scratch;
 use tair_backup_mcp::model::secret::Secret;
 use tair_backup_mcp::redis::conn::Conn;
 use tair_backup_mcp::redis::endpoint::{Address, Endpoint};
+use tair_backup_mcp::state::manifests::Manifests as _;
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tempfile::TempDir;
 
 /// The kinds of server that most tests run on.
@@ -433,6 +435,22 @@ impl Bench {
         text(&made["backup_id"])
     }
 
+    /// Makes a set one of before manifests were signed and remembered, so that its manifest may be written anew.
+    pub fn as_of_before(&self, backup: &str) -> PathBuf {
+        let folder = self.home().join("vault/orders").join(backup);
+        let _ = std::fs::remove_file(folder.join("manifest.json.minisig"));
+        let store = Sqlite::new(&self.home());
+        // The caller may be within a runtime.
+        std::thread::scope(|scope| {
+            let forget = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(store.set_manifest("orders", backup, None)).unwrap();
+            };
+            scope.spawn(forget).join().unwrap();
+        });
+        folder.join("manifest.json")
+    }
+
     pub fn backups(&self) -> Vec<Value> {
         self.json(&["describe-backups", "--instance-id", "orders", "--page-size", "100"])["backups"]
             .as_array()
@@ -476,12 +494,14 @@ impl Bench {
         });
     }
 
-    /// Folders in the vault that are no whole set: they hold other objects than data and manifest.
+    /// Folders in the vault that are no whole set: they hold other objects than data, manifest and signature.
     pub fn left_over(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.home().join("vault/orders")) else { return Vec::new() };
         let names = |dir: &Path| {
             let entries = std::fs::read_dir(dir).map(|all| all.map(|e| e.unwrap().file_name()).collect());
             let mut names: Vec<_> = entries.unwrap_or_default();
+            // What tests put themselves is not signed.
+            names.retain(|name| name != "manifest.json.minisig");
             names.sort();
             names
         };

@@ -2,18 +2,21 @@
 
 use super::{Findings, Status};
 use crate::config::ConfirmationPolicy;
-use crate::config::home::private_dir;
+use crate::config::home::{SIGNING_KEY, private_dir};
 use crate::config::vault::VaultPlace;
 use crate::model::fault::Fault;
 use crate::model::job::JobStatus;
 use crate::model::text::bytes;
 use crate::model::time::written;
+use crate::model::vault_check::SignatureState;
+use crate::provider::local::Local;
 use crate::provider::local::sandbox::find_server;
 use crate::provider::local::vault;
 use crate::tools::App;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 /// Free bytes below which the doctor warns, before the first backup fails for lack of room.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -23,6 +26,7 @@ pub async fn check(app: &App) -> Findings {
     let mut findings = Findings::of("");
     home(app, &mut findings).await;
     vault(app, &mut findings).await;
+    signatures(app, &mut findings).await;
     match app.state.waiting().await {
         Ok(_) => findings.pass("state store", opened(app)),
         Err(fault) => findings.fail("state store", &fault),
@@ -106,6 +110,34 @@ async fn vault(app: &App, findings: &mut Findings) {
         let next = "No set is safe there. Use a bucket that does: docs/vault.md has what a store must obey.";
         findings.add(Status::Fail, NAME, format!("{place}: {}", broken.join("; ")), next);
     }
+}
+
+/// Who signs the sets of the vault, how many are not signed, and whether what lies there is what was put.
+async fn signatures(app: &App, findings: &mut Findings) {
+    const NAME: &str = "signatures";
+    let key = app.config.home.dir().join(SIGNING_KEY);
+    if key.exists() && mode(&key) & 0o077 != 0 {
+        let detail = format!("{} can be read by others, who could then sign sets", key.display());
+        return findings.add(Status::Fail, NAME, detail, format!("chmod 600 {}", key.display()));
+    }
+    let check = match Local::new(&app.config, Arc::clone(&app.state)).check_vault(None, false).await {
+        Ok(check) => check,
+        Err(fault) => return findings.fail(NAME, &fault),
+    };
+    let signed =
+        check.key_id.as_deref().map_or("nothing was signed here yet".to_owned(), |key| format!("signed by key {key}"));
+    let unsigned = check.sets.iter().filter(|set| set.signature == SignatureState::Unsigned).count();
+    let detail = format!("{signed}, {unsigned} of {} unsigned", count(check.sets.len(), "set"));
+    let wrong = check.wrong();
+    if wrong > 0 {
+        let detail = format!("{detail}; {} damaged or changed from outside", count(wrong, "set"));
+        return findings.add(Status::Fail, NAME, detail, app.config.command("vault verify"));
+    }
+    if unsigned > 0 && app.config.guard.require_signed {
+        let next = "They are not restored while require_signed is on; new backups are signed.";
+        return findings.warn(NAME, detail, next);
+    }
+    findings.pass(NAME, detail);
 }
 
 /// Free bytes, from POSIX's `df`: the standard library cannot tell.

@@ -60,7 +60,7 @@ impl Inner {
             _ => None,
         };
         let (set, mut replay) = match &order.source {
-            Source::Backup { backup_id } => (self.set(instance_id, backup_id).await?, None),
+            Source::Backup { backup_id } => (self.set_to_restore(instance_id, backup_id).await?, None),
             source => match self.clone_moment(instance_id, source, planned).await? {
                 Ok((set, replay)) => (set, Some(replay)),
                 Err(none) => return Ok(Facts::NoMoment(none)),
@@ -184,7 +184,7 @@ impl Inner {
     async fn make_clone(&self, _: Grant<Order>, job: &Job, plan: &Plan, id: String, source: &Source) -> JobEnd {
         let Preconditions::LocalClone(planned) = &plan.preconditions else { return Err(plan.unsupported().into()) };
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
-        let set = self.set(&job.instance_id, &job.backup_id).await?;
+        let set = self.set_to_restore(&job.instance_id, &job.backup_id).await?;
         let known = match set.sha256 == planned.sha256 {
             true => self.vault.open_known(&set, &planned.stored_digest).await?,
             false => None,

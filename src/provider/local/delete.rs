@@ -63,7 +63,8 @@ impl Inner {
         }
         let message = format!("backup {backup_id} is deleted");
         let record = permit.record("backup.deleted", message.clone());
-        self.vault.delete(permit.delete()?, &instance_id, backup_id).await?;
+        let deleting = self.vault.delete(permit.delete()?, &instance_id, backup_id);
+        self.forgetting(&instance_id, backup_id, deleting).await?;
         self.sweep_tails().await;
         self.jobs.audit(record).await;
         Ok(message)

@@ -24,6 +24,7 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "tables", include_str!("migrations/0001_tables.sql")),
     (2, "verifications", include_str!("migrations/0002_verifications.sql")),
     (3, "calendars", include_str!("migrations/0003_calendars.sql")),
+    (4, "manifests", include_str!("migrations/0004_manifests.sql")),
 ];
 /// The lock under which the tables are brought to the present ones.
 const MIGRATING: i64 = 0x7461_6972_6d69_6772;

@@ -10,6 +10,7 @@ mod job_row;
 mod jobs;
 mod leases;
 mod ledger;
+mod manifests;
 mod orphans;
 mod policies;
 mod rollback;

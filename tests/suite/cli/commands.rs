@@ -232,6 +232,7 @@ fn damaged_data() {
 /// A manifest with any byte flipped is named as damaged, wherever the byte is, unless it is still the same manifest.
 #[test]
 fn damaged_manifest() {
+    use tair_backup_mcp::model::backup::BackupSet;
     use tair_backup_mcp::vault::Vault;
     let (_redis, bench) = bench();
     let backup = bench.backup();
@@ -239,7 +240,8 @@ fn damaged_manifest() {
     let good = std::fs::read(&path).unwrap();
     let vault = Vault::new(bench.home().join("vault"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let find = || runtime.block_on(vault.find("orders", &backup, &()));
+    // Its digest as an object is another with each byte.
+    let find = || runtime.block_on(vault.find("orders", &backup, &())).map(|set| BackupSet { manifest: None, ..set });
     let whole = format!("{:?}", find().unwrap());
     let mut unnoticed = Vec::new();
     for at in 0..good.len() {

@@ -6,3 +6,4 @@ mod demo;
 mod doctor;
 mod first_minute;
 mod terminal;
+mod vault_verify;

@@ -276,7 +276,7 @@ fn a_restart_changes_nothing() {
 
     // An automated set, by its manifest.
     let id = text(&bench.backups()[0]["backup_id"]);
-    let path = bench.home().join("vault/orders").join(&id).join("manifest.json");
+    let path = bench.as_of_before(&id);
     let manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let with = |mode: &str| {
         let mut changed = manifest.clone();

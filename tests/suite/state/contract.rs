@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
+use tair_backup_mcp::model::backup::ManifestDigest;
 use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
@@ -39,6 +40,7 @@ promises! {
     a_confirmation_moves_once,
     the_audit_is_in_order,
     what_was_verified_last_is_kept,
+    a_manifest_is_remembered_as_it_was_put,
 }
 
 pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
@@ -521,4 +523,27 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
     other.set_verified("orders", "b-2", drill, &look(6, None, None)).await.unwrap();
     let kept = store.verifications("orders").await.unwrap();
     assert_eq!(kept["b-2"], Verification([(structure, look(1, None, None)), (drill, look(6, None, None))].into()));
+}
+
+async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    let digest =
+        |sha256: &str, key: Option<&str>| ManifestDigest { sha256: sha256.into(), signed_by: key.map(str::to_owned) };
+    let (signed, unsigned) = (digest("aa", Some("0102030405060708")), digest("bb", None));
+    assert!(store.manifests(None).await.unwrap().is_empty());
+    store.set_manifest("orders", "b-1", Some(&signed)).await.unwrap();
+    store.set_manifest("orders", "b-2", Some(&unsigned)).await.unwrap();
+    store.set_manifest("carts", "b-1", Some(&unsigned)).await.unwrap();
+    // What lies in its place by now is not what was put.
+    other.set_manifest("orders", "b-1", Some(&unsigned)).await.unwrap();
+    let of = |instance_id: &str, id: &str| (instance_id.to_owned(), id.to_owned());
+    let orders = other.manifests(Some("orders")).await.unwrap();
+    assert_eq!(orders, [(of("orders", "b-1"), signed), (of("orders", "b-2"), unsigned.clone())].into());
+    assert_eq!(store.manifests(None).await.unwrap().len(), 3);
+    other.set_manifest("orders", "b-1", None).await.unwrap();
+    other.set_manifest("orders", "b-9", None).await.unwrap();
+    assert_eq!(store.manifests(Some("orders")).await.unwrap().len(), 1);
+    // Deleted, the name is free again.
+    store.set_manifest("orders", "b-1", Some(&unsigned)).await.unwrap();
+    assert_eq!(store.manifests(Some("orders")).await.unwrap()[&of("orders", "b-1")], unsigned);
 }

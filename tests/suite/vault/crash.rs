@@ -28,22 +28,27 @@ fn lay(place: &Place, from: &str, to: &str, names: &[(&str, &str)]) {
 
 fn states(check: impl Fn(&Place, Is, &str)) {
     let (data, manifest) = ("data.rdb.zst", "manifest.json");
+    let signature = "manifest.json.minisig";
     let (deleting, beside) = ("manifest.json.deleting", ".manifest.json.0123456789abcdef.new");
     for (files, is) in [
         // Ingest: the folder; the data's name; data.
         (vec![], Is::Nothing),
         (vec![(data, data)], Is::Damaged),
-        // Commit: the manifest beside its place; in its place, with its first name still there; done.
+        // Commit: the signature; the manifest beside its place; in its place, with its first name still there; done.
+        (vec![(data, data), (signature, signature)], Is::Damaged),
+        (vec![(data, data), (signature, signature), (manifest, manifest)], Is::Whole),
         (vec![(data, data), (manifest, beside)], Is::Damaged),
         (vec![(data, data), (manifest, beside), (manifest, manifest)], Is::Whole),
         (vec![(data, data), (manifest, manifest)], Is::Whole),
         // Deletion: the manifest is renamed; data is gone; all is gone but the folder.
         (vec![(data, data), (manifest, deleting)], Is::Nothing),
         (vec![(data, data), (manifest, deleting), (manifest, beside)], Is::Nothing),
+        (vec![(signature, signature), (manifest, deleting)], Is::Nothing),
         (vec![(manifest, deleting)], Is::Nothing),
     ] {
         let place = Place::new();
         place.set(ID);
+        std::fs::write(place.path(ID, signature), "of a home").unwrap();
         std::fs::rename(place.path(ID, ""), place.dir.path().join("aside")).unwrap();
         std::fs::create_dir_all(place.path(ID, "")).unwrap();
         for (name, as_name) in &files {

@@ -8,6 +8,7 @@ mod format1;
 mod frames;
 mod known;
 mod sets;
+pub mod signed;
 
 use jiff::Timestamp;
 use std::future::Future;

@@ -130,6 +130,7 @@ impl Inner {
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;
+        self.remember(&set).await;
         Ok(Taken { set, database, slots: source.and_then(|t| t.slots), trouble, snapshot })
     }
 

@@ -8,7 +8,8 @@ impl Inner {
     pub(in crate::provider::local) async fn reconcile_backup(&self, job: &Job) -> Result<String, Fault> {
         // The manifest may have been the last thing its process put.
         let find = async || self.vault.find(&job.instance_id, &job.backup_id, &()).await;
-        if find().await.is_ok() {
+        if let Ok(set) = find().await {
+            self.remember(&set).await;
             return Ok("the set was whole when its process died".into());
         }
         self.vault.discard_staging(&job.instance_id, &job.backup_id).await?;

@@ -94,9 +94,15 @@ impl Inner {
     /// What becomes of each set of an instance at a moment.
     async fn judge(&self, instance_id: &str, now: Timestamp) -> Result<Judged, Fault> {
         let (mut sets, mut damaged) = (Vec::new(), Vec::new());
-        for set in self.vault.list(instance_id, self).await? {
+        let listed = self.vault.list(instance_id, self).await?;
+        let recorded = self.recorded(instance_id).await?;
+        for set in listed {
             match set {
-                Ok(set) => sets.push(set),
+                // Whoever put another manifest there does not say when the set goes.
+                Ok(set) => match self.replaced(&set, &recorded) {
+                    Some(fault) => damaged.push(DamagedSet { id: set.id, reason: fault.message }),
+                    None => sets.push(set),
+                },
                 Err(set) => damaged.push(set),
             }
         }
@@ -231,7 +237,8 @@ impl Inner {
 
     async fn retire(&self, instance_id: &str, verdict: Expired, event: &str, why: &str) -> Result<(), Fault> {
         let backup_id = verdict.backup_id().to_owned();
-        self.vault.delete(verdict.delete(), instance_id, &backup_id).await?;
+        let deleting = self.vault.delete(verdict.delete(), instance_id, &backup_id);
+        self.forgetting(instance_id, &backup_id, deleting).await?;
         self.sweep_tails().await;
         let record = AuditRecord::now(event, RETENTION, instance_id, format!("backup {backup_id}: {why}"));
         self.jobs.audit(record).await;

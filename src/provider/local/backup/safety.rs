@@ -72,6 +72,7 @@ impl Inner {
             // A set that began after this moment was taken before the clock was set back, nobody knows how long ago.
             (0..RECENT_SECONDS).contains(&(now.as_second() - set.started_at.as_second()))
                 && origin(set) == target
+                && self.vault.may_be_restored(set).is_ok()
                 && set.write_calls.is_some()
                 && set.write_calls == assessment.writes.map(|w| w.calls)
         };

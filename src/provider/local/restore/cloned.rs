@@ -62,7 +62,7 @@ impl Inner {
         } else {
             (behind, None)
         };
-        let set = self.vault.find(instance_id, &behind.restored.backup_id, self).await?;
+        let set = self.set_to_restore(instance_id, &behind.restored.backup_id).await?;
         let (mut unknown, mut counts_refusals) = (Vec::new(), true);
         let builder = match self.clone_program(&set).await? {
             Err(lacking) => Err(lacking),

@@ -106,7 +106,7 @@ impl Inner {
             // A target that an earlier restore left following a dead address must not be planned for as it is.
             self.recover().await?;
         }
-        let set = self.set(set_of, backup_id).await?;
+        let set = self.set_to_restore(set_of, backup_id).await?;
         let (look, target) = tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier));
         let (mut target, server, mut conn) = target?;
         if keys.is_some() {

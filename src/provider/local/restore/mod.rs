@@ -90,7 +90,7 @@ impl Inner {
     async fn open_planned(&self, job: &Job, plan: &Plan) -> Result<Opened, Fault> {
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
         let planned = plan.direct_restore()?;
-        let set = self.set(plan.act.set_of(&plan.instance_id), &job.backup_id).await?;
+        let set = self.set_to_restore(plan.act.set_of(&plan.instance_id), &job.backup_id).await?;
         // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us, every
         // byte of its file is shown to be the one that was verified then.
         let known = if set.sha256 == planned.sha256 {

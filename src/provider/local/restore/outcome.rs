@@ -226,6 +226,7 @@ mod tests {
             held: None,
             proof: None,
             announced_version: None,
+            manifest: None,
         }
     }
 

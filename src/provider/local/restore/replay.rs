@@ -205,7 +205,10 @@ impl Inner {
             Some(_) => self.vault.list(instance_id, self).await?,
         };
         let mut bases: Vec<BackupSet> = sets.into_iter().flatten().collect();
-        bases.retain(|set| planned.is_none_or(|planned| planned.backup_id == set.id));
+        bases.retain(|set| match planned {
+            Some(planned) => planned.backup_id == set.id,
+            None => self.vault.may_be_restored(set).is_ok(),
+        });
         let (cut, window) = match self.find_cut(instance_id, at, asked, bases).await? {
             Ok(found) => found,
             Err(none) => return Ok(Err(none)),

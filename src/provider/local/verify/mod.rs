@@ -82,14 +82,16 @@ fn told(level: Level, set: &BackupSet) -> String {
 }
 
 impl Inner {
-    /// The sets of an instance as the vault lists them; those in which a verification has found a fault are damaged.
+    /// The sets of an instance as the vault lists them; those in which a verification has found a fault are damaged, and so are those whose
+    /// manifest is another than the one that was put.
     pub(in crate::provider::local) async fn sets(
         &self,
         instance_id: &str,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let sets = self.vault.list(instance_id, self).await?;
+        let recorded = self.recorded(instance_id).await?;
         let mut damaged = self.found_damaged(instance_id).await?;
-        let mut judged = |set: BackupSet| match damaged.remove(&set.id) {
+        let mut judged = |set: BackupSet| match damaged.remove(&set.id).or_else(|| self.replaced(&set, &recorded)) {
             Some(found) => Err(DamagedSet { id: set.id, reason: found.message }),
             None => Ok(set),
         };
@@ -113,9 +115,10 @@ impl Inner {
     /// Finds a set in which no verification has found a fault.
     ///
     /// # Errors
-    /// As the vault's own; `backup.damaged` also where a verification has found that.
+    /// As the vault's own; `backup.damaged` also where a verification has found that, `backup.tampered` where its manifest is another than
+    /// the one that was put.
     pub(in crate::provider::local) async fn set(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        let set = self.vault.find(instance_id, backup_id, self).await?;
+        let set = self.found(instance_id, backup_id).await?;
         self.found_damaged(instance_id).await?.remove(backup_id).map_or(Ok(set), Err)
     }
 
@@ -241,7 +244,7 @@ impl Inner {
     async fn verified(&self, job: &Job, level: Level, watch: &Arc<Watch>) -> Result<String, NotVerified> {
         // What is done to the set from now on a reading may have missed.
         let began = Timestamp::now();
-        let found = self.vault.find(&job.instance_id, &job.backup_id, self).await;
+        let found = self.found(&job.instance_id, &job.backup_id).await;
         let set = found.map_err(NotVerified::by(Level::Checksum))?;
         if level == Level::Checksum {
             let read = self.vault.verify_bytes(&set, watch);

@@ -174,6 +174,7 @@ fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {
         announced_version: None,
         held: None,
         proof: None,
+        manifest: None,
     }
 }
 

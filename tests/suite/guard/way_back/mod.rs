@@ -151,17 +151,22 @@ async fn another_set_in_the_place_of_the_backup() {
         "backup.damaged"
     })
     .await;
-    stops_the_job(|bench, backup, safety| {
-        let (of, by) = (data_of(bench, backup), data_of(bench, safety));
-        std::fs::copy(&by, &of).unwrap();
-        let manifest = std::fs::read_to_string(by.with_file_name("manifest.json")).unwrap();
-        let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
-        (manifest["backup_id"], manifest["checksum"]) = (backup.into(), "".into());
-        manifest["checksum"] = hex(&Sha256::digest(manifest.to_string())).into();
-        std::fs::write(of.with_file_name("manifest.json"), manifest.to_string()).unwrap();
-        "plan.changed"
-    })
-    .await;
+    for (of_before, code) in [(false, "backup.tampered"), (true, "plan.changed")] {
+        stops_the_job(|bench, backup, safety| {
+            let (of, by) = (data_of(bench, backup), data_of(bench, safety));
+            std::fs::copy(&by, &of).unwrap();
+            let manifest = std::fs::read_to_string(by.with_file_name("manifest.json")).unwrap();
+            let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+            (manifest["backup_id"], manifest["checksum"]) = (backup.into(), "".into());
+            manifest["checksum"] = hex(&Sha256::digest(manifest.to_string())).into();
+            if of_before {
+                bench.as_of_before(backup);
+            }
+            std::fs::write(of.with_file_name("manifest.json"), manifest.to_string()).unwrap();
+            code
+        })
+        .await;
+    }
     stops_the_job(|bench, backup, _| {
         flip(&data_of(bench, backup));
         "backup.damaged"

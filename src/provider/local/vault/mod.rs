@@ -1,5 +1,8 @@
 //! The vault of a configuration, and who calls it where it is a bucket of Alibaba Cloud: whom the cloud's API is called by, found by the
-//! same chain. Touches nothing by itself.
+//! same chain; and which manifests it must have, as this home remembers them. Touches nothing by itself.
+
+mod check;
+mod manifests;
 
 use crate::config::Config;
 use crate::config::blocking::blocking;
@@ -11,6 +14,7 @@ use crate::tair::environment::Environment;
 use crate::tair::http::Http;
 use crate::vault::Vault;
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
+use crate::vault::signing::Signing;
 use async_trait::async_trait;
 use std::io;
 use std::sync::Arc;
@@ -27,7 +31,8 @@ pub fn of(config: &Config) -> Vault {
         }
         VaultPlace::Bucket(_) | VaultPlace::Directory(_) => None,
     };
-    Vault::at(&config.vault, config.home.dir().to_owned(), keys)
+    let signing = Signing::new(config.home.dir(), config.trusted_keys.clone(), config.guard.require_signed);
+    Vault::at(&config.vault, config.home.dir().to_owned(), keys).signed(Arc::new(signing))
 }
 
 /// The access keys of the cloud's API.

@@ -1,0 +1,80 @@
+//! Manifests as this home remembers them: recorded when a set is complete, forgotten when it is deleted here, compared whenever a set is used.
+
+use crate::model::backup::{BackupSet, ManifestDigest};
+use crate::model::fault::{Fault, Kind};
+use crate::provider::local::Inner;
+use crate::state::manifests::Recorded;
+use crate::vault::signed::tampered;
+
+/// What is wrong with a manifest that is not the one that was put.
+pub(super) const REPLACED: &str =
+    "is not the manifest that was put: another lies in its place, its own of an earlier time or one that was edited";
+
+impl Inner {
+    /// Remembers the manifest of a set that was just made, or found whole behind a crash. The set is there also where that fails.
+    pub(in crate::provider::local) async fn remember(&self, set: &BackupSet) {
+        if let Err(fault) = self.state.set_manifest(&set.instance_id, &set.id, set.manifest.as_ref()).await {
+            tracing::error!(backup = %set.id, "the digest of its manifest could not be written down: {fault}");
+        }
+    }
+
+    /// What is remembered of an instance's sets.
+    pub(in crate::provider::local) async fn recorded(&self, instance_id: &str) -> Result<Recorded, Fault> {
+        self.state.manifests(Some(instance_id)).await
+    }
+
+    /// The fault of a set whose manifest is another than the one that is remembered; `None` where it is that one, or none is.
+    pub(in crate::provider::local) fn replaced(&self, set: &BackupSet, recorded: &Recorded) -> Option<Fault> {
+        let recorded = recorded.get(&(set.instance_id.clone(), set.id.clone()))?;
+        let same = set.manifest.as_ref().is_some_and(|manifest| manifest.sha256 == recorded.sha256);
+        (!same).then(|| tampered(&self.vault.manifest_place(set), REPLACED))
+    }
+
+    /// Finds a set whose manifest is the one that was put.
+    ///
+    /// # Errors
+    /// As the vault's own; `backup.tampered`.
+    pub(in crate::provider::local) async fn found(
+        &self,
+        instance_id: &str,
+        backup_id: &str,
+    ) -> Result<BackupSet, Fault> {
+        let set = self.vault.find(instance_id, backup_id, self).await?;
+        let recorded = self.recorded(instance_id).await?;
+        self.replaced(&set, &recorded).map_or(Ok(set), Err)
+    }
+
+    /// Finds a set that may be restored, as far as the set itself goes.
+    ///
+    /// # Errors
+    /// As [`Self::set`]; `backup.unsigned`.
+    pub(in crate::provider::local) async fn set_to_restore(
+        &self,
+        instance_id: &str,
+        backup_id: &str,
+    ) -> Result<BackupSet, Fault> {
+        let set = self.set(instance_id, backup_id).await?;
+        self.vault.may_be_restored(&set).map(|()| set)
+    }
+
+    /// Deletes a set by `deleting`, and forgets its manifest first: a crash in between leaves a set that nobody remembers, and not one that
+    /// somebody else seems to have removed.
+    pub(in crate::provider::local) async fn forgetting(
+        &self,
+        instance_id: &str,
+        backup_id: &str,
+        deleting: impl Future<Output = Result<(), Fault>>,
+    ) -> Result<(), Fault> {
+        let recorded: Option<ManifestDigest> =
+            self.recorded(instance_id).await?.remove(&(instance_id.to_owned(), backup_id.to_owned()));
+        self.state.set_manifest(instance_id, backup_id, None).await?;
+        let deleted = deleting.await;
+        if let (Err(fault), Some(recorded)) = (&deleted, &recorded)
+            && fault.kind != Kind::NotFound
+            && let Err(fault) = self.state.set_manifest(instance_id, backup_id, Some(recorded)).await
+        {
+            tracing::error!(backup = %backup_id, "the digest of its manifest could not be written down: {fault}");
+        }
+        deleted
+    }
+}
