@@ -15,6 +15,7 @@ mod render;
 mod retention;
 mod terminal;
 mod tool;
+mod vault;
 
 use crate::config::Config;
 use crate::config::named_url::{self, NamedUrls, URL_OPTION, URL_VARIABLE};
@@ -103,6 +104,8 @@ enum Command {
     CompareBackups(compare::Args),
     /// Show which backups of an instance would expire now, and why each other one stays; deletes nothing
     Retention(retention::Args),
+    /// Copy backup sets and logs to another vault
+    Vault(vault::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),
     /// Play a guarded restore from end to end on the sandbox
@@ -235,6 +238,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::DeleteInstance(args) => delete_instance::run(&*app?, args).await,
         Command::CompareBackups(args) => compare::run(&*app?, args).await,
         Command::Retention(args) => retention::run(&*app?, args).await,
+        Command::Vault(args) => vault::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {

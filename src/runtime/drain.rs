@@ -4,6 +4,8 @@ use crate::model::fault::Fault;
 use crate::runtime::signals::Signals;
 use crate::state::sqlite::Sqlite;
 use crate::tools::App;
+use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How the process's work came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,16 @@ pub enum Ended {
 /// `state.failed`, `home.failed`.
 pub async fn recover(app: &App) -> Result<(), Fault> {
     if Sqlite::exists(app.config.home.dir()).await { app.provider.recover().await } else { Ok(()) }
+}
+
+/// How long copies that were told to end may take to take back what they have put.
+const COPIES_END: Duration = Duration::from_secs(10);
+
+/// Waits for copies that were told to end. One that a bucket keeps waiting is left: the next one goes on from what it has put.
+pub async fn end_copies(copying: Option<JoinHandle<()>>) {
+    if let Some(copying) = copying {
+        let _ = tokio::time::timeout(COPIES_END, copying).await;
+    }
 }
 
 /// Runs work unless a signal comes first: then `None`, and the jobs that the work began are still to be stopped.

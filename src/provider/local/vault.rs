@@ -19,7 +19,13 @@ use tokio::sync::OnceCell;
 /// The vault of a configuration.
 #[must_use]
 pub fn of(config: &Config) -> Vault {
-    let keys: Option<Arc<dyn AccessKeys>> = match &config.vault {
+    at(config, &config.vault)
+}
+
+/// A vault at another place, called as that of the configuration would be there.
+#[must_use]
+pub fn at(config: &Config, place: &VaultPlace) -> Vault {
+    let keys: Option<Arc<dyn AccessKeys>> = match place {
         VaultPlace::Bucket(place) if place.service == Service::Oss => {
             let cloud = config.tair.clone().unwrap_or_default();
             let region = place.region.clone();
@@ -27,7 +33,7 @@ pub fn of(config: &Config) -> Vault {
         }
         VaultPlace::Bucket(_) | VaultPlace::Directory(_) => None,
     };
-    Vault::at(&config.vault, config.home.dir().to_owned(), keys)
+    Vault::at(place, config.home.dir().to_owned(), keys)
 }
 
 /// The access keys of the cloud's API.
