@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Name of a timeline's record.
 pub(super) const TIMELINE: &str = "timeline.json";
 /// Folder of all logs. No instance's id begins with a dot.
-const ROOT: &str = ".log";
+pub(super) const ROOT: &str = ".log";
 /// Longest replication id in a name; a server's has 40 digits.
 const REPLID_MAX: usize = 64;
 

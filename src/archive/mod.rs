@@ -7,6 +7,7 @@
 mod check;
 pub mod clock;
 pub mod collector;
+mod copy;
 mod coverage;
 mod cut;
 mod destructive;
@@ -32,6 +33,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::vault::Vault;
 use crate::vault::bucket::error;
 use crate::vault::store::Store;
+pub use copy::LogCopy;
 pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
 pub use layout::SegmentName;

@@ -104,7 +104,7 @@ enum Command {
     CompareBackups(compare::Args),
     /// Show which backups of an instance would expire now, and why each other one stays; deletes nothing
     Retention(retention::Args),
-    /// Look for what of the vault is damaged or was changed from outside; deletes nothing
+    /// Look for what of the vault is damaged or was changed from outside, or copy it to another place
     Vault(vault::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),

@@ -1,6 +1,7 @@
 //! `[[instance]]`: one Redis or Valkey that we look after, as its operator wrote it down, checked.
 
 use crate::config::instance_url::InstanceUrl;
+use crate::config::vault::VaultPlace;
 use crate::model::calendar::{retention, usual, weekdays, window};
 use crate::model::fault::Fault;
 use crate::model::ids::check_instance_id;
@@ -133,6 +134,8 @@ pub struct RawInstance {
     allow_plain_replication: bool,
     no_data_seconds: Option<u64>,
     enable_backup_log: Option<bool>,
+    /// Read where `[tair]` is known, which says where a bucket is.
+    pub copy_to: Option<String>,
     preferred_backup_time: Option<String>,
     preferred_backup_period: Option<Vec<String>>,
     backup_retention_period: Option<u32>,
@@ -211,6 +214,8 @@ pub struct InstanceConfig {
     pub calendar: Option<BackupPolicy>,
     /// How long a restored target may free none of its old data before it is promoted with its memory limit out of force.
     pub free_stall: Duration,
+    /// Where a copy of each set is put; `None`: where the copies of all are.
+    pub copy_to: Option<VaultPlace>,
     /// TLS settings of the instance's connections.
     pub tls: Tls,
     /// How the emulator shows the instance.
@@ -360,6 +365,7 @@ impl RawInstance {
             enable_backup_log: self.enable_backup_log,
             calendar,
             free_stall: Duration::from_secs(free_stall),
+            copy_to: None,
             emulate: self.emulate,
         })
     }

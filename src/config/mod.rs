@@ -28,7 +28,7 @@ use state_url::StateUrl;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
-use vault::{BucketPlace, CloudDefaults, VaultPlace};
+use vault::{CloudDefaults, VaultPlace};
 
 /// Id of the instance that exists without configuration.
 pub const SANDBOX: &str = "sandbox";
@@ -114,6 +114,7 @@ struct File {
     vault: Option<String>,
     #[serde(default)]
     trusted_keys: Vec<String>,
+    copy_to: Option<String>,
     metrics_file: Option<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
@@ -157,6 +158,8 @@ pub struct Config {
     pub vault: VaultPlace,
     /// Keys whose signatures of sets are believed, beside the home's own.
     pub trusted_keys: Vec<PublicKey>,
+    /// Where a copy of each set is put, but of the instances that name a place of their own; `None`: nowhere.
+    pub copy_to: Option<VaultPlace>,
     /// How logs are kept.
     pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
@@ -175,6 +178,21 @@ impl Config {
     pub fn instance_ids(&self) -> Vec<String> {
         let named = self.instances.iter().map(|i| i.id.clone());
         named.chain(self.sandbox.then(|| SANDBOX.into())).collect()
+    }
+
+    /// Where copies of an instance's sets are put; `None`: nowhere.
+    #[must_use]
+    pub fn second_place(&self, instance_id: &str) -> Option<&VaultPlace> {
+        let instance = self.instances.iter().find(|instance| instance.id == instance_id)?;
+        instance.copy_to.as_ref().or(self.copy_to.as_ref())
+    }
+
+    /// Reads a place as the file's own are read, relative to `base`.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right, as a sentence.
+    pub fn place(&self, key: &str, text: &str, base: &Path) -> Result<VaultPlace, String> {
+        VaultPlace::parse(key, text, base, cloud_defaults(self.tair.as_ref()))
     }
 
     /// What a person types at a terminal to run a subcommand on what this process works with: a home or a file that is not the
@@ -263,6 +281,7 @@ impl Config {
             server_programs: Vec::new(),
             metrics_file: None,
             own_program: None,
+            copy_to: None,
             backup_log: BackupLogConfig::default(),
             tair: None,
             instances: Vec::new(),
@@ -274,9 +293,15 @@ impl Config {
     fn parse(home: Home, path: PathBuf, text: &str, read_only: bool) -> Result<Self, Fault> {
         let raw: File = toml::from_str(text).map_err(|e| invalid(&path, text, &e))?;
         let base = path.parent().unwrap_or(Path::new("."));
+        let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
+        let cloud = cloud_defaults(tair.as_ref());
+        let place =
+            |key: &str, text: &str| VaultPlace::parse(key, text, base, cloud).map_err(|why| refused(&path, &why));
         let mut instances: Vec<InstanceConfig> = Vec::new();
-        for raw in raw.instance {
+        for mut raw in raw.instance {
+            let copy_to = raw.copy_to.take().map(|text| place("copy_to", &text)).transpose()?;
             let instance = raw.check(base).map_err(|why| refused(&path, &why))?;
+            let instance = InstanceConfig { copy_to, ..instance };
             if instances.iter().any(|i| i.id == instance.id) {
                 return Err(refused(&path, &format!("instance id \"{}\" is given twice", instance.id)));
             }
@@ -307,15 +332,13 @@ impl Config {
         let vault = match raw.vault.as_deref() {
             None => VaultPlace::Directory(home.vault()),
             Some("") => return Err(refused(&path, "vault is empty; leave it out for a directory in the home")),
-            Some(url) if url.contains("://") => {
-                let tair = tair.as_ref();
-                let cloud =
-                    CloudDefaults { region: tair.and_then(|t| t.region.as_deref()), vpc: tair.is_some_and(|t| t.vpc) };
-                VaultPlace::Bucket(BucketPlace::parse(url, cloud).map_err(|why| refused(&path, &why))?)
-            }
-            Some(dir) => VaultPlace::Directory(base.join(dir)),
+            Some(text) => place("vault", text)?,
         };
         let trusted_keys = public_key::trusted(&raw.trusted_keys).map_err(|why| refused(&path, &why))?;
+        let copy_to = raw.copy_to.map(|text| place("copy_to", &text)).transpose()?;
+        if instances.iter().map(|of| &of.copy_to).chain([&copy_to]).flatten().any(|copy_to| *copy_to == vault) {
+            return Err(refused(&path, "copy_to is the vault itself; a second copy belongs elsewhere"));
+        }
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
@@ -332,6 +355,7 @@ impl Config {
             own_program: None,
             vault,
             trusted_keys,
+            copy_to,
             backup_log,
             tair,
             instances,
@@ -339,6 +363,11 @@ impl Config {
             read_only,
         })
     }
+}
+
+/// What a bucket's url need not say where `[tair]` does.
+fn cloud_defaults(tair: Option<&TairConfig>) -> CloudDefaults<'_> {
+    CloudDefaults { region: tair.and_then(|t| t.region.as_deref()), vpc: tair.is_some_and(|t| t.vpc) }
 }
 
 /// Longest configuration file, in bytes: a thousand instances have a fifth of it.

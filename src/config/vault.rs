@@ -5,7 +5,7 @@
 use crate::config::tair::{is_region, is_this_machine};
 use crate::model::text::quoted;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// Longest prefix within a bucket, in bytes: names of objects have at most 1024, and ours add some 300.
@@ -18,6 +18,35 @@ pub enum VaultPlace {
     Directory(PathBuf),
     /// A bucket.
     Bucket(BucketPlace),
+}
+
+impl VaultPlace {
+    /// Reads a place: the url of a bucket, or a directory, which is relative to `base`. `key` is what the messages name.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right, as a sentence.
+    pub fn parse(key: &str, text: &str, base: &Path, cloud: CloudDefaults<'_>) -> Result<Self, String> {
+        match text {
+            "" => Err(format!("{key} is empty")),
+            url if url.contains("://") => match BucketPlace::parse(url, cloud) {
+                Ok(place) => Ok(Self::Bucket(place)),
+                Err(why) => Err(match why.strip_prefix("vault") {
+                    Some(rest) => format!("{key}{rest}"),
+                    None => why,
+                }),
+            },
+            dir => Ok(Self::Directory(base.join(dir))),
+        }
+    }
+}
+
+impl fmt::Display for VaultPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(dir) => write!(f, "{}", dir.display()),
+            Self::Bucket(place) => place.fmt(f),
+        }
+    }
 }
 
 /// What serves a bucket.

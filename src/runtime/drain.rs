@@ -5,6 +5,7 @@ use crate::runtime::signals::Signals;
 use crate::state::sqlite::Sqlite;
 use crate::tools::App;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How often a process that goes on looks for what dead ones left behind. With the time after which a silent one is dead this is less than
 /// a minute.
@@ -28,6 +29,16 @@ pub enum Ended {
 pub async fn recover(app: &App) -> Result<(), Fault> {
     let may_hold_jobs = app.state.is_shared() || Sqlite::exists(app.config.home.dir()).await;
     if may_hold_jobs { app.provider.recover().await } else { Ok(()) }
+}
+
+/// How long copies that were told to end may take to take back what they have put.
+const COPIES_END: Duration = Duration::from_secs(10);
+
+/// Waits for copies that were told to end. One that a bucket keeps waiting is left: the next one goes on from what it has put.
+pub async fn end_copies(copying: Option<JoinHandle<()>>) {
+    if let Some(copying) = copying {
+        let _ = tokio::time::timeout(COPIES_END, copying).await;
+    }
 }
 
 /// Runs work unless a signal comes first: then `None`, and the jobs that the work began are still to be stopped.

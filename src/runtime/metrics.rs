@@ -8,12 +8,13 @@ use crate::config::durable::replace_public;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::verification::Verification;
+use crate::provider::local::vault_copy::Copier;
 use crate::tools::App;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the file is written, and how long after a change.
 const EVERY: Duration = Duration::from_secs(60);
@@ -34,20 +35,38 @@ const DRILL: Metric = ("tair_backup_last_drill_timestamp_seconds", "When the las
 const DAMAGED: Metric = ("tair_backup_damaged_sets", "Sets that cannot be used.");
 const ARCHIVED: Metric =
     ("tair_backup_log_archived_until_timestamp_seconds", "Up to when the instance can be recovered to any second.");
+const COPIED: Metric = (
+    "tair_backup_last_copied_success_timestamp_seconds",
+    "When the newest set was made of which a verified copy lies at copy_to.",
+);
 const WRITTEN: Metric = ("tair_backup_written_timestamp_seconds", "When this file was written.");
 
 /// The value of a metric for an instance, and its kind where it has one.
 type Figure = (Metric, Option<&'static str>, i64);
 
+/// How often the second place is asked; sooner where the newest set had no copy there.
+const ASKED_EVERY: Duration = Duration::from_secs(60);
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+
+/// What a second place said last of the copies of an instance's sets.
+#[derive(Default)]
+struct Copied {
+    asked: Option<Instant>,
+    /// The newest set that is to have a copy, by the time of asking, and when the newest was made that has one.
+    newest: Option<String>,
+    made: Option<i64>,
+    behind: bool,
+}
+
 /// Writes the file each minute and behind each change, for as long as it is polled.
 pub async fn keep(app: Arc<App>, path: PathBuf) {
-    let mut known = BTreeMap::new();
+    let (mut known, mut copies) = (BTreeMap::new(), BTreeMap::<String, Copied>::new());
     let mut failing = false;
     let mut changes = app.state.changes();
     loop {
         let now = Timestamp::now();
         for id in app.config.instance_ids() {
-            match figures(&app, &id, now).await {
+            match figures(&app, &id, now, copies.entry(id.clone()).or_default()).await {
                 Ok(figures) => drop(known.insert(id, figures)),
                 // What was known of it stays, and grows old.
                 Err(fault) => tracing::debug!(instance = %id, "its figures are not known: {fault}"),
@@ -75,7 +94,7 @@ pub async fn keep(app: Arc<App>, path: PathBuf) {
 }
 
 /// What is known of an instance.
-async fn figures(app: &App, id: &str, now: Timestamp) -> Result<Vec<Figure>, Fault> {
+async fn figures(app: &App, id: &str, now: Timestamp, copied: &mut Copied) -> Result<Vec<Figure>, Fault> {
     let listed = app.provider.backups(id, None).await?;
     let damaged = listed.iter().filter(|set| set.is_err()).count();
     let sets: Vec<BackupSet> = listed.into_iter().flatten().collect();
@@ -96,13 +115,38 @@ async fn figures(app: &App, id: &str, now: Timestamp) -> Result<Vec<Figure>, Fau
     if let Some(log) = app.provider.log_status(id).await?.filter(|log| log.on) {
         figures.push((ARCHIVED, None, log.archived_until.map_or(0, Timestamp::as_second)));
     }
+    copied.ask(app, id, &sets).await;
+    if let Some(made) = copied.made {
+        figures.push((COPIED, None, made));
+    }
     Ok(figures)
+}
+
+impl Copied {
+    /// Asks the second place where it is time to. What cannot be asked leaves what was known, which grows old.
+    async fn ask(&mut self, app: &App, id: &str, sets: &[BackupSet]) {
+        let Some(copier) = Copier::of(&app.config, &app.state, id) else { return };
+        let every = if self.behind { ASKED_AGAIN } else { ASKED_EVERY };
+        let newest = sets.iter().map(|set| set.id.clone()).max();
+        let same = newest == self.newest || self.behind;
+        if same && self.asked.is_some_and(|asked| asked.elapsed() < every) {
+            return;
+        }
+        (self.asked, self.newest) = (Some(Instant::now()), newest);
+        match copier.newest_copied(sets).await {
+            Ok(found) => {
+                self.made = Some(found.copied.map_or(0, |set| set.finished_at.as_second()));
+                self.behind = found.wanted.map(|set| &set.id) != found.copied.map(|set| &set.id);
+            }
+            Err(fault) => tracing::debug!(instance = %id, "it is not known what is copied: {fault}"),
+        }
+    }
 }
 
 /// The file: each metric with the figures of all instances.
 fn text(known: &BTreeMap<String, Vec<Figure>>, now: Timestamp) -> String {
     let mut text = String::new();
-    for metric in [SUCCESS, VERIFIED, DRILL, DAMAGED, ARCHIVED] {
+    for metric in [SUCCESS, VERIFIED, DRILL, DAMAGED, ARCHIVED, COPIED] {
         text += &head(metric);
         for (instance, figures) in known {
             for (_, kind, value) in figures.iter().filter(|(of, _, _)| *of == metric) {

@@ -44,9 +44,11 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
     let schedule = wiring::schedule(&app);
     let no_more = schedule.stop.clone();
+    let mut copying = None;
     if !app.config.read_only {
         app.provider.keep_logs(scope).await?;
         if app.config.background {
+            copying = wiring::copies(&app, &no_more).map(|copies| tokio::spawn(copies.run()));
             tokio::spawn(schedule.run(app.config.instance_ids()));
             if let Some(path) = app.config.metrics_file.clone() {
                 tokio::spawn(metrics::keep(Arc::clone(&app), path));
@@ -58,6 +60,7 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     tokio::pin!(closed);
     let left = drain::unless_asked_to_end(&mut signals, &mut closed).await;
     no_more.cancel();
+    drain::end_copies(copying).await;
     let ended = match left {
         // Only the client left: its jobs go on, for a job outlives its caller, unless a signal comes after all.
         Some(()) => drain::finish(&app, &mut signals, || ()).await,

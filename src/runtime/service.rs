@@ -31,12 +31,14 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     let schedule = wiring::schedule(&app);
     let stop = schedule.stop.clone();
     let scheduled = tokio::spawn(schedule.run(app.config.instance_ids()));
+    let copying = wiring::copies(&app, &stop).map(|copies| tokio::spawn(copies.run()));
     let figures = app.config.metrics_file.clone().map(|path| tokio::spawn(metrics::keep(Arc::clone(&app), path)));
     manager.tell("READY=1");
     let _ = drain::unless_asked_to_end(&mut signals, forever(&app, &manager)).await;
     manager.tell("STOPPING=1");
     stop.cancel();
     let _ = scheduled.await;
+    drain::end_copies(copying).await;
     if let Some(figures) = figures {
         figures.abort();
     }

@@ -4,8 +4,10 @@ use crate::config::Config;
 use crate::model::fault::Fault;
 use crate::provider::Provider;
 use crate::provider::local::Local;
+use crate::provider::local::vault_copy::Copier;
 use crate::provider::routed::Routed;
 use crate::provider::tair::Tair;
+use crate::schedule::copies::Copies;
 use crate::schedule::runner::Schedule;
 use crate::state::State;
 use crate::state::postgres::Postgres;
@@ -45,6 +47,15 @@ pub fn app(config: Config) -> Result<Arc<App>, Fault> {
 #[must_use]
 pub fn schedule(app: &App) -> Schedule {
     Schedule { provider: Arc::clone(&app.provider), state: Arc::clone(&app.state), stop: CancellationToken::new() }
+}
+
+/// What copies the sets of instances to their second place; `None` where none has one. Ends when `stop` is cancelled.
+#[must_use]
+pub fn copies(app: &App, stop: &CancellationToken) -> Option<Copies> {
+    let of = |id: String| Copier::of(&app.config, &app.state, &id).map(|copier| (id, copier));
+    let copiers: Vec<_> = app.config.instance_ids().into_iter().filter_map(of).collect();
+    let (provider, state, stop) = (Arc::clone(&app.provider), Arc::clone(&app.state), stop.clone());
+    (!copiers.is_empty()).then_some(Copies { provider, state, copiers, stop })
 }
 
 /// Seconds after which the emulator's logs are sealed: a moment is asked for as soon as it has passed.

@@ -7,6 +7,7 @@ use crate::model::instance::{CloneOf, Instance, total_keys};
 use crate::model::time::{age, written, written_ms};
 use crate::model::verification::{described, verified_last};
 use crate::provider::InstanceQuery;
+use crate::provider::local::vault_copy::Copier;
 use crate::schedule::due::overdue;
 use crate::tools::ToolCall;
 use crate::tools::describe_backup_policy::PolicyRow;
@@ -69,6 +70,14 @@ pub struct Protection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub backup_policy: Option<String>,
+    /// When the newest set was taken of which a verified copy lies at the second place (`copy_to`). Not listed either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub copied_until: Option<String>,
+    /// What the second place has of the instance, as a sentence. Not listed either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub copy: Option<String>,
 }
 
 /// A clone's origin in a reply.
@@ -234,6 +243,7 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
             lag_of(set, instance)
         ),
     };
+    let (copied_until, copy) = copy(call, &instance.id, &whole).await;
     Ok(Protection {
         last_backup_id: last.map(|s| s.id.clone()),
         last_backup_at: last.map(|s| written(s.started_at)),
@@ -245,7 +255,29 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         backup_log_start_time: flashback.map(written).or(log_since),
         log,
         backup_policy: own_policy(call, &instance.id).await?,
+        copied_until,
+        copy,
     })
+}
+
+/// The moment of the newest copy at the second place, and what is to be said of it; nothing where the instance has no such place.
+async fn copy(call: &ToolCall<'_>, id: &str, sets: &[BackupSet]) -> (Option<String>, Option<String>) {
+    let Some(copier) = Copier::of(&call.app.config, &call.app.state, id) else { return (None, None) };
+    let place = copier.place();
+    let newest = match copier.newest_copied(sets).await {
+        Ok(newest) => newest,
+        Err(fault) => return (None, Some(format!("not known: {}", fault.message))),
+    };
+    let until = newest.copied.map(|set| written(set.started_at));
+    let told = match (newest.wanted, newest.copied) {
+        (None, _) => format!("{place} has nothing: there is no set to copy"),
+        (Some(_), None) => format!("{place} has no set yet: `tair-backup-mcp run` copies them"),
+        (Some(wanted), Some(copied)) if wanted.id == copied.id => format!("{place} has {}, the newest", copied.id),
+        (Some(wanted), Some(copied)) => {
+            format!("{place} has {}; {} is not copied: `tair-backup-mcp run` copies it", copied.id, wanted.id)
+        }
+    };
+    (until, Some(told))
 }
 
 /// The policy of an instance that this program reaches itself and that may have one; of those of the cloud each would be a call.

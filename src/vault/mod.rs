@@ -6,6 +6,8 @@
 //! for the vault knows no jobs. Manifests are the truth. Every method does its blocking work on threads of its own.
 
 pub mod bucket;
+pub mod copy;
+pub mod copy_object;
 mod delete;
 mod disk;
 #[cfg(test)]

@@ -98,7 +98,7 @@ fn other_digest(vault: &Vault, set: &BackupSet, sha256: &str) -> Fault {
     vault.damaged(set, format!("SHA-256 is {sha256}, the manifest says {}", set.sha256))
 }
 
-fn verify_bytes(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<(), Fault> {
+pub(super) fn verify_bytes(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<(), Fault> {
     let own = |e: io::Error| own_fault(vault, e);
     let mut data = open(vault, set, watch)?;
     let mut hashing = Hashing::new().map_err(own)?;

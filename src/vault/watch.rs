@@ -12,7 +12,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Bytes of RDBs that were read; of a set that is read twice those of both times.
+    /// Bytes that were read: of a set its RDB's, both times where that is read twice; of a copy those of the objects.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -21,6 +21,24 @@ impl Watch {
     /// Ends the reading with an error, which says nothing about the set.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was ended.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes, for who reads in another way.
+    ///
+    /// # Errors
+    /// Where the reading was ended.
+    pub fn count(&self, bytes: u64) -> io::Result<()> {
+        if self.is_stopped() {
+            return Err(io::Error::other("the reading was ended"));
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// What is read from there is counted.
@@ -38,11 +56,9 @@ pub struct Watched<R> {
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if self.watch.stopped.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the reading was ended"));
-        }
+        self.watch.count(0)?;
         let n = self.from.read(to)?;
-        self.watch.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        self.watch.count(n as u64)?;
         Ok(n)
     }
 }

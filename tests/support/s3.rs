@@ -122,6 +122,11 @@ pub fn vault(port: u16, spill_dir: &std::path::Path) -> Vault {
     Vault::at(&VaultPlace::Bucket(place_at(port, &prefix())), spill_dir.to_owned(), Some(Arc::new(key())))
 }
 
+/// A vault under a prefix.
+pub fn vault_at(port: u16, prefix: &str, spill_dir: &std::path::Path) -> Vault {
+    Vault::at(&VaultPlace::Bucket(place_at(port, prefix)), spill_dir.to_owned(), Some(Arc::new(key())))
+}
+
 /// What becomes of a request.
 #[derive(Debug, Clone)]
 pub enum Fate {

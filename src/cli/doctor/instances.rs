@@ -11,6 +11,7 @@ use crate::model::time::{age, written};
 use crate::model::verification::{described, verified_last};
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
+use crate::provider::local::vault_copy::Copier;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
@@ -28,6 +29,9 @@ use std::time::Duration;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 /// Age at which the last backup is old, in seconds: a daily backup is never quite a day old.
 const OLD_SECONDS: i64 = 25 * 3600;
+
+/// Age at which the newest set should have its copy, in seconds.
+const NOT_COPIED_SECONDS: i64 = 3600;
 
 /// Checks one instance.
 pub async fn check(app: &App, id: &str, fail_on_gap: bool) -> Findings {
@@ -250,6 +254,33 @@ async fn policy(app: &App, id: &str, findings: &mut Findings) {
     }
 }
 
+/// Whether the second place has the newest set, where the instance has such a place.
+async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, findings: &mut Findings) {
+    const NAME: &str = "second copy";
+    let Some(copier) = Copier::of(&app.config, &app.state, id) else { return };
+    let place = copier.place();
+    let newest = match copier.newest_copied(sets).await {
+        Ok(newest) => newest,
+        Err(fault) => return findings.fail(NAME, &fault),
+    };
+    let Some(wanted) = newest.wanted else { return findings.pass(NAME, format!("{place}: there is no set to copy")) };
+    let made = age(wanted.finished_at, now);
+    if newest.copied.is_some_and(|copied| copied.id == wanted.id) {
+        return findings.pass(NAME, format!("{place} has the newest set, {}", wanted.id));
+    }
+    let has = newest.copied.map_or_else(|| "no set".to_owned(), |set| format!("{} at best", set.id));
+    let detail = format!("{place} has {has}: {}, {made} old, is not copied", wanted.id);
+    if now.as_second() - wanted.finished_at.as_second() > NOT_COPIED_SECONDS {
+        findings.warn(
+            NAME,
+            detail,
+            "tair-backup-mcp run copies it, for as long as it runs; its log says what keeps it from that",
+        );
+    } else {
+        findings.pass(NAME, detail);
+    }
+}
+
 async fn backups(app: &App, id: &str, findings: &mut Findings) {
     const NAME: &str = "last backup";
     let sets = match app.provider.backups(id, None).await {
@@ -280,6 +311,7 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
             }
         }
     }
+    copies(app, id, &whole, now, findings).await;
     match whole.into_iter().next() {
         None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
         Some(BackupSet { id, started_at, .. }) => {

@@ -41,6 +41,7 @@ pub fn list(json: &Value) -> String {
         }));
         let id = cell(i, "instance_id");
         lines.extend(text(protection(i), "verified").map(|last| format!("{id}: verified last: {last}")));
+        lines.extend(text(protection(i), "copy").map(|copy| format!("{id}: second place: {copy}")));
         lines.extend(log(protection(i)).map(|log| format!("{}: {log}", cell(i, "instance_id"))));
     }
     if instances.iter().any(|i| text(i, "confirmation") == Some(ConfirmationPolicy::Token.as_str())) {

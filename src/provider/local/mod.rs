@@ -17,6 +17,7 @@ mod recover;
 mod restore;
 pub mod sandbox;
 pub mod vault;
+pub mod vault_copy;
 mod verify;
 mod write_lock;
 

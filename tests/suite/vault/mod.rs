@@ -2,6 +2,8 @@
 
 mod bucket;
 mod contract;
+mod copy;
+mod copy_to;
 mod crash;
 mod files;
 mod format1;

@@ -23,7 +23,13 @@ use tokio::sync::OnceCell;
 /// The vault of a configuration.
 #[must_use]
 pub fn of(config: &Config) -> Vault {
-    let keys: Option<Arc<dyn AccessKeys>> = match &config.vault {
+    at(config, &config.vault)
+}
+
+/// A vault at another place, called as that of the configuration would be there.
+#[must_use]
+pub fn at(config: &Config, place: &VaultPlace) -> Vault {
+    let keys: Option<Arc<dyn AccessKeys>> = match place {
         VaultPlace::Bucket(place) if place.service == Service::Oss => {
             let cloud = config.tair.clone().unwrap_or_default();
             let region = place.region.clone();
@@ -32,7 +38,7 @@ pub fn of(config: &Config) -> Vault {
         VaultPlace::Bucket(_) | VaultPlace::Directory(_) => None,
     };
     let signing = Signing::new(config.home.dir(), config.trusted_keys.clone(), config.guard.require_signed);
-    Vault::at(&config.vault, config.home.dir().to_owned(), keys).signed(Arc::new(signing))
+    Vault::at(place, config.home.dir().to_owned(), keys).signed(Arc::new(signing))
 }
 
 /// The access keys of the cloud's API.

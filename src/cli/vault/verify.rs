@@ -1,0 +1,105 @@
+//! `vault verify`: what of the vault is damaged, or was changed by somebody else than this program. It reads, and deletes nothing.
+
+use crate::cli::print;
+use crate::cli::render::table;
+use crate::model::fault::{Fault, Kind};
+use crate::model::vault_check::{CheckedLog, CheckedSet, VaultCheck};
+use crate::provider::local::Local;
+use crate::tools::App;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Arguments of `vault verify`.
+#[derive(clap::Args)]
+#[command(after_help = MEANING)]
+pub struct Args {
+    /// Only this instance
+    #[arg(long)]
+    instance_id: Option<String>,
+    /// Read every byte of every set and of the log; without it of a set its manifest, its signature and the size of its data
+    #[arg(long)]
+    deep: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const MEANING: &str = "SIGNATURE  good: of this home's key or one in trusted_keys · unsigned: from before manifests were signed ·
+           bad: the manifest was edited · untrusted: of a key that is not in trusted_keys
+RECORD     same: the manifest that this home has put · differs: another lies in its place · removed: the set is gone,
+           and not by this home · unknown: this home has not put it (from before, another home's, or brought here)
+
+Without this program: minisign -Vm manifest.json -p tair-backup.pub says who wrote a manifest, zstd -d data.rdb.zst gives
+the RDB, and sha256sum of that is `rdb.sha256` in the manifest. docs/vault.md has every step.
+
+Examples:
+  tair-backup-mcp vault verify                              the whole vault, by what is quickly read
+  tair-backup-mcp vault verify --deep --instance-id orders  every byte of one instance's sets and log
+  tair-backup-mcp vault verify --json                       for a program; cron acts on the exit code
+Exit codes: 0 nothing is wrong, 1 the vault cannot be read, 6 something is damaged or was changed from outside.";
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// `vault.failed`, `state.failed`, `vault.key`, `log.failed`, `instance.not_found`.
+pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
+    let local = Local::new(&app.config, Arc::clone(&app.state));
+    let check = local.check_vault(args.instance_id.as_deref(), args.deep).await?;
+    let code = if check.wrong() > 0 { Kind::Damaged.exit_code() } else { 0 };
+    if args.json {
+        print(&json(&check).to_string());
+        return Ok(code);
+    }
+    let rows = check.sets.iter().map(|set| {
+        let state = if set.wrong.is_empty() { "ok" } else { "WRONG" };
+        [state, &set.instance_id, &set.backup_id, set.signature.as_str(), set.record.as_str()].map(str::to_owned)
+    });
+    if !check.sets.is_empty() {
+        print(&table(["", "INSTANCE", "SET", "SIGNATURE", "RECORD"], rows));
+        print("");
+    }
+    let of_sets = check.sets.iter().map(|set| (format!("{} {}", set.instance_id, set.backup_id), &set.wrong));
+    let of_logs = check.logs.iter().map(|log| (format!("{} log", log.instance_id), &log.wrong));
+    for (what, wrong) in of_sets.chain(of_logs) {
+        wrong.iter().for_each(|wrong| print(&format!("WRONG {what}: {wrong}")));
+    }
+    for set in &check.sets {
+        set.notes.iter().for_each(|note| print(&format!("note  {} {}: {note}", set.instance_id, set.backup_id)));
+    }
+    for CheckedLog { instance_id, segments, .. } in &check.logs {
+        print(&format!("log   {instance_id}: {segments} segments read"));
+    }
+    let key = check
+        .key_id
+        .as_deref()
+        .map_or("nothing was signed by this home yet".into(), |key| format!("this home signs with key {key}"));
+    let said = match check.wrong() {
+        0 => "nothing is wrong".to_owned(),
+        n => format!("{n} WRONG; nothing was deleted or changed. Choose other sets, and look at who can write there"),
+    };
+    print(&format!("{}: {} sets, {key}; {said}.", check.place, check.sets.len()));
+    Ok(code)
+}
+
+fn json(check: &VaultCheck) -> Value {
+    let set = |set: &CheckedSet| {
+        json!({
+            "instance_id": set.instance_id,
+            "backup_id": set.backup_id,
+            "signature": set.signature.as_str(),
+            "key_id": set.key_id,
+            "record": set.record.as_str(),
+            "wrong": set.wrong,
+            "notes": set.notes,
+        })
+    };
+    let log =
+        |log: &CheckedLog| json!({ "instance_id": log.instance_id, "segments": log.segments, "wrong": log.wrong });
+    json!({
+        "vault": check.place,
+        "key_id": check.key_id,
+        "sets": check.sets.iter().map(set).collect::<Vec<_>>(),
+        "logs": check.logs.iter().map(log).collect::<Vec<_>>(),
+        "wrong": check.wrong(),
+    })
+}
