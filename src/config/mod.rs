@@ -6,6 +6,7 @@
 pub mod backup_log;
 pub mod blocking;
 pub mod durable;
+pub mod encryption;
 pub mod home;
 pub mod instance;
 pub mod instance_url;
@@ -17,6 +18,7 @@ pub mod vault;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, shell_word, unknown_field};
 use backup_log::BackupLogConfig;
+use encryption::{Encryption, RawEncryption};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
@@ -104,6 +106,7 @@ struct File {
     #[serde(default)]
     server_programs: Vec<PathBuf>,
     vault: Option<String>,
+    encryption: Option<RawEncryption>,
     metrics_file: Option<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
@@ -143,6 +146,8 @@ pub struct Config {
     pub own_program: Option<PathBuf>,
     /// Where backup sets and logs lie.
     pub vault: VaultPlace,
+    /// How what lies there is encrypted; `None`: not.
+    pub encryption: Option<Encryption>,
     /// How logs are kept.
     pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
@@ -238,6 +243,7 @@ impl Config {
     fn empty(home: Home, read_only: bool) -> Self {
         Self {
             vault: VaultPlace::Directory(home.vault()),
+            encryption: None,
             home,
             file: None,
             guard: GuardConfig::default(),
@@ -298,6 +304,8 @@ impl Config {
             }
             Some(dir) => VaultPlace::Directory(base.join(dir)),
         };
+        let encryption =
+            raw.encryption.map(|table| table.check(base)).transpose().map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
@@ -312,6 +320,7 @@ impl Config {
             metrics_file,
             own_program: None,
             vault,
+            encryption,
             backup_log,
             tair,
             instances,

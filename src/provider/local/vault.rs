@@ -27,7 +27,7 @@ pub fn of(config: &Config) -> Vault {
         }
         VaultPlace::Bucket(_) | VaultPlace::Directory(_) => None,
     };
-    Vault::at(&config.vault, config.home.dir().to_owned(), keys)
+    Vault::at(&config.vault, config.home.dir().to_owned(), keys, config.encryption.as_ref())
 }
 
 /// The access keys of the cloud's API.

@@ -3,6 +3,7 @@
 mod bucket;
 mod contract;
 mod crash;
+mod encrypted;
 mod files;
 mod format1;
 mod frames;
