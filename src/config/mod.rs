@@ -6,6 +6,7 @@
 pub mod backup_log;
 pub mod blocking;
 pub mod durable;
+pub mod encryption;
 pub mod home;
 pub mod instance;
 pub mod instance_url;
@@ -19,6 +20,7 @@ pub mod vault;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, shell_word, unknown_field};
 use backup_log::BackupLogConfig;
+use encryption::{Encryption, RawEncryption};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
@@ -115,6 +117,7 @@ struct File {
     #[serde(default)]
     trusted_keys: Vec<String>,
     copy_to: Option<String>,
+    encryption: Option<RawEncryption>,
     metrics_file: Option<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
@@ -160,6 +163,8 @@ pub struct Config {
     pub trusted_keys: Vec<PublicKey>,
     /// Where a copy of each set is put, but of the instances that name a place of their own; `None`: nowhere.
     pub copy_to: Option<VaultPlace>,
+    /// How what lies there is encrypted; `None`: not.
+    pub encryption: Option<Encryption>,
     /// How logs are kept.
     pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
@@ -271,6 +276,7 @@ impl Config {
         Self {
             vault: VaultPlace::Directory(home.vault()),
             trusted_keys: Vec::new(),
+            encryption: None,
             home,
             file: None,
             guard: GuardConfig::default(),
@@ -339,6 +345,8 @@ impl Config {
         if instances.iter().map(|of| &of.copy_to).chain([&copy_to]).flatten().any(|copy_to| *copy_to == vault) {
             return Err(refused(&path, "copy_to is the vault itself; a second copy belongs elsewhere"));
         }
+        let encryption =
+            raw.encryption.map(|table| table.check(base)).transpose().map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
@@ -356,6 +364,7 @@ impl Config {
             vault,
             trusted_keys,
             copy_to,
+            encryption,
             backup_log,
             tair,
             instances,

@@ -4,6 +4,7 @@
 //! let two threads decompress, and let each be verified by its own checksum before a byte of it goes anywhere. The object is
 //! read by ranges: its end, then frame by frame.
 
+use crate::vault::encrypted::encrypted_without_key;
 use crate::vault::store::{Ranges, is_lacking};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -215,7 +216,8 @@ fn seek_table(object: &dyn Ranges) -> io::Result<Vec<Place>> {
     object.read_exact_at(&mut footer, at)?;
     let [n0, n1, n2, n3, descriptor, m0, m1, m2, m3] = footer;
     if u32::from_le_bytes([m0, m1, m2, m3]) != SEEKABLE || descriptor != 0 {
-        return Err(bad("its seek table is missing or damaged (the file is cut?)"));
+        let encrypted = encrypted_without_key(object);
+        return Err(encrypted.unwrap_or_else(|| bad("its seek table is missing or damaged (the file is cut?)")));
     }
     let count = u64::from(u32::from_le_bytes([n0, n1, n2, n3]));
     let table_len = count * ENTRY;

@@ -10,6 +10,7 @@ pub mod copy;
 pub mod copy_object;
 mod delete;
 mod disk;
+pub mod encrypted;
 #[cfg(test)]
 mod faulty;
 pub mod frames;
@@ -30,6 +31,7 @@ mod worker;
 mod writeback;
 
 use crate::config::blocking::blocking;
+use crate::config::encryption::Encryption;
 use crate::config::vault::VaultPlace;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
@@ -37,6 +39,7 @@ use crate::model::text::{clean, clean_to, nearer_than, quoted};
 use bucket::keys::AccessKeys;
 use bucket::{Bucket, error};
 use disk::Disk;
+use encrypted::{Encrypted, is_for_want_of_a_key};
 use frames::FrameReader;
 use layout::{DATA, Folder, MANIFEST, folder, object};
 use manifest::Manifest;
@@ -73,6 +76,9 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
 fn lacked(what: &str, place: &str, e: &io::Error) -> Fault {
     let hint = match error::hint(e) {
         Some(hint) => hint,
+        None if is_for_want_of_a_key(e) => {
+            "Name the key in [encryption] of the configuration (identity_file, or the passphrase); it says nothing of what lies there."
+        }
         None if e.kind() == io::ErrorKind::StorageFull => "The disk of the vault is full; free space on it.",
         None => {
             "Check that the directory of the vault (in the home, --home) is there, has room and belongs to this user."
@@ -109,14 +115,23 @@ impl Vault {
     }
 
     /// The vault of a configuration. Touches nothing. A bucket is called by `keys`, without them by its own chain of credentials;
-    /// `spill_dir` is for nameless files where the vault is no directory.
+    /// `spill_dir` is for nameless files where the vault is no directory. What is written is encrypted where `encryption` says for whom.
     #[must_use]
-    pub fn at(place: &VaultPlace, spill_dir: PathBuf, keys: Option<Arc<dyn AccessKeys>>) -> Self {
-        match place {
+    pub fn at(
+        place: &VaultPlace,
+        spill_dir: PathBuf,
+        keys: Option<Arc<dyn AccessKeys>>,
+        encryption: Option<&Encryption>,
+    ) -> Self {
+        let plain = match place {
             VaultPlace::Directory(root) => Self::new(root.clone()),
             VaultPlace::Bucket(place) => {
                 Self { store: Arc::new(Bucket::new(place.clone(), keys)), spill_dir, signing: None }
             }
+        };
+        match encryption {
+            None => plain,
+            Some(how) => Self { store: Arc::new(Encrypted::new(plain.store, how.clone())), ..plain },
         }
     }
 

@@ -5,6 +5,7 @@
 //! (`tests/suite/vault/contract.rs`).
 
 use crate::vault::bucket::error::is_out_of_reach;
+use crate::vault::encrypted::is_for_want_of_a_key;
 use rustix::io::Errno;
 use std::error::Error;
 use std::fmt::Debug;
@@ -131,11 +132,13 @@ pub trait Store: Debug + Send + Sync {
     }
 }
 
-/// Whether something could not be read for what this machine lacked just then or lets us not do, or a bucket did not give for now: that says
-/// nothing of what is stored.
+/// Whether something could not be read for what this machine lacked just then or lets us not do, a bucket did not give for now, or takes a key
+/// that is not here: that says nothing of what is stored.
 pub(super) fn is_lacking(e: &io::Error) -> bool {
     let of_ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::ACCESS, Errno::PERM, Errno::STALE];
-    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno)) || is_out_of_reach(e)
+    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno))
+        || is_out_of_reach(e)
+        || is_for_want_of_a_key(e)
 }
 
 /// What of that is behind an error.

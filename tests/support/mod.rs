@@ -172,8 +172,13 @@ impl Drop for Redis {
 
 /// A program of a kind of server: `server`, `cli`, `check-rdb`.
 pub fn program(kind: &str, part: &str) -> PathBuf {
+    other_program(kind, &format!("{}-{part}", kind.split('-').next().unwrap()))
+}
+
+/// A program that tests use beside the servers.
+pub fn other_program(folder: &str, name: &str) -> PathBuf {
     let servers = std::env::var_os("SERVERS_DIR").map_or_else(|| root().join("target/servers"), PathBuf::from);
-    let path = servers.join(kind).join(format!("{}-{part}", kind.split('-').next().unwrap()));
+    let path = servers.join(folder).join(name);
     assert!(path.exists(), "{} is missing: run scripts/servers", path.display());
     path
 }

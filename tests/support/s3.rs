@@ -2,10 +2,9 @@
 //! the server's place.
 
 use crate::support::between::{ask, header, read_request};
-use crate::support::{free_port, root};
+use crate::support::{free_port, other_program};
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -40,9 +39,7 @@ pub fn port() -> u16 {
 }
 
 fn start() -> Server {
-    let servers = std::env::var_os("SERVERS_DIR").map_or_else(|| root().join("target/servers"), PathBuf::from);
-    let weed = servers.join("seaweedfs-4.48/weed");
-    assert!(weed.exists(), "{} is missing: run scripts/servers", weed.display());
+    let weed = other_program("seaweedfs-4.48", "weed");
     let dir = tempfile::Builder::new().prefix("weed").tempdir().unwrap().keep();
     let port = free_port();
     let mut command = Command::new("sh");
@@ -119,7 +116,7 @@ pub fn store_at(port: u16, prefix: &str) -> Arc<dyn Store> {
 
 /// A vault under a prefix of its own.
 pub fn vault(port: u16, spill_dir: &std::path::Path) -> Vault {
-    Vault::at(&VaultPlace::Bucket(place_at(port, &prefix())), spill_dir.to_owned(), Some(Arc::new(key())))
+    Vault::at(&VaultPlace::Bucket(place_at(port, &prefix())), spill_dir.to_owned(), Some(Arc::new(key())), None)
 }
 
 /// A vault under a prefix.

@@ -6,6 +6,7 @@ use crate::archive::{SegmentName, Timeline, damaged, failed};
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
 use crate::redis::replica::split::Splitter;
+use crate::vault::encrypted::encrypted_without_key;
 use crate::vault::store::{Ranges, Store};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
@@ -70,6 +71,8 @@ impl Segment {
         let place = store.place(&object_name);
         let io = |e: std::io::Error| match e.kind() {
             std::io::ErrorKind::NotFound => damaged(&place, "is not there any more"),
+            // What does not decrypt.
+            std::io::ErrorKind::InvalidData => damaged(&place, &e.to_string()),
             _ => failed("read", &place, e),
         };
         let object = store.open(&object_name).map_err(io)?;
@@ -81,6 +84,9 @@ impl Segment {
         let (len, magic) = rest.split_at(4);
         let bad = |why: &str| damaged(&place, format!("footer at offset {at_tail}: {why}"));
         if magic != MAGIC {
+            if let Some(e) = encrypted_without_key(&*object) {
+                return Err(failed("read", &place, e));
+            }
             return Err(bad("is not that of a segment (the object is cut?)"));
         }
         let len = len.first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
@@ -164,6 +170,7 @@ impl Segment {
         let mut packed = vec![0; frame.packed as usize];
         match self.object.read_exact_at(&mut packed, frame.at) {
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Err(bad("the object ends before it")),
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => return Err(bad(&e.to_string())),
             read => read.map_err(|e| failed("read", &self.place, e))?,
         }
         if hex(&Sha256::digest(&packed)) != frame.sha256 {

@@ -12,6 +12,8 @@ use tair_backup_mcp::vault::store::Store;
 fn of_each(ask: impl Fn(&str, &dyn Store)) {
     let dir = tempfile::TempDir::new().unwrap();
     ask("disk", &*Vault::new(dir.path().join("vault")).store());
+    let key = super::encrypted::key_in(dir.path());
+    ask("disk, encrypted", &*super::encrypted::vault_in(&dir.path().join("encrypted"), &key).store());
     ask("bucket", &*s3::store_at(s3::port(), &s3::prefix()));
 }
 

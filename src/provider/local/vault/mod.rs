@@ -38,7 +38,7 @@ pub fn at(config: &Config, place: &VaultPlace) -> Vault {
         VaultPlace::Bucket(_) | VaultPlace::Directory(_) => None,
     };
     let signing = Signing::new(config.home.dir(), config.trusted_keys.clone(), config.guard.require_signed);
-    Vault::at(place, config.home.dir().to_owned(), keys).signed(Arc::new(signing))
+    Vault::at(place, config.home.dir().to_owned(), keys, config.encryption.as_ref()).signed(Arc::new(signing))
 }
 
 /// The access keys of the cloud's API.

@@ -1,0 +1,144 @@
+//! What lies in the vault encrypted is read with the key and not without it, and by age's own program without anything of ours; that a key is
+//! missing is never called damage, and damage is found all the same.
+
+use super::{Place, RDB};
+use crate::support::{Bench, Redis, other_program, unattended};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tair_backup_mcp::config::encryption::{Encryption, KeySource};
+use tair_backup_mcp::config::vault::VaultPlace;
+use tair_backup_mcp::vault::Vault;
+
+/// What an age file begins with.
+const MAGIC: &[u8] = b"age-encryption.org/v1\n";
+
+/// A new key, by age's own program.
+pub fn key_in(dir: &Path) -> Encryption {
+    let file = dir.join("key.txt");
+    let made = Command::new(other_program("age", "age-keygen")).arg("-o").arg(&file).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    Encryption { recipients: Vec::new(), key: KeySource::Identity(file) }
+}
+
+/// A vault in a directory, with such a key.
+pub fn vault_in(dir: &Path, key: &Encryption) -> Vault {
+    Vault::at(&VaultPlace::Directory(dir.join("vault")), dir.to_owned(), None, Some(key))
+}
+
+/// Decrypts by age's own program.
+fn decrypted(key: &Path, file: &Path) -> Option<Vec<u8>> {
+    let output = Command::new(other_program("age", "age")).arg("-d").arg("-i").arg(key).arg(file).output().unwrap();
+    output.status.success().then_some(output.stdout)
+}
+
+/// A set's file is an age file, and within it lies what lies there otherwise; what was written before is read too.
+#[test]
+fn a_set_is_read_with_its_key_and_by_age_itself() {
+    let outer = tempfile::tempdir().unwrap();
+    let key = key_in(outer.path());
+    let KeySource::Identity(file) = &key.key else { unreachable!() };
+    let mut root = PathBuf::new();
+    let place = Place::on(|dir| {
+        root = dir.to_owned();
+        vault_in(dir, &key)
+    });
+    let before = {
+        let plain = Place::on(|_| Vault::new(root.join("vault")));
+        plain.set("b-20260101T000000Z-aaaaaa")
+    };
+    let set = place.set("b-20260102T000000Z-bbbbbb");
+    let data = root.join("vault/orders").join(&set.id).join("data.rdb.zst");
+    assert!(std::fs::read(&data).unwrap().starts_with(MAGIC));
+    let read = zstd::decode_all(&decrypted(file, &data).unwrap()[..]).unwrap();
+    assert!(read == RDB, "{} bytes", read.len());
+    for set in [&before, &set] {
+        place.run(place.vault.verify(set)).unwrap();
+        let digest = place.run(place.vault.stored_digest(set)).unwrap();
+        assert!(place.run(place.vault.open_known(set, &digest)).unwrap().is_some());
+    }
+    assert_eq!(place.list(&[]).len(), 2);
+
+    // One byte of what is encrypted is damage; another key, and no key, are not.
+    let other = Place::on(|dir| vault_in(&root, &key_in(dir)));
+    let none = Place::on(|_| Vault::new(root.join("vault")));
+    for (without, why) in [(&other, "for other keys"), (&none, "the configuration names no key")] {
+        let fault = without.run(without.vault.verify(&set)).unwrap_err();
+        assert!(fault.code == "vault.failed" && fault.message.contains(why), "{fault:?}");
+        assert!(fault.hint.contains("[encryption]"), "{fault:?}");
+        without.run(without.vault.verify(&before)).unwrap();
+    }
+    assert!(other.list(&[]).iter().all(|(_, whole)| *whole), "what is there is listed without its key");
+    let mut bytes = std::fs::read(&data).unwrap();
+    let last = bytes.len() - 20;
+    bytes[last] = !bytes[last];
+    std::fs::remove_file(&data).unwrap();
+    std::fs::write(&data, bytes).unwrap();
+    let fault = place.run(place.vault.verify(&set)).unwrap_err();
+    assert!(fault.code == "backup.damaged" && fault.message.contains("data.rdb.zst"), "{fault:?}");
+}
+
+/// With a passphrase the vault keeps its own key; another passphrase reads nothing, and says so.
+#[test]
+fn a_passphrase_has_one_key_for_the_vault() {
+    let words = tempfile::tempdir().unwrap();
+    let phrase = |text: &str| {
+        let file = words.path().join(text);
+        std::fs::write(&file, format!("{text}\n")).unwrap();
+        Encryption { recipients: Vec::new(), key: KeySource::PassphraseFile(file) }
+    };
+    let mut root = PathBuf::new();
+    let place = Place::on(|dir| {
+        root = dir.to_owned();
+        vault_in(dir, &phrase("right"))
+    });
+    let set = place.set("b-20260101T000000Z-aaaaaa");
+    let again = Place::on(|_| vault_in(&root, &phrase("right")));
+    again.run(again.vault.verify(&set)).unwrap();
+    again.set("b-20260102T000000Z-bbbbbb");
+    place.run(place.vault.verify(&set)).unwrap();
+    let wrong = Place::on(|_| vault_in(&root, &phrase("wrong")));
+    let fault = wrong.run(wrong.vault.verify(&set)).unwrap_err();
+    assert!(fault.code == "vault.failed" && fault.message.contains("passphrase"), "{fault:?}");
+    assert!(wrong.staged("b-20260103T000000Z-cccccc").is_err(), "what nobody could read is not written");
+    // The key lies there as an age file: it alone is to be decrypted by the passphrase.
+    assert!(std::fs::read(root.join("vault/key.age")).unwrap().starts_with(MAGIC));
+    std::fs::remove_file(root.join("vault/key.age")).unwrap();
+    let gone = Place::on(|_| vault_in(&root, &phrase("right")));
+    let fault = gone.run(gone.vault.verify(&set)).unwrap_err();
+    assert!(fault.code == "vault.failed" && fault.message.contains("key.age is not there"), "{fault:?}");
+}
+
+/// A backup and a restore of the whole program with a key, and what lies there becomes a server's data again without this program. With another
+/// key a restore ends before anything is touched.
+#[test]
+fn the_program_restores_with_its_key_and_touches_nothing_without() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(1, 1);
+    let bench = Bench::unattended(&redis);
+    let with = |key: &Encryption| {
+        let KeySource::Identity(file) = &key.key else { unreachable!() };
+        let table = format!("[encryption]\nidentity_file = {:?}\n", file.display().to_string());
+        bench.configure(&unattended(&redis, &table));
+        file.clone()
+    };
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = key_in(dir.path());
+    let file = with(&key);
+    let backup = bench.backup();
+    let data = bench.home().join("vault/orders").join(&backup).join("data.rdb.zst");
+    let mut again = Redis::start("redis-7.0", &[]);
+    again.kill();
+    let plain = zstd::decode_all(&decrypted(&file, &data).unwrap()[..]).unwrap();
+    std::fs::write(again.dir.path().join("dump.rdb"), plain).unwrap();
+    again.restart();
+    assert_eq!((again.digest(), again.statistics()), (redis.digest(), redis.statistics()));
+
+    redis.run(&["SET", "new", "1"]);
+    with(&key_in(other.path()));
+    let refused = bench.ask(&backup);
+    assert!(refused.code == 1 && refused.out.contains("for other keys"), "{refused:?}");
+    with(&key);
+    let restored = bench.restore(&backup);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    assert_eq!(redis.digest(), again.digest());
+}
