@@ -64,7 +64,7 @@ spares those make clones: servers of our own, which end by themselves.
 Served: DescribeRegions, DescribeInstances, DescribeInstanceAttribute, CreateBackup, DescribeBackups, DescribeBackupTasks, \
 DescribeClusterBackupList, DeleteBackup, ModifyBackupExpireTime, DescribeBackupPolicy, ModifyBackupPolicy, RestoreInstance, \
 CreateInstance, CreateTairInstance, DescribeHistoryMonitorValues, LockDBInstanceWrite, UnlockDBInstanceWrite, \
-DescribeInstanceConfig, DescribeHistoryTasks.";
+DescribeInstanceConfig, DescribeParameters, ModifyInstanceConfig, DescribeHistoryTasks.";
 
 fn after() -> String {
     format!("{ABOUT}\n\n{}", faults::HELP)

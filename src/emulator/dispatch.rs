@@ -48,7 +48,9 @@ pub async fn dispatch(request: &ActionRequest<'_>) -> Result<Value, Refused> {
         "DescribeHistoryMonitorValues" => reply(&monitor::history(request, request.read()?).await?, id),
         "LockDBInstanceWrite" => reply(&locks::lock(request, request.read()?).await?, id),
         "UnlockDBInstanceWrite" => reply(&locks::unlock(request, request.read()?).await?, id),
-        "DescribeInstanceConfig" => reply(&settings::config(request, request.read()?)?, id),
+        "DescribeInstanceConfig" => reply(&settings::config(request, request.read()?).await?, id),
+        "DescribeParameters" => reply(&settings::parameters(request, request.read()?).await?, id),
+        "ModifyInstanceConfig" => reply(&settings::modify(request, request.read()?).await?, id),
         "DescribeHistoryTasks" => reply(&settings::tasks(request, request.read()?).await?, id),
         _ => Err(Refused::new("InvalidAction.NotFound")),
     }

@@ -2,6 +2,7 @@
 
 use crate::model::instance::Capability;
 use crate::model::key_filter::SomeKeys;
+use crate::model::persistence::PersistenceSettings;
 use crate::model::time::written_short;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,9 @@ pub struct PolicyChange {
     pub backup_retention_period: Option<u32>,
     /// Whether data flashback is on.
     pub enable_backup_log: Option<bool>,
+    /// What the server keeps on its disk by itself.
+    #[serde(default, skip_serializing_if = "PersistenceSettings::is_empty")]
+    pub persistence: PersistenceSettings,
 }
 
 /// An order for a new instance with a backup's data. A field that is `None` is taken from the source instance.
@@ -248,6 +252,13 @@ impl PolicyChange {
         let time = self.preferred_backup_time.as_ref().map(|t| format!("preferred_backup_time {t}"));
         let keep = self.backup_retention_period.map(|d| format!("backup_retention_period {d} days"));
         let log = self.enable_backup_log.map(|on| format!("enable_backup_log {on}"));
-        [time, period, keep, log].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let persistence = Some(self.persistence.describe()).filter(|text| !text.is_empty());
+        [time, period, keep, log, persistence].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether the change is of the server's persistence alone.
+    #[must_use]
+    pub fn is_of_persistence_alone(&self) -> bool {
+        *self == Self { persistence: self.persistence.clone(), ..Self::default() }
     }
 }

@@ -3,6 +3,7 @@
 use crate::guard::facts::CloudInstance;
 use crate::guard::facts::backup::CloudSet;
 use crate::guard::facts::clone::OrderTerms;
+use crate::model::persistence::PersistenceSettings;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Method;
 use crate::model::time::written;
@@ -52,11 +53,17 @@ pub enum Preconditions {
         instance: CloudInstance,
         /// The policy in force when the change was planned.
         policy: PolicyValues,
+        /// What the instance kept on its disk then; `None` where the change does not name it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        persistence: Option<PersistenceSettings>,
     },
     /// Of a change of a backup policy that this program keeps.
     OwnPolicy {
         /// The policy in force when the change was planned.
         policy: PolicyValues,
+        /// What the server kept on its disk then; `None` where the change does not name it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        persistence: Option<PersistenceSettings>,
     },
     /// Of a new instance.
     Clone {
@@ -249,6 +256,11 @@ impl Differences {
         self.optional("the position in the log", position(was).as_ref(), position(is).as_ref());
     }
 
+    fn persistence(&mut self, was: Option<&PersistenceSettings>, is: Option<&PersistenceSettings>) {
+        let told = |settings: Option<&PersistenceSettings>| settings.map(PersistenceSettings::describe);
+        self.optional("what it keeps on its disk", told(was).as_ref(), told(is).as_ref());
+    }
+
     fn others(&mut self, was: Others, is: Others) {
         self.compare("other backups", &was.as_str(), &is.as_str());
     }
@@ -307,11 +319,18 @@ impl Preconditions {
                 changes.set(set.as_ref(), s.as_ref());
                 changes.others(*others, *others_now);
             }
-            (Self::PolicyChange { instance, policy }, Self::PolicyChange { instance: i, policy: p }) => {
+            (
+                Self::PolicyChange { instance, policy, persistence },
+                Self::PolicyChange { instance: i, policy: p, persistence: d },
+            ) => {
                 changes.instance(instance, i);
                 policy.compare(p, &mut changes);
+                changes.persistence(persistence.as_ref(), d.as_ref());
             }
-            (Self::OwnPolicy { policy }, Self::OwnPolicy { policy: p }) => policy.compare(p, &mut changes),
+            (Self::OwnPolicy { policy, persistence }, Self::OwnPolicy { policy: p, persistence: d }) => {
+                policy.compare(p, &mut changes);
+                changes.persistence(persistence.as_ref(), d.as_ref());
+            }
             (Self::Clone { instance, set, terms }, Self::Clone { instance: i, set: s, terms: t }) => {
                 changes.instance(instance, i);
                 changes.set(set.as_ref(), s.as_ref());

@@ -15,6 +15,7 @@ pub mod instance;
 pub mod job;
 pub mod key_filter;
 pub mod log;
+pub mod persistence;
 pub mod policy;
 pub mod restore;
 pub mod restored_keys;

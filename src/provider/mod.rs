@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod download;
+pub mod exported;
 pub mod jobs;
 pub mod local;
 pub mod part;
@@ -10,8 +11,6 @@ pub mod set_stream;
 pub mod tair;
 pub mod traffic;
 
-use crate::archive::CutAt;
-use crate::archive::export::AofForm;
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
@@ -27,11 +26,13 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
+use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
 use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
+pub use crate::provider::exported::{ExportAt, ExportOf, Exported};
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use async_trait::async_trait;
@@ -52,41 +53,6 @@ pub struct Downloaded {
     pub already_there: bool,
     /// Bytes that the list gives for the file, where that is another number.
     pub listed_bytes: Option<u64>,
-}
-
-/// The state that is written out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExportAt {
-    /// One that the log has.
-    Log(CutAt),
-    /// That of the last write before the cutover of a restore, by the id of its job.
-    Cutover(String),
-}
-
-/// What is written out of an instance's log, or of what a restore kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExportOf {
-    /// The state that the commands end with.
-    pub at: ExportAt,
-    /// A moment whose state, and every one since, they contain too.
-    pub since: Option<Timestamp>,
-}
-
-/// An append-only file that was made or found.
-#[derive(Debug, Clone)]
-pub struct Exported {
-    /// The set that it begins with.
-    pub base: BackupSet,
-    /// How it is kept.
-    pub form: AofForm,
-    /// Whether its commands have times, by which the server's own tool cuts it.
-    pub has_times: bool,
-    /// When the last of its commands had been received.
-    pub moment: Timestamp,
-    /// Bytes of its files.
-    pub bytes: u64,
-    /// It was there already, equal to the byte.
-    pub already_there: bool,
 }
 
 /// A URL that lets whoever has it read a backup, for a while.
@@ -133,8 +99,8 @@ impl Range {
 /// What a change of policy without a permit came to.
 #[derive(Debug)]
 pub enum Raised {
-    /// The policy is changed; this is what was read back.
-    Changed(BackupPolicy),
+    /// The policy is changed; this is what was read back, and what came of the server's own settings, empty where none was named.
+    Changed(BackupPolicy, String),
     /// The change would lower protection, so nothing was changed.
     Lowers,
 }
@@ -227,6 +193,12 @@ pub trait Provider: Send + Sync {
 
     /// Reads the backup policy in force.
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault>;
+
+    /// What the instance's server keeps on its disk by itself.
+    async fn persistence(&self, instance_id: &str) -> Result<Persistence, Fault> {
+        let _ = instance_id;
+        Err(unsupported("persistence"))
+    }
 
     /// Changes the backup policy where that lowers no protection; all that is not named stays as it is. Where it would lower
     /// something, nothing is changed: that takes a permit. The audit has what came of it, for the caller of that id.

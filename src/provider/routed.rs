@@ -16,6 +16,7 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
+use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
@@ -143,6 +144,10 @@ impl Provider for Routed {
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
         self.of(instance_id).backup_policy(instance_id).await
+    }
+
+    async fn persistence(&self, instance_id: &str) -> Result<Persistence, Fault> {
+        self.of(instance_id).persistence(instance_id).await
     }
 
     async fn raise_backup_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {

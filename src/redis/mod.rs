@@ -17,6 +17,7 @@ pub mod moment;
 pub mod own_server;
 pub mod pause;
 pub mod persistence;
+pub mod persistence_settings;
 pub mod prefix;
 pub mod rdb;
 pub mod reach;

@@ -1,6 +1,8 @@
-//! `describe_backup_policy`: when automated backups are taken, how long they are kept, and how far back one can go.
+//! `describe_backup_policy`: when automated backups are taken, how long they are kept, how far back one can go, and what the server keeps on
+//! its disk by itself.
 
 use crate::model::fault::Fault;
+use crate::model::persistence::Persistence;
 use crate::model::policy::BackupPolicy;
 use crate::model::time::written;
 use crate::tools::ToolCall;
@@ -36,6 +38,99 @@ pub struct PolicyRow {
     /// The earliest second that can be restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_log_start_time: Option<String>,
+    /// What the server keeps on its disk by itself; absent in replies of other tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub persistence: Option<PersistenceRow>,
+}
+
+/// What a server keeps on its disk by itself. What is absent is not told; `unknown` says why.
+#[derive(Debug, Default, Serialize)]
+pub struct PersistenceRow {
+    /// Save points, seconds and changes: `3600 1 300 100`; empty where it never saves by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save: Option<String>,
+    /// Whether there is an append-only file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub appendonly: Option<bool>,
+    /// When that is flushed to the disk: `always`, `everysec` or `no`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub appendfsync: Option<String>,
+    /// Growth in per cent at which that is rewritten; 0: never by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_aof_rewrite_percentage: Option<u64>,
+    /// Bytes below which it is not rewritten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_aof_rewrite_min_size: Option<u64>,
+    /// How the last save ended: `ok` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_save: Option<&'static str>,
+    /// When the last save that went well ended; after a start that start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_save_time: Option<String>,
+    /// A save runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub save_in_progress: bool,
+    /// Changes since the last save.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes_since_last_save: Option<u64>,
+    /// How the last rewrite of the append-only file ended: `ok` or `failed`; absent without such a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_rewrite: Option<&'static str>,
+    /// A rewrite runs, or waits for another child of the server.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rewrite_in_progress: bool,
+    /// How the last write to the append-only file ended: `ok` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_write: Option<&'static str>,
+    /// Bytes of the append-only file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aof_current_size: Option<u64>,
+    /// Its bytes after the last rewrite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aof_base_size: Option<u64>,
+    /// Its growth since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aof_growth_percentage: Option<u64>,
+    /// What cannot be read, why, and the next step.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub unknown: String,
+}
+
+impl PersistenceRow {
+    /// The reply for what was found, or for why nothing was.
+    #[must_use]
+    pub fn of(found: Result<Persistence, Fault>) -> Self {
+        let Persistence { settings, state, unread } = match found {
+            Ok(found) => found,
+            Err(fault) => {
+                return Self {
+                    unknown: format!("{} {}", fault.message, fault.hint).trim().to_owned(),
+                    ..Self::default()
+                };
+            }
+        };
+        let ended = |well: Option<bool>| well.map(|well| if well { "ok" } else { "failed" });
+        let of_file = |well: Option<bool>| ended(well).filter(|_| settings.appendonly == Some(true));
+        Self {
+            last_save: ended(state.saved),
+            last_save_time: state.saved_at.map(written),
+            save_in_progress: state.saving,
+            changes_since_last_save: state.changes_since_save,
+            last_rewrite: of_file(state.rewritten),
+            rewrite_in_progress: state.rewriting,
+            last_write: of_file(state.written),
+            aof_current_size: state.current_size,
+            aof_base_size: state.base_size,
+            aof_growth_percentage: state.growth_percentage(),
+            save: settings.save,
+            appendonly: settings.appendonly,
+            appendfsync: settings.appendfsync,
+            auto_aof_rewrite_percentage: settings.auto_aof_rewrite_percentage,
+            auto_aof_rewrite_min_size: settings.auto_aof_rewrite_min_size,
+            unknown: unread,
+        }
+    }
 }
 
 impl PolicyRow {
@@ -49,6 +144,7 @@ impl PolicyRow {
             preferred_next_backup_time: policy.preferred_next_backup_time.map(written),
             enable_backup_log: policy.enable_backup_log,
             backup_log_start_time: policy.backup_log_start_time.map(written),
+            persistence: None,
         }
     }
 
@@ -73,5 +169,7 @@ impl PolicyRow {
 /// `instance.not_found`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<PolicyRow, Fault> {
     call.app.known(&args.instance_id).await?;
-    Ok(PolicyRow::of(&call.app.provider.backup_policy(&args.instance_id).await?))
+    let id = &args.instance_id;
+    let (policy, found) = tokio::join!(call.app.provider.backup_policy(id), call.app.provider.persistence(id));
+    Ok(PolicyRow { persistence: Some(PersistenceRow::of(found)), ..PolicyRow::of(&policy?) })
 }

@@ -3,6 +3,7 @@
 use crate::guard::act::{Act, PolicyChange};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
+use crate::model::persistence::PersistenceSettings;
 use crate::provider::Raised;
 use crate::tools::arguments::{comma_list, flag};
 use crate::tools::describe_backup_policy::PolicyRow;
@@ -36,6 +37,26 @@ pub struct Args {
     #[serde(default, deserialize_with = "flag")]
     #[arg(long, value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub enable_backup_log: Option<bool>,
+    /// RDB save points: 3600 1 300 100; empty: none
+    #[serde(default)]
+    #[arg(long)]
+    pub save: Option<String>,
+    /// Append-only file
+    #[serde(default, deserialize_with = "flag")]
+    #[arg(long, value_parser = BoolishValueParser::new(), value_name = "true|false")]
+    pub appendonly: Option<bool>,
+    /// always, everysec or no
+    #[serde(default)]
+    #[arg(long)]
+    pub appendfsync: Option<String>,
+    /// Growth that rewrites it; 0: none
+    #[serde(default)]
+    #[arg(long)]
+    pub auto_aof_rewrite_percentage: Option<u32>,
+    /// Bytes below which none does
+    #[serde(default)]
+    #[arg(long)]
+    pub auto_aof_rewrite_min_size: Option<u64>,
     /// Only if one was asked for
     #[serde(default)]
     #[arg(long)]
@@ -45,7 +66,8 @@ pub struct Args {
 /// Changes the policy; plans first where the change lowers protection.
 ///
 /// # Errors
-/// `arguments.invalid`, `confirm.*`, `instance.not_found`, `policy.set_in_file`, `policy.unsupported`.
+/// `arguments.invalid`, `backup.policy_invalid`, `confirm.*`, `instance.not_found`, `policy.no_config`, `policy.set_in_file`,
+/// `policy.setting_refused`, `policy.unsupported`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     let id = &args.instance_id;
     call.app.known(id).await?;
@@ -54,6 +76,14 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         preferred_backup_period: args.preferred_backup_period,
         backup_retention_period: args.backup_retention_period,
         enable_backup_log: args.enable_backup_log,
+        persistence: PersistenceSettings {
+            save: args.save,
+            appendonly: args.appendonly,
+            appendfsync: args.appendfsync,
+            auto_aof_rewrite_percentage: args.auto_aof_rewrite_percentage.map(u64::from),
+            auto_aof_rewrite_min_size: args.auto_aof_rewrite_min_size,
+        }
+        .checked()?,
     };
     if change == PolicyChange::default() {
         return Err(Fault::new(Kind::Usage, "arguments.invalid", "nothing to change is named")
@@ -65,8 +95,10 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         provider.capabilities(id).await?.need(&[Capability::BackupPolicy])?;
         let work = async move { provider.raise_backup_policy(&instance_id, &raise, &caller).await };
         match run_detached(call, "changing the policy", work).await? {
-            Raised::Changed(policy) => {
-                let message = format!("the policy is changed and was read back: {}", PolicyRow::of(&policy).describe());
+            Raised::Changed(policy, note) => {
+                let note = if note.is_empty() { note } else { format!("; {note}") };
+                let policy = PolicyRow::of(&policy).describe();
+                let message = format!("the policy is changed and was read back: {policy}{note}");
                 return Guarded { status: GuardedStatus::Succeeded, message, ..Guarded::default() }.outcome();
             }
             Raised::Lowers => {}

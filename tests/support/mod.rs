@@ -196,7 +196,12 @@ impl Redis {
 
     fn spawn(kind: &str, port: u16, dir: &Path, args: &[String]) -> Child {
         let mut command = Command::new(program(kind, "server"));
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "log"]);
+        // A configuration file has to come first, and to be there.
+        let (file, args) = args.split_at(usize::from(args.first().is_some_and(|arg| arg.ends_with(".conf"))));
+        for file in file {
+            std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        }
+        command.args(file).args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "log"]);
         if kind != "redis-6.2" {
             // There DEBUG is allowed to everybody, and this setting unknown.
             command.args(["--enable-debug-command", "yes"]);

@@ -11,6 +11,7 @@ use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::model::key_filter::SomeKeys;
+use crate::model::persistence::PersistenceSettings;
 use crate::provider::{Carried, Raised};
 use crate::state::State;
 use crate::tools::App;
@@ -39,10 +40,22 @@ pub async fn delete_backup(request: &ActionRequest<'_>, instance_id: &str, backu
 /// # Errors
 /// `ServiceNotSupport` where the operator's configuration has set it; `IncorrectDBInstanceState`.
 pub async fn switch_log(request: &ActionRequest<'_>, instance_id: &str, on: bool) -> Result<(), Refused> {
+    change_policy(request, instance_id, PolicyChange { enable_backup_log: Some(on), ..PolicyChange::default() }).await
+}
+
+/// Lets an instance's server keep an append-only file, or none.
+///
+/// # Errors
+/// `IncorrectDBInstanceState`.
+pub async fn keep_file(request: &ActionRequest<'_>, instance_id: &str, on: bool) -> Result<(), Refused> {
+    let persistence = PersistenceSettings { appendonly: Some(on), ..PersistenceSettings::default() };
+    change_policy(request, instance_id, PolicyChange { persistence, ..PolicyChange::default() }).await
+}
+
+async fn change_policy(request: &ActionRequest<'_>, instance_id: &str, change: PolicyChange) -> Result<(), Refused> {
     let (account, caller) = (request.account, request.caller());
-    let change = PolicyChange { enable_backup_log: Some(on), ..PolicyChange::default() };
     match account.app.provider.raise_backup_policy(instance_id, &change, caller.id()).await {
-        Ok(Raised::Changed(_)) => Ok(()),
+        Ok(Raised::Changed(..)) => Ok(()),
         Ok(Raised::Lowers) => {
             delegated(&account.app, &caller, instance_id, Act::ModifyBackupPolicy { change }).await?;
             Ok(())

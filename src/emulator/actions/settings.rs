@@ -1,28 +1,81 @@
-//! Settings and the task centre, as far as a backup tool uses them.
+//! Settings and the task centre, as far as a backup tool uses them: of the settings, what the server keeps on its disk, of which `appendonly`
+//! can be changed.
 //!
 //! As in the cloud the task centre knows neither backups nor restores: it lists tasks that create instances, and those that lock or unlock
 //! writes, for which the action's name stands: no published type is theirs.
 
+use crate::emulator::actions::overwrite;
 use crate::emulator::actions::paging::{cut, page};
 use crate::emulator::answer::Refused;
 use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
 use crate::model::time::written;
+use crate::tair::wire::Done;
 use crate::tair::wire::settings::{
-    DescribeHistoryTasks, DescribeInstanceConfig, HistoryTask, HistoryTasks, InstanceConfig,
+    DescribeHistoryTasks, DescribeInstanceConfig, DescribeParameters, HistoryTask, HistoryTasks, InstanceConfig,
+    ModifyInstanceConfig, Parameter, ParameterList, Parameters,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 
 /// `DescribeInstanceConfig`.
 ///
 /// # Errors
 /// `InstanceType.NotSupport` on a classic instance.
-pub fn config(request: &ActionRequest<'_>, params: DescribeInstanceConfig) -> Result<InstanceConfig, Refused> {
+pub async fn config(request: &ActionRequest<'_>, params: DescribeInstanceConfig) -> Result<InstanceConfig, Refused> {
     let instance = request.account.instance(&params.instance_id)?;
     if !instance.is_cloud_native() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
-    Ok(InstanceConfig { request_id: String::new(), config: Some("{}".into()) })
+    let settings = request.account.app.provider.persistence(&instance.id).await?.settings;
+    let config: Map<String, Value> =
+        settings.named().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Ok(InstanceConfig { request_id: String::new(), config: Some(Value::Object(config).to_string()) })
+}
+
+/// `DescribeParameters`.
+///
+/// # Errors
+/// `InstanceType.NotSupport` on a cloud-native instance.
+pub async fn parameters(request: &ActionRequest<'_>, params: DescribeParameters) -> Result<Parameters, Refused> {
+    let instance = request.account.instance(&params.db_instance_id)?;
+    if instance.is_cloud_native() {
+        return Err(Refused::new("InstanceType.NotSupport"));
+    }
+    let settings = request.account.app.provider.persistence(&instance.id).await?.settings;
+    let parameter = |(name, value): (&str, String)| Parameter { parameter_name: name.into(), parameter_value: value };
+    Ok(Parameters {
+        engine: Some("redis".into()),
+        running_parameters: ParameterList { parameter: settings.named().into_iter().map(parameter).collect() },
+        ..Parameters::default()
+    })
+}
+
+/// `ModifyInstanceConfig`.
+///
+/// # Errors
+/// `InvalidParameters.Format` for what is no JSON or no value; `ParamNotSupportedForCurrentVersion` for another setting than `appendonly`, and
+/// for that one while data flashback is on, which needs it: which code the cloud has for that is not published.
+pub async fn modify(request: &ActionRequest<'_>, params: ModifyInstanceConfig) -> Result<Done, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
+    let wrong = || Refused::new("InvalidParameters.Format");
+    let config: Map<String, Value> = serde_json::from_str(&params.config).map_err(|_| wrong())?;
+    if config.is_empty() {
+        return Err(wrong());
+    }
+    let appendonly = config.get("appendonly").filter(|_| config.len() == 1);
+    let value = appendonly.ok_or_else(|| Refused::new("ParamNotSupportedForCurrentVersion"))?;
+    let on = match value.as_str() {
+        Some("yes") => true,
+        Some("no") => false,
+        _ => return Err(wrong()),
+    };
+    request.account.must_be_normal(&instance).await?;
+    if !on && request.account.flashback(&instance).await?.is_some() {
+        return Err(Refused::new("ParamNotSupportedForCurrentVersion"));
+    }
+    overwrite::keep_file(request, &instance.id, on).await?;
+    Ok(Done::default())
 }
 
 /// `DescribeHistoryTasks`.

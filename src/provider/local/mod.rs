@@ -12,6 +12,7 @@ mod download;
 pub mod endpoint;
 mod export;
 mod log;
+mod persistence;
 mod policy;
 mod recover;
 mod restore;
@@ -40,6 +41,7 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
+use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
@@ -61,8 +63,7 @@ use crate::vault::Vault;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, atomic::AtomicI64};
 use std::time::Duration;
 
 /// For connecting to an instance and for each command.
@@ -134,9 +135,7 @@ impl Local {
             }),
         }
     }
-}
 
-impl Local {
     /// Ids of the instances that are served.
     #[must_use]
     pub fn instance_ids(&self) -> &[String] {
@@ -255,6 +254,10 @@ impl Provider for Local {
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
         self.inner.policy(instance_id).await
+    }
+
+    async fn persistence(&self, instance_id: &str) -> Result<Persistence, Fault> {
+        self.inner.persistence(instance_id).await
     }
 
     async fn raise_backup_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {

@@ -156,17 +156,21 @@ impl Inner {
         let work = async {
             let (now, then) = self.before_and_after(id, change).await?;
             if !now.own_lowered_by(&then, self.automated(id).await?).is_empty() {
-                return Ok(false);
+                return Ok(None);
             }
+            // The server may refuse; the store does not.
+            let Some(note) = self.write_persistence(id, change, None).await? else { return Ok(None) };
             if now != then {
-                self.store_policy(id, &then).await?;
+                self.store_policy(id, &then).await.map_err(|fault| behind(fault, &note))?;
+            }
+            if now != then || !note.is_empty() {
                 self.jobs.audit(AuditRecord::now("policy.changed", caller, id, change.describe())).await;
             }
-            Ok(true)
+            Ok(Some(note))
         };
         match self.alone(id, work).await? {
-            true => self.policy(id).await.map(Raised::Changed),
-            false => Ok(Raised::Lowers),
+            Some(note) => Ok(Raised::Changed(self.policy(id).await?, note)),
+            None => Ok(Raised::Lowers),
         }
     }
 
@@ -175,13 +179,14 @@ impl Inner {
         let (now, then) = self.before_and_after(instance_id, change).await?;
         let address = self.endpoint(instance_id).await.map_or_else(|_| String::new(), |endpoint| endpoint.to_string());
         let automated = self.automated(instance_id).await?;
-        Ok(Facts::OwnPolicy(OwnPolicyFacts { address, now, then, automated }))
+        let persistence = self.persistence_facts(instance_id, change).await?;
+        Ok(Facts::OwnPolicy(OwnPolicyFacts { address, now, then, automated, persistence }))
     }
 
     /// Changes the policy as permitted, also where that lowers it.
     pub(super) async fn modify_policy(&self, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
         let id = permit.plan().instance_id.clone();
-        let Preconditions::OwnPolicy { policy } = &permit.plan().preconditions else {
+        let Preconditions::OwnPolicy { policy, persistence } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
         };
         let work = async {
@@ -189,11 +194,17 @@ impl Inner {
             if *policy != (&now).into() {
                 return Err(changed("the policy has been changed since the plan; it was left as it is"));
             }
-            self.store_policy(&id, &then).await
+            let planned = Some((&permit, persistence.as_ref()));
+            let note = self.write_persistence(&id, change, planned).await?.unwrap_or_default();
+            if now != then {
+                self.store_policy(&id, &then).await.map_err(|fault| behind(fault, &note))?;
+            }
+            Ok(note)
         };
-        self.alone(&id, work).await?;
+        let note = self.alone(&id, work).await?;
         self.jobs.audit(permit.record("policy.changed", change.describe())).await;
-        Ok(format!("the policy is changed: {}", change.describe()))
+        let note = if note.is_empty() { note } else { format!("; {note}") };
+        Ok(format!("the policy is changed: {}{note}", change.describe()))
     }
 }
 
@@ -223,6 +234,14 @@ fn changed_policy(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPol
         then.backup_retention_period = retention(days)?;
     }
     Ok(then)
+}
+
+/// The fault of a policy that could not be stored behind a change of the server's settings, which stands.
+fn behind(mut fault: Fault, note: &str) -> Fault {
+    if !note.is_empty() {
+        fault.message = format!("{}; what was done before stands: {note}", fault.message);
+    }
+    fault
 }
 
 /// The operator wrote it down, and only the operator changes it.

@@ -29,6 +29,7 @@ use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability, Instance};
 use crate::model::job::Job;
+use crate::model::persistence::Persistence;
 use crate::model::policy::BackupPolicy;
 use crate::model::verification::Level;
 use crate::provider::jobs::{Jobs, Recoverable};
@@ -135,6 +136,10 @@ impl Provider for Tair {
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
         self.inner.policy(instance_id).await
+    }
+
+    async fn persistence(&self, instance_id: &str) -> Result<Persistence, Fault> {
+        self.inner.persistence(instance_id).await
     }
 
     async fn raise_backup_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {

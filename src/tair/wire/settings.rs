@@ -4,7 +4,7 @@
 
 use crate::tair::wire::lenient::{id, list, number, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
-use crate::tair::wire::{Second, action, is_one_of};
+use crate::tair::wire::{Done, Second, action, is_one_of};
 use serde::{Deserialize, Serialize};
 
 /// Reply of `DescribeInstanceConfig`; cloud-native instances only.
@@ -105,6 +105,62 @@ impl HistoryTask {
         } else {
             TaskState::Running
         }
+    }
+}
+
+/// Reply of `DescribeParameters`; classic instances only.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Parameters {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// `redis`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// The engine's version.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
+    /// The settings in force.
+    pub running_parameters: ParameterList,
+}
+
+/// The list within [`Parameters`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ParameterList {
+    /// The settings.
+    #[serde(deserialize_with = "list")]
+    pub parameter: Vec<Parameter>,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Parameter {
+    /// Its name, as the engine has it: `appendonly`.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub parameter_name: String,
+    /// Its value.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub parameter_value: String,
+}
+
+action! {
+    /// Reads the settings of a classic instance.
+    DescribeParameters, Post, writes: false, Parameters, {
+        /// Id of the instance.
+        db_instance_id: String = "DBInstanceId",
+    }
+}
+
+action! {
+    /// Changes settings, each on its own: what is not named stays.
+    ModifyInstanceConfig, Post, writes: true, Done, {
+        /// Id of the instance.
+        instance_id: String = "InstanceId",
+        /// JSON in text: the settings to change.
+        config: String = "Config",
     }
 }
 

@@ -190,6 +190,25 @@ def test_the_policy_is_kept(bench):
         assert set(now.preferred_backup_period.split(",")) == set(DAYS.split(",")), now
 
 
+def test_the_append_only_file(bench):
+    """Of an instance's parameters appendonly can be changed, and is read back; what else is asked for is refused in the cloud's words."""
+    with emulate(bench) as port:
+        sdk = client(port)
+
+        def change(config):
+            return sdk.modify_instance_config(models.ModifyInstanceConfigRequest(instance_id="orders", config=config))
+
+        def running():
+            found = sdk.describe_parameters(models.DescribeParametersRequest(dbinstance_id="orders")).body
+            return {row.parameter_name: row.parameter_value for row in found.running_parameters.parameter}
+
+        assert running()["appendonly"] == "no", running()
+        change('{"appendonly":"yes"}')
+        assert (running()["appendonly"], running()["appendfsync"]) == ("yes", "everysec"), running()
+        refused(lambda: change('{"save":""}'), "ParamNotSupportedForCurrentVersion")
+        refused(lambda: change("appendonly"), "InvalidParameters.Format")
+
+
 def second():
     """A whole second that has just begun, as the API writes it: what was written before is of that second's data, what follows is not."""
     begun = int(time.time()) + 1

@@ -300,7 +300,19 @@ fn a_restart_changes_nothing() {
     assert_eq!(rows(&emulator)[0]["ExpectExpireTime"], far);
     assert_eq!(keep("2049-07-06T07:25Z").refused().0, 400, "it may not be shortened");
     let settings = emulator.call("DescribeInstanceConfig", &[("InstanceId", "orders")]).ok();
-    assert!(serde_json::from_str::<Value>(settings["Config"].as_str().unwrap()).unwrap().is_object(), "{settings}");
+    let config: Value = serde_json::from_str(settings["Config"].as_str().unwrap()).unwrap();
+    assert_eq!((&config["appendonly"], &config["appendfsync"]), (&json!("no"), &json!("everysec")), "{settings}");
+    let set = |config: &str| emulator.call("ModifyInstanceConfig", &[("InstanceId", "orders"), ("Config", config)]);
+    set(r#"{"appendonly":"yes"}"#).ok();
+    assert_eq!(redis.setting("appendonly"), "yes");
+    // Data flashback needs it.
+    assert_eq!(set(r#"{"appendonly":"no"}"#).refused(), (400, "ParamNotSupportedForCurrentVersion".into()));
+    assert_eq!(set(r#"{"save":""}"#).refused(), (400, "ParamNotSupportedForCurrentVersion".into()));
+    for wrong in ["appendonly", "{}", r#"{"appendonly":1}"#] {
+        assert_eq!(set(wrong).refused(), (400, "InvalidParameters.Format".into()), "{wrong}");
+    }
+    let classic = emulator.call("DescribeParameters", &[("DBInstanceId", "orders")]);
+    assert_eq!(classic.refused().1, "InstanceType.NotSupport");
     assert_eq!(delete("12345").refused(), (400, "InvalidBackupSetID.NotFound".into()));
     delete(&number).ok();
     // What is left is the one with which data flashback began.

@@ -692,7 +692,7 @@ fn a_policy_keeps_what_is_not_named() {
     let ours = Ours::new(&cloud);
     let raise = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change, "local")).unwrap();
     let change = |change: PolicyChange| match raise(change) {
-        Raised::Changed(policy) => policy,
+        Raised::Changed(policy, _) => policy,
         Raised::Lowers => panic!("it lowers nothing"),
     };
     let on = change(PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() });
@@ -715,6 +715,40 @@ fn a_policy_keeps_what_is_not_named() {
     assert_eq!(done["status"], "succeeded", "{done:#}");
     let described = ours.run(ours.provider().backup_policy(ID)).unwrap();
     assert_eq!((described.backup_retention_period, described.enable_backup_log), (30, false));
+}
+
+/// Of what an instance keeps on its disk the cloud tells the settings, and lets `appendonly` alone be changed: on at a call, off with a yes, and
+/// not while data flashback is on.
+#[test]
+fn persistence_is_the_clouds_but_for_the_file() {
+    for kind in ["flashback = true", "flashback = true, generation = \"cloud_native\""] {
+        let server = redis(1);
+        let cloud = Cloud::start(&[(ID, &server, kind)]);
+        let ours = Ours::new(&cloud);
+        let persistence =
+            || ours.tool(&json!({"instance_id": ID}), describe_backup_policy::run).unwrap()["persistence"].clone();
+        let found = persistence();
+        assert_eq!((&found["appendonly"], &found["appendfsync"]), (&json!(false), &json!("everysec")), "{found}");
+        assert!(found["last_save"].is_null() && text(&found["unknown"]).contains("does not tell"), "{found}");
+        let change = |args: Value| ours.tool(&args, modify_backup_policy::run);
+        let refused = change(json!({"instance_id": ID, "save": "60 1"})).unwrap_err();
+        assert_eq!(refused.code, "policy.unsupported");
+        // The reply is lost, and what came of it is read.
+        cloud.inject(&json!({"kind": "cut_after", "action": "ModifyInstanceConfig"}));
+        let done = change(json!({"instance_id": ID, "appendonly": true, "enable_backup_log": true})).unwrap();
+        assert_eq!(done["status"], "succeeded", "{done:#}");
+        assert!(text(&done["message"]).contains("appendonly yes set and read back"), "{done:#}");
+        assert_eq!((&persistence()["appendonly"], server.setting("appendonly")), (&json!(true), "yes".to_owned()));
+        let refused = change(json!({"instance_id": ID, "appendonly": false})).unwrap_err();
+        assert!(refused.code == "backup.policy_invalid" && refused.message.contains("flashback"), "{refused}");
+        let off = json!({"instance_id": ID, "appendonly": false, "enable_backup_log": false});
+        cloud.inject(&json!({"kind": "error", "action": "ModifyInstanceConfig", "code": "IncorrectDBInstanceState"}));
+        let (plan, done) = ours.guarded(&off, modify_backup_policy::run);
+        assert!(plan.to_string().contains("no append-only file any more"), "{plan:#}");
+        assert_eq!(done["status"], "succeeded", "{done:#}");
+        assert_eq!(server.setting("appendonly"), "no");
+        assert_eq!(ours.policy(ID)["enable_backup_log"], false);
+    }
 }
 
 /// A guarded restore from end to end: planned with its checks, undone by its safety backup if need be, carried out by one

@@ -7,8 +7,9 @@ use crate::support::{Bench, Redis, text};
 fn an_instance_without_a_policy_says_so() {
     let redis = Redis::start("redis-7.0", &[]);
     let bench = Bench::unattended(&redis);
-    let json = bench.json(&["describe-backup-policy", "--instance-id", "orders"]);
-    assert_eq!(json, serde_json::json!({ "enable_backup_log": false }));
+    let mut json = bench.json(&["describe-backup-policy", "--instance-id", "orders"]);
+    assert!(json["persistence"].take().is_object());
+    assert_eq!(json, serde_json::json!({ "enable_backup_log": false, "persistence": null }));
     let unknown = bench.run(&["describe-backup-policy", "--instance-id", "order"]);
     assert!(unknown.code == 4 && unknown.err.contains("Did you mean orders"), "{unknown:?}");
     let told = || text(&bench.json(&["describe-instances"])["instances"][0]["protection"]["backup_policy"]);

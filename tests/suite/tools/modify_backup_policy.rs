@@ -1,6 +1,17 @@
 //! Changes of the backup policy: what is not to be done is refused before anything is planned, and what lowers protection takes a yes.
 
-use crate::support::{Bench, Redis, unattended};
+use crate::support::{Bench, Done, Redis, text, unattended, wait};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn persistence(bench: &Bench) -> Value {
+    bench.json(&["describe-backup-policy", "--instance-id", "orders"])["persistence"].clone()
+}
+
+/// A change of `orders`, with further arguments.
+fn change(bench: &Bench, more: &[&str]) -> Done {
+    bench.run(&[&["modify-backup-policy", "--instance-id", "orders", "--json"][..], more].concat())
+}
 
 /// The call is refused with this code, and says what to do instead.
 fn refused(bench: &Bench, args: &[&str], stable: &str) {
@@ -139,4 +150,124 @@ fn the_files_word_stands() {
         assert_eq!(bench.run(&same).code, 0, "{on}");
         assert_eq!(log_of(&bench), on == "true");
     }
+}
+
+/// What the server keeps on its disk is raised at a call and lowered with a yes alone, is read back, and survives a restart where the server has a
+/// file to write it into.
+#[test]
+fn persistence_is_raised_at_a_call_and_lowered_with_a_yes() {
+    for kind in ["redis-7.0", "valkey-9.1"] {
+        let redis = Redis::start(kind, &["{dir}/server.conf"]);
+        let bench = Bench::unattended(&redis);
+        redis.run(&["SET", "a", "1"]);
+        let before = persistence(&bench);
+        assert_eq!((&before["save"], &before["appendonly"]), (&json!(""), &json!(false)), "{kind}: {before}");
+        assert_eq!(
+            (&before["appendfsync"], &before["last_save"]),
+            (&json!("everysec"), &json!("ok")),
+            "{kind}: {before}"
+        );
+        assert_eq!(before["changes_since_last_save"], 1, "{kind}: {before}");
+        assert!(before["last_rewrite"].is_null() && before["unknown"].is_null(), "{kind}: {before}");
+        let raise = ["--save", " 3600 1  300 100", "--appendonly", "true", "--appendfsync", "always"];
+        let raise =
+            [&raise[..], &["--auto-aof-rewrite-percentage", "50", "--auto-aof-rewrite-min-size", "1048576"]].concat();
+        let done = change(&bench, &raise).json();
+        let message = text(&done["message"]);
+        assert_eq!(done["status"], "succeeded", "{kind}: {done}");
+        assert!(message.contains("into its configuration file") && message.contains("(fork) has written"), "{message}");
+        let file = std::fs::read_to_string(redis.dir.path().join("server.conf")).unwrap();
+        for line in ["appendonly yes", "appendfsync always", "auto-aof-rewrite-percentage 50"] {
+            assert!(file.lines().any(|l| l == line), "{kind}: {line}: {file}");
+        }
+        assert_eq!((redis.setting("save"), redis.setting("appendonly")), ("3600 1 300 100".into(), "yes".into()));
+        let raised = persistence(&bench);
+        assert_eq!(raised["save"], "3600 1 300 100", "{kind}: {raised}");
+        assert_eq!(raised["auto_aof_rewrite_min_size"], 1_048_576, "{kind}: {raised}");
+        assert_eq!((&raised["last_rewrite"], &raised["last_write"]), (&json!("ok"), &json!("ok")), "{kind}: {raised}");
+        assert!(
+            raised["aof_base_size"].as_u64() > Some(0) && raised["rewrite_in_progress"].is_null(),
+            "{kind}: {raised}"
+        );
+        assert!(!text(&change(&bench, &raise).json()["message"]).contains("set on the server"), "{kind}");
+        for lower in [["--appendonly", "false"], ["--appendfsync", "everysec"], ["--save", "3600 1"], ["--save", ""]] {
+            let planned = change(&bench, &lower).json();
+            assert_eq!(planned["status"], "confirmation_required", "{kind}: {lower:?}: {planned}");
+            assert_eq!(persistence(&bench)["save"], "3600 1 300 100", "a plan changes nothing");
+        }
+        // A plan is for what was in force.
+        let lower = ["--save", "", "--appendonly", "false"];
+        let confirm = |token: &str| change(&bench, &[&lower[..], &["--confirmation-token", token]].concat());
+        let stale = change(&bench, &lower).json();
+        assert!(text(&stale["impact"]["lost"]).contains("no append-only file"), "{stale}");
+        redis.run(&["CONFIG", "SET", "appendfsync", "no"]);
+        let refused = confirm(&text(&stale["confirmation_token"]));
+        assert!(refused.code != 0 && redis.setting("appendonly") == "yes", "{kind}: {refused:?}");
+        let planned = change(&bench, &lower).json();
+        let done = confirm(&text(&planned["confirmation_token"])).json();
+        assert_eq!(done["status"], "succeeded", "{kind}: {done}");
+        assert!(text(&done["message"]).contains("read back"), "{done}");
+        assert_eq!((redis.setting("save"), redis.setting("appendonly")), (String::new(), "no".into()), "{kind}");
+        let shown = bench.run(&["describe-backup-policy", "--instance-id", "orders"]).out;
+        assert!(shown.contains("RDB        none by itself") && shown.contains("AOF        off"), "{shown}");
+        assert_eq!(bench.run(&["audit"]).out.matches("policy.changed").count(), 2, "{kind}");
+    }
+}
+
+/// Without a file a restart forgets what is set, and that is said with what to write where. What is refused halfway is put back.
+#[test]
+fn what_a_restart_forgets_is_said_and_what_is_refused_is_put_back() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let done = change(&bench, &["--appendfsync", "always"]).json();
+    let message = text(&done["message"]);
+    assert!(message.contains("a restart of it forgets that") && message.contains("appendfsync always"), "{message}");
+    // A file where the server wants a directory: it cannot begin an append-only file.
+    std::fs::write(redis.dir.path().join("appendonlydir"), "").unwrap();
+    let wrong = ["--auto-aof-rewrite-percentage", "7", "--save", "60 1", "--appendonly", "true"];
+    let refused = change(&bench, &wrong);
+    assert!(refused.code != 0 && refused.err.contains("[policy.setting_refused]"), "{refused:?}");
+    for part in ["appendonly", "save, auto-aof-rewrite-percentage", "put back", "all is as it was"] {
+        assert!(refused.err.contains(part), "{part}: {refused:?}");
+    }
+    assert_eq!((redis.setting("save"), redis.setting("auto-aof-rewrite-percentage")), (String::new(), "100".into()));
+    assert_eq!(bench.run(&["audit"]).out.matches("policy.changed").count(), 1);
+    for wrong in [["--save", "60"], ["--save", "0 1"], ["--appendfsync", "often"]] {
+        refused_by(&change(&bench, &wrong), "backup.policy_invalid");
+    }
+}
+
+fn refused_by(done: &Done, stable: &str) {
+    assert!(done.code != 0 && done.err.contains(&format!("[{stable}]")) && done.err.contains("hint: "), "{done:?}");
+}
+
+/// Where CONFIG is not to be had, what INFO tells is told and the rest is said to be unknown; a change is refused with the next step, and the rest of
+/// the policy works.
+#[test]
+fn without_config_the_rest_is_told() {
+    for (args, user) in [(&[][..], "narrow:pw@"), (&["--rename-command", "CONFIG", ""], "")] {
+        let redis = Redis::start("valkey-9.1", args);
+        redis.run(&["ACL", "SETUSER", "narrow", "on", ">pw", "~*", "&*", "+@all", "-config"]);
+        let url = format!("redis://{user}127.0.0.1:{}", redis.port);
+        let bench =
+            Bench::new(&format!("[guard]\nconfirmation = \"token\"\n[[instance]]\nid = \"orders\"\nurl = \"{url}\"\n"));
+        let found = persistence(&bench);
+        assert_eq!((&found["appendonly"], &found["last_save"]), (&json!(false), &json!("ok")), "{found}");
+        let unknown = text(&found["unknown"]);
+        assert!(
+            found["save"].is_null() && unknown.contains("CONFIG GET") && unknown.contains("+config|get"),
+            "{found}"
+        );
+        refused_by(&change(&bench, &["--appendonly", "true"]), "policy.no_config");
+        refused_by(&change(&bench, &["--appendonly", "false"]), "policy.no_config");
+        assert_eq!(change(&bench, &["--preferred-backup-time", "02:00Z-03:00Z"]).json()["status"], "succeeded");
+    }
+    // Nor does a server that is away hide the policy.
+    let mut redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    redis.kill();
+    let found = wait("the server to be gone", Duration::from_secs(10), || {
+        Some(persistence(&bench)).filter(|found| found["unknown"].is_string())
+    });
+    assert!(found["appendonly"].is_null() && text(&found["unknown"]).contains("cannot connect"), "{found}");
 }

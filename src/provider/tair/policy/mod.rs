@@ -1,12 +1,13 @@
 //! The backup policy: read, and changed in what is named, with a permit where that lowers protection. A change is a job, and between
 //! its reading and its writing no other process of this home changes the policy.
 
+mod persistence;
 pub mod values;
 mod write;
 
 use crate::guard::act::PolicyChange;
 use crate::guard::facts::Facts;
-use crate::guard::facts::policy::PolicyFacts;
+use crate::guard::facts::policy::{PersistenceFacts, PolicyFacts};
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed as plan_changed;
 use crate::guard::preconditions::{PolicyValues, Preconditions};
@@ -18,7 +19,7 @@ use crate::provider::Raised;
 use crate::provider::jobs::{Recoverable, tell};
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
-use crate::provider::tair::policy::values::{changed as changed_policy, read};
+use crate::provider::tair::policy::values::{changed as changed_policy, read, same};
 use crate::provider::tair::policy::write::changed_meanwhile;
 use crate::provider::tair::poller::Poller;
 use crate::state::leases::Held;
@@ -31,9 +32,9 @@ impl Inner {
     /// What a change of policy is about.
     pub async fn policy_facts(&self, id: &str, change: &PolicyChange) -> Result<Facts, Fault> {
         let a = self.attribute(id).await?;
-        let now = self.policy_before(id, change).await?;
-        let then = changed_policy(&now, change)?;
-        Ok(Facts::PolicyChange(PolicyFacts { state: self.cloud_state(&a).await?, now, then }))
+        let (now, then) = self.before_and_after(id, change).await?;
+        let persistence = self.persistence_facts(&a, change, &then).await?;
+        Ok(Facts::PolicyChange(PolicyFacts { state: self.cloud_state(&a).await?, now, then, persistence }))
     }
 
     /// The policy in force.
@@ -71,6 +72,17 @@ impl Inner {
         }
     }
 
+    /// The policy in force, and the one after a change.
+    async fn before_and_after(&self, id: &str, change: &PolicyChange) -> Result<(BackupPolicy, BackupPolicy), Fault> {
+        if change.is_of_persistence_alone() {
+            let now = self.policy(id).await?;
+            return Ok((now.clone(), now));
+        }
+        let now = self.policy_before(id, change).await?;
+        let then = changed_policy(&now, change)?;
+        Ok((now, then))
+    }
+
     /// Changes the policy where that lowers nothing.
     pub async fn raise_policy(
         self: &Arc<Self>,
@@ -78,9 +90,10 @@ impl Inner {
         change: &PolicyChange,
         caller: &str,
     ) -> Result<Raised, Fault> {
-        self.attribute_here(instance_id).await?;
-        let now = self.policy_before(instance_id, change).await?;
-        if !now.lowered_by(&changed_policy(&now, change)?).is_empty() {
+        let a = self.attribute_here(instance_id).await?;
+        let (now, then) = self.before_and_after(instance_id, change).await?;
+        let persistence = self.persistence_facts(&a, change, &then).await?;
+        if lowers(&now, &then, persistence.as_ref()) {
             return Ok(Raised::Lowers);
         }
         let bound = self.bound().await?;
@@ -89,13 +102,16 @@ impl Inner {
         let job = bound
             .jobs
             .begin_beside(JobKind::Policy, (instance_id, ""), caller, |job| async move {
-                let raises = |now: &BackupPolicy, then: &BackupPolicy| {
-                    if now.lowered_by(then).is_empty() { Ok(()) } else { Err(changed_meanwhile()) }
+                let raises = |now: &BackupPolicy, then: &BackupPolicy, persistence: Option<&PersistenceFacts>| {
+                    if lowers(now, then, persistence) { Err(changed_meanwhile()) } else { Ok(()) }
                 };
                 inner.change_policy(&job, &raise, raises, waiting).await
             })
             .await?;
-        bound.jobs.outcome(&job, told).await.map(Raised::Changed)
+        let policy = bound.jobs.outcome(&job, told).await?;
+        let note = change.persistence.describe();
+        let note = if note.is_empty() { note } else { format!("{note} set and read back") };
+        Ok(Raised::Changed(policy, note))
     }
 
     /// Changes a policy as permitted, also where that lowers it.
@@ -106,12 +122,14 @@ impl Inner {
         let job = bound
             .jobs
             .begin_permitted(permit, JobKind::Policy, "", move |job, plan, _permit| async move {
-                let planned = |now: &BackupPolicy, _: &BackupPolicy| match &plan.preconditions {
-                    Preconditions::PolicyChange { policy, .. } if *policy == PolicyValues::from(now) => Ok(()),
-                    Preconditions::PolicyChange { .. } => {
-                        Err(plan_changed("the policy has been changed since the plan; it was left as it is"))
+                let planned = |now: &BackupPolicy, _: &BackupPolicy, found: Option<&PersistenceFacts>| {
+                    let Preconditions::PolicyChange { policy, persistence, .. } = &plan.preconditions else {
+                        return Err(plan.unsupported());
+                    };
+                    if *policy == PolicyValues::from(now) && persistence.as_ref() == found.map(|found| &found.now) {
+                        return Ok(());
                     }
-                    _ => Err(plan.unsupported()),
+                    Err(plan_changed("the policy has been changed since the plan; it was left as it is"))
                 };
                 inner.change_policy(&job, &wanted, planned, waiting).await
             })
@@ -126,17 +144,28 @@ impl Inner {
         &self,
         job: &Job,
         change: &PolicyChange,
-        may: impl Fn(&BackupPolicy, &BackupPolicy) -> Result<(), Fault>,
+        may: impl Fn(&BackupPolicy, &BackupPolicy, Option<&PersistenceFacts>) -> Result<(), Fault>,
         waiting: oneshot::Sender<Result<BackupPolicy, Fault>>,
     ) -> JobEnd {
         let id = &job.instance_id;
         let work = async {
-            let now = self.policy_before(id, change).await?;
-            let then = changed_policy(&now, change)?;
-            may(&now, &then)?;
+            let a = self.attribute(id).await?;
+            let (now, then) = self.before_and_after(id, change).await?;
+            let persistence = self.persistence_facts(&a, change, &then).await?;
+            may(&now, &then, persistence.as_ref())?;
+            let appendonly = change.persistence.appendonly;
             // Written down before the call: a later process reads what came of it.
-            self.jobs.save_recovery(job, &Record { before: (&now).into(), then: (&then).into() }).await?;
-            self.write_policy(id, &now, then).await
+            self.jobs.save_recovery(job, &Record { before: (&now).into(), then: (&then).into(), appendonly }).await?;
+            let Some(persistence) = persistence else { return self.write_policy(id, &now, then).await };
+            // Data flashback needs the file: it comes before flashback goes on, and goes after that went off.
+            if appendonly == Some(true) {
+                self.write_appendonly(&a, &persistence).await?;
+                return self.write_policy(id, &now, then).await.map_err(|fault| half(fault, "appendonly is set"));
+            }
+            let written = self.write_policy(id, &now, then).await?;
+            let done = self.write_appendonly(&a, &persistence).await;
+            done.map_err(|fault| if same(&now, &written) { fault } else { half(fault, "the policy is changed") })?;
+            Ok(written)
         };
         let done = self.alone_with_the_policy(id, work).await;
         tell(waiting, &done);
@@ -168,7 +197,7 @@ impl Inner {
 
     /// Finds out what came of a change whose process died.
     pub async fn resume_policy(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
-        let Some(Record { before, then }) = Record::read(record)? else {
+        let Some(Record { before, then, appendonly }) = Record::read(record)? else {
             let message = "the process died before it asked the cloud for this change of policy";
             return Err(Fault::new(Kind::Unexpected, "job.interrupted", message)
                 .hint("The policy is as it was. Call modify_backup_policy again.")
@@ -179,7 +208,11 @@ impl Inner {
         loop {
             if let Ok((found, _)) = self.read_policy(&job.instance_id).await {
                 let found = PolicyValues::from(&found);
-                if found == then {
+                let file = match appendonly {
+                    Some(_) => self.persistence(&job.instance_id).await.ok().and_then(|p| p.settings.appendonly),
+                    None => None,
+                };
+                if found == then && file == appendonly {
                     return Ok("the process died around the call, and the policy is as it was asked for".into());
                 }
                 last = Some(found);
@@ -189,7 +222,8 @@ impl Inner {
             }
         }
         let found = match last {
-            Some(found) if found == before => "is as it was before",
+            Some(found) if found == before && appendonly.is_none() => "is as it was before",
+            Some(found) if found == before || found == then => "or the append-only file is not as asked for",
             Some(_) => "is another by now",
             None => "cannot be read",
         };
@@ -209,6 +243,20 @@ struct Record {
     before: PolicyValues,
     /// The policy that was asked for.
     then: PolicyValues,
+    /// Whether an append-only file was asked for; `None` where the change did not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    appendonly: Option<bool>,
+}
+
+/// Whether a change lowers anything.
+fn lowers(now: &BackupPolicy, then: &BackupPolicy, persistence: Option<&PersistenceFacts>) -> bool {
+    !now.lowered_by(then).is_empty() || persistence.is_some_and(|p| !p.now.lowered_by(&p.then).is_empty())
+}
+
+/// The fault of the second call of a change whose first one stands.
+fn half(mut fault: Fault, done: &str) -> Fault {
+    fault.message = format!("{done}, and then: {}", fault.message);
+    fault
 }
 
 impl Recoverable for Record {

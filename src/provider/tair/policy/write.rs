@@ -131,7 +131,7 @@ fn after(writes: u32, refused: TairError) -> Fault {
 }
 
 /// A change of which nobody knows whether it took effect.
-fn uncertain(message: &str) -> Fault {
+pub(super) fn uncertain(message: &str) -> Fault {
     Fault::new(Kind::Uncertain, "cloud.uncertain", message)
         .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
         .next(&["describe_backup_policy"])
