@@ -9,6 +9,7 @@ pub mod leases;
 pub mod liveness;
 pub mod owner;
 pub mod policies;
+pub mod portable;
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;
@@ -22,13 +23,14 @@ use async_trait::async_trait;
 use jobs::JobStore;
 use leases::Leases;
 use policies::Policies;
+use portable::Portable;
 use std::collections::BTreeMap;
 use std::path::Path;
 use verifications::Verifications;
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger + Policies + Verifications {
+pub trait State: JobStore + Leases + Ledger + Policies + Verifications + Portable {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

@@ -12,6 +12,7 @@ mod leases;
 mod ledger;
 mod orphans;
 mod policies;
+mod portable;
 mod rollback;
 pub mod statement;
 mod verifications;
