@@ -13,6 +13,7 @@ mod emulate;
 mod init;
 mod render;
 mod retention;
+mod state;
 mod terminal;
 mod tool;
 mod vault;
@@ -108,6 +109,8 @@ enum Command {
     Vault(vault::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),
+    /// Move the state to another database or machine: write it into a file, take a file over
+    State(state::Args),
     /// Play a guarded restore from end to end on the sandbox
     Demo,
     /// Serve Alibaba Cloud's API over the configured instances, for tests without a cloud
@@ -240,6 +243,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Retention(args) => retention::run(&*app?, args).await,
         Command::Vault(args) => vault::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
+        Command::State(args) => state::run(&*app?, args).await.map(|code| code.unwrap_or(INTERRUPTED)),
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {
             if cli.config.is_some() || cli.read_only || !cli.named_urls.urls.is_empty() {

@@ -21,4 +21,10 @@ pub trait Liveness: Send + Sync {
     /// # Errors
     /// `home.failed`, `state.failed`: the answer is unknown then, and nothing may be taken from that owner.
     async fn lives(&self, owner: &str) -> Result<bool, Fault>;
+
+    /// The names of other processes that live and have begun to work on the store.
+    ///
+    /// # Errors
+    /// As [`Self::lives`].
+    async fn others(&self) -> Result<Vec<String>, Fault>;
 }

@@ -10,6 +10,7 @@ pub mod liveness;
 pub mod manifests;
 pub mod owner;
 pub mod policies;
+pub mod portable;
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;
@@ -24,13 +25,14 @@ use jobs::JobStore;
 use leases::Leases;
 use manifests::Manifests;
 use policies::Policies;
+use portable::Portable;
 use std::collections::BTreeMap;
 use std::path::Path;
 use verifications::Verifications;
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger + Manifests + Policies + Verifications {
+pub trait State: JobStore + Leases + Ledger + Manifests + Policies + Portable + Verifications {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

@@ -28,6 +28,8 @@ static OURS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// Beginnings of the names of files that lose their name as soon as they are made: those through which a restore by commands passes
 /// large values, and those of a verification.
 const SPOOLS: [&str; 2] = [".restore-", ".numbers-"];
+/// What the name of an owner's lock file ends in.
+const LOCK: &str = ".lock";
 /// Most files of a directory that are looked at when what was left there is removed.
 const SWEPT_MAX: usize = 10_000;
 /// Times registering is tried while others take the new lock file for one left behind.
@@ -80,6 +82,22 @@ impl Liveness for LockFiles {
     async fn lives(&self, owner: &str) -> Result<bool, Fault> {
         let (run, owner) = (self.run.clone(), owner.to_owned());
         blocking(move || Owner::lives(&run, &owner)).await
+    }
+
+    async fn others(&self) -> Result<Vec<String>, Fault> {
+        let (run, me) = (self.run.clone(), self.me.get().map(|me| me.name.clone()));
+        blocking(move || {
+            let mut others = Vec::new();
+            for entry in std::fs::read_dir(&run).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let Some(name) = name.strip_suffix(LOCK).filter(|name| Some(*name) != me.as_deref()) else { continue };
+                if Owner::lives(&run, name)? {
+                    others.push(name.to_owned());
+                }
+            }
+            Ok(others)
+        })
+        .await
     }
 }
 
@@ -195,7 +213,7 @@ fn sweep(run: &Path) {
         let path = entry.path();
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.ends_with(".lock") {
+        if name.ends_with(LOCK) {
             let _ = open_regular(&path, true).map(|file| remove_free(&file, &path));
         } else if SPOOLS.iter().any(|spool| name.starts_with(spool)) && age(&path).is_some_and(|age| age > SPOOL_AGE) {
             let _ = std::fs::remove_file(&path);

@@ -202,6 +202,11 @@ fn on_a_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static
     std::thread::spawn(run).join().unwrap()
 }
 
+/// The line of a configuration that has the state there; none where it is in the home.
+pub fn state_line(database: Option<&Database>) -> String {
+    database.map(|database| format!("state = \"{}\"\n\n", database.url())).unwrap_or_default()
+}
+
 /// A database that is only this test's.
 pub struct Database {
     pub name: String,
@@ -226,6 +231,11 @@ impl Database {
     /// The url as the program reads it.
     pub fn state_url(&self) -> StateUrl {
         StateUrl::parse(&self.url()).unwrap()
+    }
+
+    /// As if every process that shares it had been silent for long: those that live say soon that they do.
+    pub fn silence(&self) {
+        self.run("UPDATE owners SET seen_at = seen_at - 3600000");
     }
 
     /// Runs statements.

@@ -1,5 +1,5 @@
-//! A small library for a process of ours: its wall clock, and how long its vault takes for the log, are what the test says while it
-//! runs. No code of the program has to know of it.
+//! A small library for a process of ours: its wall clock, how long its vault takes for the log, and behind which step it dies, are what
+//! the test says while it runs. No code of the program has to know of it.
 
 use crate::support::root;
 use std::fs::File;
@@ -13,6 +13,7 @@ pub struct Preload {
     dir: TempDir,
     clock: File,
     vault: File,
+    steps: File,
 }
 
 impl Preload {
@@ -22,26 +23,39 @@ impl Preload {
         let built = Command::new(std::env::var_os("CC").unwrap_or("cc".into()))
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
             .arg(dir.path().join("preload.so"))
-            .args([source("clock.c"), source("vault.c")])
+            .args([source("clock.c"), source("vault.c"), source("steps.c")])
             .status();
         assert!(built.is_ok_and(|built| built.success()), "a C compiler is needed");
         let told = |name: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, 0_i64.to_ne_bytes()).unwrap();
-            File::options().write(true).open(path).unwrap()
+            File::options().read(true).write(true).open(path).unwrap()
         };
-        let (clock, vault) = (told("clock"), told("vault"));
-        Self { dir, clock, vault }
+        let (clock, vault, steps) = (told("clock"), told("vault"), told("steps"));
+        Self { dir, clock, vault, steps }
     }
 
     /// Gives a command the library.
     pub fn give(&self, command: &mut Command) {
         let path = |name: &str| self.dir.path().join(name);
-        command.env("LD_PRELOAD", path("preload.so")).env("TEST_CLOCK", path("clock")).env("TEST_VAULT", path("vault"));
+        command.env("LD_PRELOAD", path("preload.so")).env("TEST_STEPS", path("steps"));
+        command.env("TEST_CLOCK", path("clock")).env("TEST_VAULT", path("vault"));
     }
 
     fn tell(file: &File, value: i64) {
         file.write_all_at(&value.to_ne_bytes(), 0).unwrap();
+    }
+
+    /// Whoever is started next dies behind so many of its steps that last: commits to the state, and what it renames or removes on the vault.
+    pub fn dies_behind(&self, steps: i64) {
+        Self::tell(&self.steps, steps);
+    }
+
+    /// How many steps are left of those that were told.
+    pub fn steps_left(&self) -> i64 {
+        let mut left = [0; 8];
+        self.steps.read_exact_at(&mut left, 0).unwrap();
+        i64::from_ne_bytes(left)
     }
 
     /// Sets the clock ahead of the machine's by so many milliseconds, or back.

@@ -14,7 +14,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 /// How long a statement, or a transaction up to its commit, may take: whoever is silent for longer is not waited for.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 /// How long attempts go on while the database is away.
 const ATTEMPTS_FOR: Duration = Duration::from_secs(10);
 /// Before the second attempt; doubled at each.
@@ -24,7 +24,7 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(1);
 
 /// Begins a transaction. It is durable when its commit is answered, whatever the server does by default; and a process that stands still
 /// within it keeps nobody waiting for long.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
     SET LOCAL idle_in_transaction_session_timeout = '20s'; \
     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
@@ -63,7 +63,8 @@ pub(super) struct Course {
     pub(super) committing: Option<String>,
 }
 
-fn query(statement: &Statement) -> Query<'static, Postgres, PgArguments> {
+/// A statement with what is bound to it.
+pub(super) fn query(statement: &Statement) -> Query<'static, Postgres, PgArguments> {
     let query: Query<'static, Postgres, PgArguments> = sqlx::query(AssertSqlSafe(statement.sql()));
     statement.values().iter().fold(query, |query, value| match value {
         Value::Text(text) => query.bind(text.as_deref().map(storable)),
@@ -77,7 +78,8 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-async fn carry_out(connection: &mut PgConnection, statement: &Statement) -> Result<Written, sqlx::Error> {
+/// Carries a statement out.
+pub(super) async fn carry_out(connection: &mut PgConnection, statement: &Statement) -> Result<Written, sqlx::Error> {
     let mut done = Written::default();
     let mut steps = connection.fetch_many(query(statement));
     while let Some(step) = steps.try_next().await? {

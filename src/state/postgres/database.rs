@@ -3,10 +3,11 @@
 use crate::config::state_url::StateUrl;
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
-use crate::state::postgres::attempts::{self, Attempts, Course, Fate};
+use crate::state::postgres::attempts::{self, Attempts, BEGIN, Course, Fate};
 use crate::state::postgres::key;
+use crate::state::postgres::transaction::Open;
 use crate::state::postgres::trouble::{fault, passes, uncertain};
-use crate::state::sql::database;
+use crate::state::sql::database::{self, Transaction};
 use crate::state::sql::fault::{newer, not_migrated};
 use crate::state::sql::statement::{Row, Statement, Written};
 use async_trait::async_trait;
@@ -34,6 +35,16 @@ const CONNECTIONS: u32 = 4;
 const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
 /// How long it is asked what became of a transaction whose reply was lost: by then the server has noticed that nobody goes on with it.
 const FATE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Begins to read, all as of the first moment.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Lets others read, and nobody write, nor say that they live.
+const ALONE: &str = "LOCK TABLE jobs, confirmations, audit, policies, verifications, leases, owners IN EXCLUSIVE MODE";
+
+/// The version of the present tables.
+fn known() -> i64 {
+    MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+}
 
 /// The database at a url.
 pub struct Database {
@@ -80,7 +91,7 @@ impl Database {
 
     /// Brings a database of any earlier version, or an empty one, to the present one: all or nothing, and one process at a time.
     async fn migrate(&self, connection: &mut PgConnection) -> Result<(), Fault> {
-        let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default();
+        let known = known();
         let too_new = |found: i64| {
             newer("the state store", found, known, "Use the later program, or name another database in `state`.")
         };
@@ -106,6 +117,14 @@ impl Database {
             e => not_migrated(e),
         })?;
         tx.commit().await.map_err(|e| self.fault(e))
+    }
+
+    /// Begins a transaction whose statements come one after the other.
+    async fn begin(&self, how: &'static str) -> Result<Open, Fault> {
+        self.open().await?;
+        let pool = self.pool.get().ok_or_else(|| self.fault(sqlx::Error::PoolClosed))?;
+        let begun = pool.begin_with(how).await.map_err(|e| self.fault(e))?;
+        Ok(Open::new(begun, &self.url.place))
     }
 
     /// What became of a write whose reply was lost. `None`: that cannot be found out.
@@ -143,11 +162,16 @@ async fn found(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
 
 #[async_trait]
 impl database::Database for Database {
+    const NAME: &'static str = "postgresql";
     const NOW: &'static str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
     const UP_FOR: &'static str = "(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000)::bigint";
 
     fn json_text(column: &str, path: &[&str]) -> String {
         format!("({column}::json #>> '{{{}}}')", path.join(","))
+    }
+
+    fn schema() -> i64 {
+        known()
     }
 
     fn home(&self) -> &Path {
@@ -209,5 +233,15 @@ impl database::Database for Database {
             }
             tracing::debug!("a change is written anew: {e}");
         }
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Transaction>, Fault> {
+        Ok(Box::new(self.begin(SNAPSHOT).await?))
+    }
+
+    async fn alone(&self) -> Result<Box<dyn Transaction>, Fault> {
+        let mut begun = Box::new(self.begin(BEGIN).await?);
+        begun.write(&Statement::new(ALONE)).await?;
+        Ok(begun)
     }
 }

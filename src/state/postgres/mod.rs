@@ -6,6 +6,7 @@
 mod attempts;
 pub mod database;
 mod key;
+mod transaction;
 mod trouble;
 
 use crate::config::state_url::StateUrl;

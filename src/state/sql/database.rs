@@ -5,11 +5,15 @@ use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use crate::state::sql::statement::{Row, Statement, Written};
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use std::path::Path;
 
 /// A database. Nothing of it is touched before the first statement.
 #[async_trait]
 pub trait Database: Send + Sync + 'static {
+    /// What the database is called.
+    const NAME: &'static str;
+
     /// The database's own clock, as an expression: milliseconds since 1970.
     const NOW: &'static str;
 
@@ -18,6 +22,9 @@ pub trait Database: Send + Sync + 'static {
 
     /// The text at a path within a column that holds JSON, as an expression; NULL where there is none.
     fn json_text(column: &str, path: &[&str]) -> String;
+
+    /// The version of the present tables.
+    fn schema() -> i64;
 
     /// The home directory of this process.
     fn home(&self) -> &Path;
@@ -36,4 +43,23 @@ pub trait Database: Send + Sync + 'static {
 
     /// Carries statements out, all of them or none, and durably. What the first one did is returned.
     async fn write(&self, statements: Vec<Statement>) -> Result<Written, Fault>;
+
+    /// Begins to read what there is at one moment, whatever others write meanwhile.
+    async fn snapshot(&self) -> Result<Box<dyn Transaction>, Fault>;
+
+    /// Begins to write, and lets nobody else write until that is over.
+    async fn alone(&self) -> Result<Box<dyn Transaction>, Fault>;
+}
+
+/// A transaction whose statements depend on what those before have done. Dropped before it is committed, it has done nothing.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Rows of a statement, one after the other: no more are in memory than some.
+    fn rows<'a>(&'a mut self, statement: &Statement) -> BoxStream<'a, Result<Row, Fault>>;
+
+    /// Carries a statement out.
+    async fn write(&mut self, statement: &Statement) -> Result<Written, Fault>;
+
+    /// Makes all of it last.
+    async fn commit(self: Box<Self>) -> Result<(), Fault>;
 }

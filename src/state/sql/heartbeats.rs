@@ -165,4 +165,16 @@ impl<D: Database> Liveness for Heartbeats<D> {
         let may = every.saturating_mul(missed.saturating_add(1));
         Ok(silent <= ms(may) || up_for < ms(back_within) || self.is_cut_off())
     }
+
+    async fn others(&self) -> Result<Vec<String>, Fault> {
+        let me = self.me.get().map(|me| me.name.as_str());
+        let mut others = Vec::new();
+        for row in self.database.read(Statement::new("SELECT name FROM owners")).await? {
+            let name: String = row.get("name")?;
+            if Some(name.as_str()) != me && self.lives(&name).await? {
+                others.push(name);
+            }
+        }
+        Ok(others)
+    }
 }

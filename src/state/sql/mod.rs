@@ -13,6 +13,7 @@ mod ledger;
 mod manifests;
 mod orphans;
 mod policies;
+mod portable;
 mod rollback;
 pub mod statement;
 mod verifications;

@@ -13,8 +13,8 @@ use std::borrow::Cow;
 pub enum Value {
     /// A text, or none.
     Text(Option<String>),
-    /// A number; a count or a moment too.
-    Number(i64),
+    /// A number, or none; a count or a moment too.
+    Number(Option<i64>),
     /// Whether something is so.
     Truth(bool),
 }
@@ -45,19 +45,25 @@ impl From<Option<&str>> for Value {
 
 impl From<i64> for Value {
     fn from(n: i64) -> Self {
+        Self::Number(Some(n))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(n: Option<i64>) -> Self {
         Self::Number(n)
     }
 }
 
 impl From<u32> for Value {
     fn from(n: u32) -> Self {
-        Self::Number(n.into())
+        Self::Number(Some(n.into()))
     }
 }
 
 impl From<u64> for Value {
     fn from(n: u64) -> Self {
-        Self::Number(i64::try_from(n).unwrap_or(i64::MAX))
+        Self::Number(Some(i64::try_from(n).unwrap_or(i64::MAX)))
     }
 }
 
@@ -70,7 +76,7 @@ impl From<bool> for Value {
 /// Milliseconds since 1970.
 impl From<Timestamp> for Value {
     fn from(at: Timestamp) -> Self {
-        Self::Number(at.as_millisecond())
+        Self::Number(Some(at.as_millisecond()))
     }
 }
 

@@ -6,17 +6,14 @@ use crate::guard::token::Key;
 use crate::model::fault::{Fault, Kind};
 use crate::state::key;
 use crate::state::owner::{Owner, lock_exclusive};
-use crate::state::sql::database;
+use crate::state::sql::database::{self, Transaction};
 use crate::state::sql::fault::{newer, not_migrated};
-use crate::state::sql::statement::{Row, Statement, Value, Written};
+use crate::state::sql::statement::{Row, Statement, Written};
+use crate::state::sqlite::transaction::{Open, carry_out};
 use async_trait::async_trait;
-use futures::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::query::Query;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, Either, Executor as _, SqlSafeStr as _, Sqlite, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlitePool};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -40,6 +37,11 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.
 const LAST_UNLISTED: i64 = 2;
+
+/// The version of the present tables.
+fn known() -> i64 {
+    MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+}
 
 /// The file under a home directory.
 pub(super) fn file_of(home: &Path) -> PathBuf {
@@ -100,7 +102,7 @@ impl Database {
 
 /// Brings a database of any earlier version, or an empty one, to the present one.
 async fn migrate(pool: &SqlitePool, run: &Path) -> Result<(), Fault> {
-    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default();
+    let known = known();
     let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(pool).await?;
     if found == known {
         return Ok(());
@@ -173,35 +175,19 @@ async fn in_no_use(tx: &mut SqliteConnection, run: &Path) -> Result<(), Fault> {
     .await
 }
 
-fn query(statement: &Statement) -> Query<'static, Sqlite, SqliteArguments> {
-    let query: Query<'static, Sqlite, SqliteArguments> = sqlx::query(AssertSqlSafe(statement.sql()));
-    statement.values().iter().fold(query, |query, value| match value {
-        Value::Text(text) => query.bind(text.clone()),
-        Value::Number(n) => query.bind(*n),
-        Value::Truth(is) => query.bind(*is),
-    })
-}
-
-async fn carry_out(connection: &mut SqliteConnection, statement: &Statement) -> Result<Written, sqlx::Error> {
-    let mut done = Written::default();
-    let mut steps = connection.fetch_many(query(statement));
-    while let Some(step) = steps.try_next().await? {
-        match step {
-            Either::Left(result) => done.changed += result.rows_affected(),
-            Either::Right(row) => done.rows.push(Row::Sqlite(row)),
-        }
-    }
-    Ok(done)
-}
-
 #[async_trait]
 impl database::Database for Database {
+    const NAME: &'static str = "sqlite";
     const NOW: &'static str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
     /// A file is always there.
     const UP_FOR: &'static str = "9223372036854775807";
 
     fn json_text(column: &str, path: &[&str]) -> String {
         format!("json_extract({column}, '$.{}')", path.join("."))
+    }
+
+    fn schema() -> i64 {
+        known()
     }
 
     fn home(&self) -> &Path {
@@ -240,5 +226,14 @@ impl database::Database for Database {
         }
         tx.commit().await?;
         Ok(first.unwrap_or_default())
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Transaction>, Fault> {
+        // What is read first is the moment of all that is read.
+        Ok(Box::new(Open(self.pool().await?.begin().await?)))
+    }
+
+    async fn alone(&self) -> Result<Box<dyn Transaction>, Fault> {
+        Ok(Box::new(Open(self.pool().await?.begin_with("BEGIN IMMEDIATE").await?)))
     }
 }

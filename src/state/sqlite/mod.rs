@@ -3,6 +3,7 @@
 //! Opened on first use, so that a server that only lists its tools touches no disk.
 
 pub mod database;
+mod transaction;
 
 use crate::state::owner::LockFiles;
 use crate::state::sql::Store;

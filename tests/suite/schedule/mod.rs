@@ -1,4 +1,4 @@
 //! The scheduler: what is due, what expires, and the service that carries both out.
 
 mod month;
-mod service;
+pub mod service;

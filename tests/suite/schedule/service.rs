@@ -2,24 +2,26 @@
 //! the policy lets go, goes, and nothing else.
 
 use crate::support::log::{LONG, Service, archive};
+use crate::support::postgres::{Database, state_line};
 use crate::support::preload::Preload;
 use crate::support::{Bench, Redis, text, unattended, wait};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tair_backup_mcp::archive::{NewTimeline, SealLimits};
 use tair_backup_mcp::model::backup::{Mode, Origin};
 use tair_backup_mcp::model::job::JobStatus;
 use tair_backup_mcp::model::verification::{Level, Look};
-use tair_backup_mcp::state::jobs::JobStore as _;
-use tair_backup_mcp::state::leases::Leases as _;
+use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::postgres::Postgres;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::state::verifications::Verifications as _;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
 
-const DAILY: &str = "preferred_backup_time = \"02:00Z-03:00Z\"\n";
+pub const DAILY: &str = "preferred_backup_time = \"02:00Z-03:00Z\"\n";
 
 /// Sets the clock to an hour of the day that is so many days behind tomorrow.
 fn set_clock(preload: &Preload, days: i64, hour: i8, minute: i8) {
@@ -90,16 +92,28 @@ fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
 /// has two, and nothing half is left.
 #[test]
 fn whoever_takes_a_backup_is_killed_and_another_takes_it() {
+    whoever_takes_it_is_killed(None);
+}
+
+#[test]
+fn whoever_takes_a_backup_is_killed_and_another_takes_it_with_state_on_postgresql() {
+    whoever_takes_it_is_killed(Some(&Database::new()));
+}
+
+fn whoever_takes_it_is_killed(database: Option<&Database>) {
     // So long a source waits before it sends anything.
     let redis = Redis::start("redis-7.0", &["--repl-diskless-sync-delay", "1"]);
     redis.run(&["SET", "a", "1"]);
-    let bench = Bench::new(&unattended(&redis, DAILY));
+    let bench = Bench::new(&format!("{}{}", state_line(database), unattended(&redis, DAILY)));
     let preload = Preload::new();
     let noon = |days: i64, minute: i8| set_clock(&preload, days, 12, minute);
     noon(0, 0);
     let mut services: Vec<Service> = (0..5).map(|_| Service::with(&bench, &preload)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let store = Sqlite::new(&bench.home());
+    let store: Arc<dyn State> = match database {
+        None => Arc::new(Sqlite::new(&bench.home())),
+        Some(database) => Arc::new(Postgres::new(&database.state_url(), &bench.home())),
+    };
     for day in 0..2 {
         noon(i64::try_from(day).unwrap(), 0);
         let taker = wait("a backup to be under way", LONG, || {
@@ -111,6 +125,10 @@ fn whoever_takes_a_backup_is_killed_and_another_takes_it() {
         let pid: u32 = taker.split('-').next().unwrap().parse().unwrap();
         let at = services.iter().position(|service| service.pid() == pid).unwrap();
         services.remove(at).kill();
+        // Those that live say so in time.
+        if let Some(database) = database {
+            database.run(&format!("UPDATE owners SET seen_at = seen_at - 3600000 WHERE name = '{taker}'"));
+        }
         assert_eq!(bench.backups().len(), day, "it was killed before there was a set");
         // A clock that is set has all look at once.
         noon(i64::try_from(day).unwrap(), 5);
@@ -131,7 +149,7 @@ fn whoever_takes_a_backup_is_killed_and_another_takes_it() {
 }
 
 /// Puts an automated set on a bench's vault, begun at a moment and at a position of a history.
-async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u64)) -> String {
+pub async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u64)) -> String {
     const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
     let id = format!("b-20260101T000000Z-{n:06}");
     let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
@@ -183,12 +201,12 @@ fn put_log(bench: &Bench, moments: &[Timestamp]) -> Vec<u64> {
 }
 
 /// A Wednesday five weeks ago, so that the days around it are of its week.
-fn wednesday(now: Timestamp) -> Timestamp {
+pub fn wednesday(now: Timestamp) -> Timestamp {
     let monday = i64::from(now.to_zoned(TimeZone::UTC).weekday().to_monday_zero_offset());
     now - days(monday + 35 - 2)
 }
 
-fn days(n: i64) -> SignedDuration {
+pub fn days(n: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * n)
 }
 

@@ -13,10 +13,24 @@ macro_rules! promises {
     };
 }
 
+/// Runs each test with the state in the home, and on a PostgreSQL.
+macro_rules! on_each {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $name() { super::$name(None); })*
+        }
+        mod postgres {
+            $(#[test] fn $name() { super::$name(Some(&crate::support::postgres::Database::new())); })*
+        }
+    };
+}
+
 mod contract;
+mod crash;
 mod key;
 mod liveness;
 mod migration;
 mod places;
+mod portable;
 mod postgres;
 mod shared;
