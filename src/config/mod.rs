@@ -333,7 +333,6 @@ impl Config {
             return Err(refused(&path, "guard.tail_megabytes must be between 1 and 16777216"));
         }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
-        let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
         let state = raw.state.as_deref().map(StateUrl::parse).transpose().map_err(|why| refused(&path, &why))?;
         let vault = match raw.vault.as_deref() {
             None => VaultPlace::Directory(home.vault()),

@@ -139,19 +139,6 @@ impl Vault {
         }
     }
 
-    /// The instances under which anything lies.
-    ///
-    /// # Errors
-    /// `vault.failed`.
-    pub async fn instances(&self) -> Result<Vec<String>, Fault> {
-        let vault = self.clone();
-        blocking(move || {
-            let folders = vault.store.folders("").map_err(|e| vault_fault("read", &vault.store.place(""), e))?;
-            Ok(folders.into_iter().filter(|id| !id.starts_with('.')).collect())
-        })
-        .await
-    }
-
     /// Looks into every folder of an instance. Changes nothing.
     ///
     /// # Errors

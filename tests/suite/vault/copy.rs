@@ -91,7 +91,7 @@ fn log(vault: &Vault, dir: &Path, segments: i64) -> (Archive, Timeline) {
 }
 
 fn copy(bench: &Bench, to: &str, more: &[&str]) -> (i32, Value) {
-    let done = bench.run(&[&["vault", "copy", "--to", to, "--json"], more].concat());
+    let done = bench.run(&[&["vault", "copy", "--to", to, "--json"][..], more].concat());
     (done.code, done.json())
 }
 
@@ -367,7 +367,7 @@ fn what_does_not_get_there_leaves_nothing() {
     };
     let here = Place::new();
     let gone = copied(&here, &|manifest| {
-        Box::new(move |request| {
+        Box::new(move |request: &s3::Request| {
             if request.is("GET", "data.rdb.zst") {
                 let _ = std::fs::rename(&manifest, manifest.with_file_name("manifest.json.deleting"));
             }
@@ -378,7 +378,7 @@ fn what_does_not_get_there_leaves_nothing() {
     let size = std::fs::metadata(here.path(FIRST, "data.rdb.zst")).unwrap().len();
     let here = Place::new();
     let another = copied(&here, &|_| {
-        Box::new(move |request| {
+        Box::new(move |request: &s3::Request| {
             if !request.is("GET", "data.rdb.zst") {
                 return Fate::Pass;
             }
