@@ -315,9 +315,8 @@ impl Seen {
     }
 
     /// Bytes, and their SHA-256.
-    fn finish(mut self) -> io::Result<(u64, String)> {
-        self.0.flush()?;
-        let Sink { hashing, bytes, .. } = self.0.into_inner();
+    fn finish(self) -> io::Result<(u64, String)> {
+        let Sink { hashing, bytes, .. } = self.0.finish()?;
         Ok((bytes, hex(&hashing.finish()?)))
     }
 }

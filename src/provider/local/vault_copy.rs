@@ -356,7 +356,7 @@ impl Copier {
                     return Ok(Some(*set));
                 }
             }
-            Ok(None)
+            Ok::<_, Fault>(None)
         };
         let copied = match tokio::time::timeout(ASKED_FOR, look).await {
             Ok(copied) => copied?,

@@ -18,7 +18,6 @@ use tair_backup_mcp::model::log::{Gap, GapCause};
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::copy::SetCopy;
 use tair_backup_mcp::vault::store::Store;
-use tempfile::TempDir;
 
 const FIRST: &str = "b-20260101T000000Z-aaaaaa";
 const SECOND: &str = "b-20260102T000000Z-bbbbbb";
@@ -91,7 +90,7 @@ fn log(vault: &Vault, dir: &Path, segments: i64) -> (Archive, Timeline) {
 }
 
 fn copy(bench: &Bench, to: &str, more: &[&str]) -> (i32, Value) {
-    let done = bench.run(&[&["vault", "copy", "--to", to, "--json"], more].concat());
+    let done = bench.run(&[&["vault", "copy", "--to", to, "--json"][..], more].concat());
     (done.code, done.json())
 }
 
@@ -367,7 +366,7 @@ fn what_does_not_get_there_leaves_nothing() {
     };
     let here = Place::new();
     let gone = copied(&here, &|manifest| {
-        Box::new(move |request| {
+        Box::new(move |request: &s3::Request| {
             if request.is("GET", "data.rdb.zst") {
                 let _ = std::fs::rename(&manifest, manifest.with_file_name("manifest.json.deleting"));
             }
@@ -378,7 +377,7 @@ fn what_does_not_get_there_leaves_nothing() {
     let size = std::fs::metadata(here.path(FIRST, "data.rdb.zst")).unwrap().len();
     let here = Place::new();
     let another = copied(&here, &|_| {
-        Box::new(move |request| {
+        Box::new(move |request: &s3::Request| {
             if !request.is("GET", "data.rdb.zst") {
                 return Fate::Pass;
             }
