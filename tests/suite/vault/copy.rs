@@ -18,7 +18,6 @@ use tair_backup_mcp::model::log::{Gap, GapCause};
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::copy::SetCopy;
 use tair_backup_mcp::vault::store::Store;
-use tempfile::TempDir;
 
 const FIRST: &str = "b-20260101T000000Z-aaaaaa";
 const SECOND: &str = "b-20260102T000000Z-bbbbbb";
