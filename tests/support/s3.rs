@@ -121,7 +121,7 @@ pub fn vault(port: u16, spill_dir: &std::path::Path) -> Vault {
 
 /// A vault under a prefix.
 pub fn vault_at(port: u16, prefix: &str, spill_dir: &std::path::Path) -> Vault {
-    Vault::at(&VaultPlace::Bucket(place_at(port, prefix)), spill_dir.to_owned(), Some(Arc::new(key())))
+    Vault::at(&VaultPlace::Bucket(place_at(port, prefix)), spill_dir.to_owned(), Some(Arc::new(key())), None)
 }
 
 /// What becomes of a request.

@@ -97,8 +97,8 @@ async fn from_a_file_to_postgresql_and_back() {
     fill(&store).await;
     let exported = store.export(&first).await.unwrap();
     assert_eq!((exported.rows["jobs"], exported.rows["confirmations"], exported.rows["audit"]), (4, 3, 121));
-    let running: Vec<&str> = exported.running.iter().map(|job| job.job_id.as_str()).collect();
-    assert_eq!((running, exported.withdrawn, exported.others), (vec!["rj-3", "bj-4"], 2, 0));
+    let running: BTreeSet<&str> = exported.running.iter().map(|job| job.job_id.as_str()).collect();
+    assert_eq!((running, exported.withdrawn, exported.others), (["rj-3", "bj-4"].into(), 2, 0));
     let key = store.key().await.unwrap().0;
     home.end(store).await;
 
@@ -118,7 +118,7 @@ async fn from_a_file_to_postgresql_and_back() {
         // Of the key each store has its own.
         assert_ne!(store.key().await.unwrap().0, key);
         for nonce in ["redeemed", "open", "approved"] {
-            let refused = permit::redeem(store, &confirmation(nonce, nonce, 15), yes(nonce)).await;
+            let refused = permit::redeem(&**store, &confirmation(nonce, nonce, 15), yes(nonce)).await;
             assert_eq!(code(refused), "confirm.used", "{nonce}");
         }
         assert!(store.redeemable().await.unwrap().is_empty());
