@@ -11,6 +11,7 @@ pub mod instance;
 pub mod instance_url;
 pub mod named_url;
 pub mod nameless;
+pub mod notify;
 pub mod state_url;
 pub mod tair;
 
@@ -20,6 +21,7 @@ use backup_log::BackupLogConfig;
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
+use notify::{NotifyConfig, RawNotify};
 use serde::{Deserialize, Serialize};
 use state_url::StateUrl;
 use std::io::Read as _;
@@ -105,6 +107,7 @@ struct File {
     #[serde(default)]
     server_programs: Vec<PathBuf>,
     metrics_file: Option<PathBuf>,
+    notify: Option<RawNotify>,
     #[serde(default)]
     backup_log: BackupLogConfig,
     tair: Option<RawTair>,
@@ -141,6 +144,8 @@ pub struct Config {
     pub server_programs: Vec<PathBuf>,
     /// Where figures are written for whoever watches; `None`: nowhere.
     pub metrics_file: Option<PathBuf>,
+    /// Who is told of what fails; `None`: nobody.
+    pub notify: Option<NotifyConfig>,
     /// This very program, by which each clone is watched to its end; `None` where what runs is something else, such as a test.
     pub own_program: Option<PathBuf>,
     /// How logs are kept.
@@ -246,6 +251,7 @@ impl Config {
             clone_lifetime_hours: clone_lifetime_hours(),
             server_programs: Vec::new(),
             metrics_file: None,
+            notify: None,
             own_program: None,
             backup_log: BackupLogConfig::default(),
             tair: None,
@@ -290,6 +296,7 @@ impl Config {
         let state = raw.state.as_deref().map(StateUrl::parse).transpose().map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
+        let notify = raw.notify.map(|notify| notify.check(base)).transpose().map_err(|why| refused(&path, &why))?;
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
         Ok(Self {
             home,
@@ -301,6 +308,7 @@ impl Config {
             clone_lifetime_hours: raw.clone_lifetime_hours,
             server_programs,
             metrics_file,
+            notify,
             own_program: None,
             backup_log,
             tair,

@@ -5,10 +5,14 @@ use crate::runtime::signals::Signals;
 use crate::state::sqlite::Sqlite;
 use crate::tools::App;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How often a process that goes on looks for what dead ones left behind. With the time after which a silent one is dead this is less than
 /// a minute.
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a notifier that was asked to end may take: what it is at is not told twice.
+const NOTIFIER_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How the process's work came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,5 +58,15 @@ pub async fn stop(app: &App, signals: &mut Signals) -> Ended {
     match unless_asked_to_end(signals, app.provider.shut_down(true)).await {
         Some(()) => Ended::Interrupted,
         None => Ended::Abandoned,
+    }
+}
+
+/// Waits for a notifier that was asked to end with the process; one that does not is left.
+pub async fn let_end(notifying: Option<JoinHandle<()>>, ended: Ended) {
+    if let Some(notifying) = notifying
+        && ended != Ended::Abandoned
+        && tokio::time::timeout(NOTIFIER_ENDS_WITHIN, notifying).await.is_err()
+    {
+        tracing::debug!("the notifier did not end");
     }
 }

@@ -44,9 +44,11 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
     let schedule = wiring::schedule(&app);
     let no_more = schedule.stop.clone();
+    let mut notifying = None;
     if !app.config.read_only {
         app.provider.keep_logs(scope).await?;
         if app.config.background {
+            notifying = wiring::notifier(&app, &schedule).map(|notifier| tokio::spawn(notifier.run()));
             tokio::spawn(schedule.run(app.config.instance_ids()));
             if let Some(path) = app.config.metrics_file.clone() {
                 tokio::spawn(metrics::keep(Arc::clone(&app), path));
@@ -66,6 +68,7 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
             drain::stop(&app, &mut signals).await
         }
     };
+    drain::let_end(notifying, ended).await;
     if ended == Ended::Abandoned {
         tracing::warn!("ended by a second signal; the next start reconciles what runs");
     }

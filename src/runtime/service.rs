@@ -30,6 +30,7 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     app.provider.keep_logs(LogScope::All).await?;
     let schedule = wiring::schedule(&app);
     let stop = schedule.stop.clone();
+    let notifying = wiring::notifier(&app, &schedule).map(|notifier| tokio::spawn(notifier.run()));
     let scheduled = tokio::spawn(schedule.run(app.config.instance_ids()));
     let figures = app.config.metrics_file.clone().map(|path| tokio::spawn(metrics::keep(Arc::clone(&app), path)));
     manager.tell("READY=1");
@@ -40,7 +41,9 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     if let Some(figures) = figures {
         figures.abort();
     }
-    Ok(drain::stop(&app, &mut signals).await)
+    let ended = drain::stop(&app, &mut signals).await;
+    drain::let_end(notifying, ended).await;
+    Ok(ended)
 }
 
 /// What is to be done all the time beside the logs.

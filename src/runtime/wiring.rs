@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::model::fault::Fault;
+use crate::notify::Notifier;
 use crate::provider::Provider;
 use crate::provider::local::Local;
 use crate::provider::routed::Routed;
@@ -45,6 +46,18 @@ pub fn app(config: Config) -> Result<Arc<App>, Fault> {
 #[must_use]
 pub fn schedule(app: &App) -> Schedule {
     Schedule { provider: Arc::clone(&app.provider), state: Arc::clone(&app.state), stop: CancellationToken::new() }
+}
+
+/// What tells of what failed, where somebody is to be told; it ends with the schedule.
+#[must_use]
+pub fn notifier(app: &App, schedule: &Schedule) -> Option<Notifier> {
+    Some(Notifier {
+        provider: Arc::clone(&app.provider),
+        state: Arc::clone(&app.state),
+        config: app.config.notify.clone()?,
+        instances: app.config.instance_ids(),
+        stop: schedule.stop.clone(),
+    })
 }
 
 /// Seconds after which the emulator's logs are sealed: a moment is asked for as soon as it has passed.

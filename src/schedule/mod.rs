@@ -6,3 +6,4 @@
 pub mod drill;
 pub mod due;
 pub mod runner;
+pub mod stale;

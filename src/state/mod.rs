@@ -1,4 +1,4 @@
-//! The state store: jobs, leases, confirmations, the audit, and what was verified last, behind traits.
+//! The state store: jobs, leases, confirmations, the audit, what was verified last, and what somebody was told, behind traits.
 //!
 //! Several processes share the store. It holds no backup data, which is on the vault alone. Its users know the traits; only
 //! the code that opens the store knows which database is behind them.
@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod key;
 pub mod leases;
 pub mod liveness;
+pub mod notified;
 pub mod owner;
 pub mod policies;
 pub mod postgres;
@@ -21,6 +22,7 @@ use crate::model::fault::Fault;
 use async_trait::async_trait;
 use jobs::JobStore;
 use leases::Leases;
+use notified::Notified;
 use policies::Policies;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +30,7 @@ use verifications::Verifications;
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger + Policies + Verifications {
+pub trait State: JobStore + Leases + Ledger + Notified + Policies + Verifications {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

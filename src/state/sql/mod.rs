@@ -10,6 +10,7 @@ mod job_row;
 mod jobs;
 mod leases;
 mod ledger;
+mod notified;
 mod orphans;
 mod policies;
 mod rollback;

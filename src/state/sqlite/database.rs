@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
     (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
@@ -35,6 +35,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "keys of a restore", include_str!("../migrations/0008_keys_of_a_restore.sql")),
     (9, "verifications", include_str!("../migrations/0009_verifications.sql")),
     (10, "calendars", include_str!("../migrations/0010_calendars.sql")),
+    (11, "notified", include_str!("../migrations/0011_notified.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.

@@ -11,6 +11,7 @@ use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::state::State as _;
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
 use tair_backup_mcp::state::liveness::Liveness as _;
+use tair_backup_mcp::state::notified::Notified as _;
 use tair_backup_mcp::state::owner::LockFiles;
 use tair_backup_mcp::state::policies::Policies as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
@@ -265,19 +266,37 @@ async fn a_policy_of_before_there_were_calendars_is_kept() {
     assert_eq!(kept.calendar_since, None);
 }
 
+/// Jobs of before anybody was told of what fails stay, and so does what they came to.
+#[tokio::test]
+async fn jobs_of_before_anybody_was_told_are_kept() {
+    let home = TempDir::new().unwrap();
+    made(home.path(), &[TABLES_2, JOBS]).await.close().await;
+    drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
+    let before = [
+        "DROP TABLE notified; DROP INDEX jobs_by_end",
+        "DELETE FROM _sqlx_migrations WHERE version = 11; PRAGMA user_version = 10",
+    ];
+    made(home.path(), &before).await.close().await;
+    let store = Sqlite::new(home.path());
+    assert_eq!(store.jobs(None).await.unwrap().len(), 7);
+    let since = Timestamp::from_millisecond(1_790_000_004_000).unwrap();
+    let ended: Vec<String> = store.unnoticed_jobs(since).await.unwrap().into_iter().map(|job| job.id).collect();
+    assert_eq!(ended, ["rj-unsettled"], "it ended behind that moment");
+}
+
 #[tokio::test]
 async fn a_later_version_is_refused() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 10, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 11").execute(&pool).await.unwrap();
+    assert_eq!(version, 11, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 12").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.
     sqlx::raw_sql(
-        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (11, 'later', 1, x'00', 0)",
+        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (12, 'later', 1, x'00', 0)",
     )
     .execute(&pool)
     .await

@@ -13,7 +13,7 @@ macro_rules! promises {
     };
 }
 
-mod contract;
+pub mod contract;
 mod key;
 mod liveness;
 mod migration;
