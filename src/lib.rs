@@ -8,6 +8,8 @@
 //! runtime                    one process: threads, wiring of rooms, signals, drain
 //! mcp            emulator    the face for agents · the cloud's API over local instances
 //! tools                      the registry, one verb a file; the only room where guard and provider meet
+//! notify                     who is told of what failed, and of what has not succeeded
+//! schedule                   what is due, and the backups that policies ask for
 //! provider                   the Provider trait and its makers
 //! archive                    the log of an instance: timelines, segments, gaps, time to offset
 //! vault   tair   state       backup sets at rest · the cloud's wire and client · jobs, leases, confirmations, audit
@@ -25,6 +27,7 @@ pub mod emulator;
 pub mod guard;
 pub mod mcp;
 pub mod model;
+pub mod notify;
 pub mod provider;
 pub mod redis;
 pub mod runtime;

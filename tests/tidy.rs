@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, lowest first. Rooms on one floor do not know each other.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["model"],
     &["config"],
     &["guard"],
@@ -16,6 +16,7 @@ const FLOORS: [&[&str]; 12] = [
     &["archive"],
     &["provider"],
     &["schedule"],
+    &["notify"],
     &["tools"],
     &["mcp", "emulator"],
     &["runtime"],

@@ -7,6 +7,7 @@ mod cloud;
 mod instances;
 mod log;
 mod machine;
+mod notifications;
 
 use crate::cli::print;
 use crate::model::fault::{Fault, Kind};
@@ -108,6 +109,7 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
         }
         Ok(app) => {
             found.extend(machine::check(&app).await.checks);
+            found.extend(notifications::check(&app).await.checks);
             for id in app.config.instance_ids() {
                 found.extend(instances::check(&app, &id, args.fail_on_gap).await.checks);
             }

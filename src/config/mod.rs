@@ -12,6 +12,7 @@ pub mod instance;
 pub mod instance_url;
 pub mod named_url;
 pub mod nameless;
+pub mod notify;
 pub mod public_key;
 pub mod state_url;
 pub mod tair;
@@ -24,6 +25,7 @@ use encryption::{Encryption, RawEncryption};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
+use notify::{NotifyConfig, RawNotify};
 use public_key::PublicKey;
 use serde::{Deserialize, Serialize};
 use state_url::StateUrl;
@@ -119,6 +121,7 @@ struct File {
     copy_to: Option<String>,
     encryption: Option<RawEncryption>,
     metrics_file: Option<PathBuf>,
+    notify: Option<RawNotify>,
     #[serde(default)]
     backup_log: BackupLogConfig,
     tair: Option<RawTair>,
@@ -155,6 +158,8 @@ pub struct Config {
     pub server_programs: Vec<PathBuf>,
     /// Where figures are written for whoever watches; `None`: nowhere.
     pub metrics_file: Option<PathBuf>,
+    /// Who is told of what fails; `None`: nobody.
+    pub notify: Option<NotifyConfig>,
     /// This very program, by which each clone is watched to its end; `None` where what runs is something else, such as a test.
     pub own_program: Option<PathBuf>,
     /// Where backup sets and logs lie.
@@ -286,6 +291,7 @@ impl Config {
             clone_lifetime_hours: clone_lifetime_hours(),
             server_programs: Vec::new(),
             metrics_file: None,
+            notify: None,
             own_program: None,
             copy_to: None,
             backup_log: BackupLogConfig::default(),
@@ -348,6 +354,7 @@ impl Config {
             raw.encryption.map(|table| table.check(base)).transpose().map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
+        let notify = raw.notify.map(|notify| notify.check(base)).transpose().map_err(|why| refused(&path, &why))?;
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
         Ok(Self {
             home,
@@ -359,6 +366,7 @@ impl Config {
             clone_lifetime_hours: raw.clone_lifetime_hours,
             server_programs,
             metrics_file,
+            notify,
             own_program: None,
             vault,
             trusted_keys,

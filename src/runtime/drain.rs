@@ -11,6 +11,9 @@ use tokio::task::JoinHandle;
 /// a minute.
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 
+/// How long a notifier that was asked to end may take: what it is at is not told twice.
+const NOTIFIER_ENDS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How the process's work came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -65,5 +68,15 @@ pub async fn stop(app: &App, signals: &mut Signals) -> Ended {
     match unless_asked_to_end(signals, app.provider.shut_down(true)).await {
         Some(()) => Ended::Interrupted,
         None => Ended::Abandoned,
+    }
+}
+
+/// Waits for a notifier that was asked to end with the process; one that does not is left.
+pub async fn let_end(notifying: Option<JoinHandle<()>>, ended: Ended) {
+    if let Some(notifying) = notifying
+        && ended != Ended::Abandoned
+        && tokio::time::timeout(NOTIFIER_ENDS_WITHIN, notifying).await.is_err()
+    {
+        tracing::debug!("the notifier did not end");
     }
 }

@@ -8,10 +8,10 @@
 
 pub mod drain;
 pub mod metrics;
-pub mod notify;
 pub mod serve;
 pub mod service;
 pub mod signals;
+pub mod systemd;
 pub mod wiring;
 
 use crate::model::fault::{Fault, Kind};

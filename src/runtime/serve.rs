@@ -45,10 +45,12 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     let schedule = wiring::schedule(&app);
     let no_more = schedule.stop.clone();
     let mut copying = None;
+    let mut notifying = None;
     if !app.config.read_only {
         app.provider.keep_logs(scope).await?;
         if app.config.background {
             copying = wiring::copies(&app, &no_more).map(|copies| tokio::spawn(copies.run()));
+            notifying = wiring::notifier(&app, &schedule).map(|notifier| tokio::spawn(notifier.run()));
             tokio::spawn(schedule.run(app.config.instance_ids()));
             if let Some(path) = app.config.metrics_file.clone() {
                 tokio::spawn(metrics::keep(Arc::clone(&app), path));
@@ -69,6 +71,7 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
             drain::stop(&app, &mut signals).await
         }
     };
+    drain::let_end(notifying, ended).await;
     if ended == Ended::Abandoned {
         tracing::warn!("ended by a second signal; the next start reconciles what runs");
     }

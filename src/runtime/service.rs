@@ -5,8 +5,8 @@ use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
 use crate::runtime::drain::{self, Ended, RECONCILE_EVERY};
 use crate::runtime::metrics;
-use crate::runtime::notify::Manager;
 use crate::runtime::signals::Signals;
+use crate::runtime::systemd::Manager;
 use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     app.provider.keep_logs(LogScope::All).await?;
     let schedule = wiring::schedule(&app);
     let stop = schedule.stop.clone();
+    let notifying = wiring::notifier(&app, &schedule).map(|notifier| tokio::spawn(notifier.run()));
     let scheduled = tokio::spawn(schedule.run(app.config.instance_ids()));
     let copying = wiring::copies(&app, &stop).map(|copies| tokio::spawn(copies.run()));
     let figures = app.config.metrics_file.clone().map(|path| tokio::spawn(metrics::keep(Arc::clone(&app), path)));
@@ -42,7 +43,9 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     if let Some(figures) = figures {
         figures.abort();
     }
-    Ok(drain::stop(&app, &mut signals).await)
+    let ended = drain::stop(&app, &mut signals).await;
+    drain::let_end(notifying, ended).await;
+    Ok(ended)
 }
 
 /// What is to be done all the time beside the logs.

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::model::fault::Fault;
+use crate::notify::Notifier;
 use crate::provider::Provider;
 use crate::provider::local::Local;
 use crate::provider::local::vault_copy::Copier;
@@ -56,6 +57,18 @@ pub fn copies(app: &App, stop: &CancellationToken) -> Option<Copies> {
     let copiers: Vec<_> = app.config.instance_ids().into_iter().filter_map(of).collect();
     let (provider, state, stop) = (Arc::clone(&app.provider), Arc::clone(&app.state), stop.clone());
     (!copiers.is_empty()).then_some(Copies { provider, state, copiers, stop })
+}
+
+/// What tells of what failed, where somebody is to be told; it ends with the schedule.
+#[must_use]
+pub fn notifier(app: &App, schedule: &Schedule) -> Option<Notifier> {
+    Some(Notifier {
+        provider: Arc::clone(&app.provider),
+        state: Arc::clone(&app.state),
+        config: app.config.notify.clone()?,
+        instances: app.config.instance_ids(),
+        stop: schedule.stop.clone(),
+    })
 }
 
 /// Seconds after which the emulator's logs are sealed: a moment is asked for as soon as it has passed.

@@ -7,7 +7,7 @@ use crate::model::verification::Drills;
 use jiff::{SignedDuration, Timestamp};
 
 /// From a drill that a set passed to the next one.
-const EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub const EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// From the end of an attempt to the next one.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 

@@ -7,3 +7,4 @@ pub mod copies;
 pub mod drill;
 pub mod due;
 pub mod runner;
+pub mod stale;

@@ -1,4 +1,5 @@
-//! The state store: jobs, leases, confirmations, the audit, what was verified last, and which manifests were put, behind traits.
+//! The state store: jobs, leases, confirmations, the audit, what was verified last, which manifests were put, and what somebody was told,
+//! behind traits.
 //!
 //! Several processes share the store. It holds no backup data, which is on the vault alone. Its users know the traits; only
 //! the code that opens the store knows which database is behind them.
@@ -8,6 +9,7 @@ pub mod key;
 pub mod leases;
 pub mod liveness;
 pub mod manifests;
+pub mod notified;
 pub mod owner;
 pub mod policies;
 pub mod portable;
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 use jobs::JobStore;
 use leases::Leases;
 use manifests::Manifests;
+use notified::Notified;
 use policies::Policies;
 use portable::Portable;
 use std::collections::BTreeMap;
@@ -32,7 +35,7 @@ use verifications::Verifications;
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger + Manifests + Policies + Portable + Verifications {
+pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + Portable + Verifications {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

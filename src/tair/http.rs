@@ -1,4 +1,4 @@
-//! HTTP to the cloud: one request, one reply or a plain account of why there is none. It repeats nothing by itself.
+//! HTTP to the cloud, and to whoever is told something: one request, one reply or a plain account of why there is none. It repeats nothing by itself.
 //!
 //! It must never follow a redirect: a signature is for one host. URLs and headers are not repeated in errors.
 
@@ -33,6 +33,18 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Whether proxies are passed by: for services of this machine and its host.
     pub direct: bool,
+}
+
+impl Request {
+    /// A request that nobody signs: a GET, or a POST of a body of some type.
+    #[must_use]
+    pub fn plain(url: &str, body: Option<(&str, &str)>) -> Self {
+        let typed =
+            |(of, body): (&str, &str)| (vec![("content-type".to_owned(), of.to_owned())], body.as_bytes().to_vec());
+        let method = if body.is_some() { reqwest::Method::POST } else { reqwest::Method::GET };
+        let (headers, body) = body.map(typed).unwrap_or_default();
+        Self { method, url: url.to_owned(), headers, body, direct: false }
+    }
 }
 
 /// What came back, whatever its status.

@@ -16,6 +16,7 @@ mod docs;
 mod emulator;
 mod guard;
 mod mcp;
+mod notify;
 mod provider;
 mod redis;
 mod schedule;

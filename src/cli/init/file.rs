@@ -23,6 +23,8 @@ const HEAD: &str = "\
 
 # Directories under which downloads may be written, beside the home's own.
 # download_roots = [\"/srv/backups\"]
+# Who is told when a backup fails, or none succeeds any more.
+# notify.webhook_url = \"https://hooks.example.com/backups\"
 
 [guard]
 # Who says yes before data is overwritten or deleted: \"person\", asked through a channel that the model does not control,

@@ -42,7 +42,7 @@ pub struct Table {
 }
 
 /// The tables, in the order in which they are written.
-pub static TABLES: [Table; 6] = [
+pub static TABLES: [Table; 7] = [
     Table {
         name: "jobs",
         columns: &[
@@ -146,6 +146,20 @@ pub static TABLES: [Table; 6] = [
             ("recorded_at", Of::Number),
         ],
         order: "instance_id, backup_id",
+        made: None,
+    },
+    Table {
+        name: "notified",
+        columns: &[
+            ("key", Of::Text),
+            ("way", Of::Text),
+            ("status", Of::Text),
+            ("body", Of::Text),
+            ("failure", Of::Text),
+            ("noted_at", Of::Number),
+            ("ended_at", Of::NumberIfAny),
+        ],
+        order: "key, way",
         made: None,
     },
 ];

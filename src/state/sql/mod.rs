@@ -11,6 +11,7 @@ mod jobs;
 mod leases;
 mod ledger;
 mod manifests;
+mod notified;
 mod orphans;
 mod policies;
 mod portable;

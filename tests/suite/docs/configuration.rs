@@ -7,10 +7,11 @@ use tair_backup_mcp::config::Config;
 use tair_backup_mcp::config::tair::TairConfig;
 
 /// The structs that a file is read into, and the table that each stands for.
-const STRUCTS: [(&str, &str); 6] = [
+const STRUCTS: [(&str, &str); 7] = [
     ("File", ""),
     ("GuardConfig", "[guard]"),
     ("BackupLogConfig", "[backup_log]"),
+    ("RawNotify", "[notify]"),
     ("RawInstance", "[[instance]]"),
     ("Emulate", "emulate"),
     ("RawTair", "[tair]"),

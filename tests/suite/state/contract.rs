@@ -19,6 +19,7 @@ use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
+use tair_backup_mcp::state::notified::{Noticed, ToTell, WAITING_MAX};
 
 promises! {
     one_exclusive_job_an_instance,
@@ -41,6 +42,8 @@ promises! {
     the_audit_is_in_order,
     what_was_verified_last_is_kept,
     a_manifest_is_remembered_as_it_was_put,
+    what_somebody_is_told_is_told_once,
+    an_alarm_is_on_once_at_a_time,
 }
 
 pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
@@ -546,4 +549,82 @@ async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {
     // Deleted, the name is free again.
     store.set_manifest("orders", "b-1", Some(&unsigned)).await.unwrap();
     assert_eq!(store.manifests(Some("orders")).await.unwrap()[&of("orders", "b-1")], unsigned);
+}
+
+/// What was noticed once is noticed by nobody else, and each way takes it once; what does not fit is taken together, behind the rest.
+async fn what_somebody_is_told_is_told_once(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
+    assert_eq!(store.notified_since(at(0)).await.unwrap(), at(0));
+    assert_eq!(other.notified_since(at(9)).await.unwrap(), at(0), "the first has said it");
+    for id in ["vj-1", "vj-2"] {
+        let new = NewJob { exclusive: false, ..new(id, JobKind::Verification, "orders") };
+        drop(started(&store, new).await);
+    }
+    store.finish("vj-1", Err(&fault()), None).await.unwrap();
+    let ids = async |since: Timestamp| {
+        let jobs = other.unnoticed_jobs(since).await.unwrap();
+        jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(Timestamp::UNIX_EPOCH).await, ["vj-1"], "what runs has not ended");
+    assert!(ids(Timestamp::now() + SignedDuration::from_secs(60)).await.is_empty());
+    let ways = ["webhook", "ping"];
+    assert!(store.notice(Noticed::Once("vj-1"), "one", &ways).await.unwrap());
+    assert!(!other.notice(Noticed::Once("vj-1"), "another", &["webhook", "command"]).await.unwrap());
+    assert!(ids(Timestamp::UNIX_EPOCH).await.is_empty());
+    let one = Some(ToTell::One("one".to_owned()));
+    assert_eq!(
+        (other.take_to_tell("webhook").await.unwrap(), other.take_to_tell("command").await.unwrap()),
+        (one.clone(), None)
+    );
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), None, "somebody is at it");
+    other.put_back("webhook", one.as_ref().unwrap()).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), one);
+    store.told("webhook", Err("it is away")).await.unwrap();
+    assert_eq!((store.take_to_tell("webhook").await.unwrap(), store.take_to_tell("ping").await.unwrap()), (None, one));
+    store.told("ping", Ok(())).await.unwrap();
+    let (told, failed) = other.told_last("webhook").await.unwrap();
+    let failed = failed.unwrap();
+    assert_eq!((told, failed.body.as_str(), failed.failure.as_str()), (None, "one", "it is away"));
+    let (told, failed) = other.told_last("ping").await.unwrap();
+    assert_eq!((told.unwrap().body.as_str(), failed), ("one", None));
+    // More than fit.
+    for n in 0..WAITING_MAX + 3 {
+        assert!(store.notice(Noticed::Once(&format!("gap/{n:03}")), &format!("{n}"), &["webhook"]).await.unwrap());
+    }
+    for n in 0..WAITING_MAX {
+        assert_eq!(other.take_to_tell("webhook").await.unwrap(), Some(ToTell::One(format!("{n}"))));
+        other.told("webhook", Ok(())).await.unwrap();
+    }
+    let more = other.take_to_tell("webhook").await.unwrap().unwrap();
+    assert_eq!((&more, store.take_to_tell("webhook").await.unwrap()), (&ToTell::More(3), None));
+    other.put_back("webhook", &more).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), Some(more));
+    store.told("webhook", Ok(())).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), None);
+}
+
+/// An alarm begins once, whoever notices it, ends once, and may begin anew; each is told.
+async fn an_alarm_is_on_once_at_a_time(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
+    let on = async || store.alarms().await.unwrap().into_iter().collect::<Vec<_>>();
+    let alarm = |since: i64| Noticed::On("alarm/backup/orders", at(since));
+    let off = Noticed::Off("alarm/backup/orders");
+    assert!(!store.notice(off, "over", &["webhook"]).await.unwrap(), "it was never on");
+    for (since, body) in [(1, "first"), (5, "second")] {
+        assert!(store.notice(alarm(since), body, &["webhook"]).await.unwrap());
+        assert!(!other.notice(alarm(since + 1), "again", &["webhook"]).await.unwrap());
+        assert_eq!(on().await, [("alarm/backup/orders".to_owned(), at(since))]);
+        // What is told is in the order of its milliseconds.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(other.notice(off, "over", &["webhook"]).await.unwrap());
+        assert!(!store.notice(off, "over", &["webhook"]).await.unwrap() && on().await.is_empty());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for body in ["first", "over", "second", "over"] {
+        assert_eq!(other.take_to_tell("webhook").await.unwrap(), Some(ToTell::One(body.to_owned())));
+        other.told("webhook", Ok(())).await.unwrap();
+    }
+    assert_eq!(other.take_to_tell("webhook").await.unwrap(), None);
 }

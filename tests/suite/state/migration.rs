@@ -11,6 +11,7 @@ use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::state::State as _;
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
 use tair_backup_mcp::state::liveness::Liveness as _;
+use tair_backup_mcp::state::notified::Notified as _;
 use tair_backup_mcp::state::owner::LockFiles;
 use tair_backup_mcp::state::policies::Policies as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
@@ -263,6 +264,24 @@ async fn a_policy_of_before_there_were_calendars_is_kept() {
     let kept = store.stored_policy("orders").await.unwrap().unwrap();
     assert_eq!(kept.policy, BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() });
     assert_eq!(kept.calendar_since, None);
+}
+
+/// Jobs of before anybody was told of what fails stay, and so does what they came to.
+#[tokio::test]
+async fn jobs_of_before_anybody_was_told_are_kept() {
+    let home = TempDir::new().unwrap();
+    made(home.path(), &[TABLES_2, JOBS]).await.close().await;
+    drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
+    let before = [
+        "DROP TABLE notified; DROP INDEX jobs_by_end",
+        "DELETE FROM _sqlx_migrations WHERE version = 11; PRAGMA user_version = 10",
+    ];
+    made(home.path(), &before).await.close().await;
+    let store = Sqlite::new(home.path());
+    assert_eq!(store.jobs(None).await.unwrap().len(), 7);
+    let since = Timestamp::from_millisecond(1_790_000_004_000).unwrap();
+    let ended: Vec<String> = store.unnoticed_jobs(since).await.unwrap().into_iter().map(|job| job.id).collect();
+    assert_eq!(ended, ["rj-unsettled"], "it ended behind that moment");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ macro_rules! on_each {
     };
 }
 
-mod contract;
+pub mod contract;
 mod crash;
 mod key;
 mod liveness;

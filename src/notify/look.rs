@@ -1,0 +1,191 @@
+//! Looks at each instance for what is missing: a backup that was due, a drill, a part of the log. An alarm is on from then until it is made up
+//! for, and told at both ends; a gap is told once.
+
+use crate::model::calendar::{Calendar, History};
+use crate::model::fault::Fault;
+use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::log::Gap;
+use crate::model::time::written;
+use crate::notify::Turn;
+use crate::notify::event::{Event, Notification};
+use crate::schedule::stale::{backup_made_up, backup_missing, drill_made_up, drill_missing};
+use crate::state::notified::Noticed;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How often all instances are looked at: each look lists its sets.
+const EVERY: Duration = Duration::from_secs(60);
+/// How long the look at one may take: a vault that hangs must not hide the other instances.
+const LOOK_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at the clock, and by how much two clocks may differ over that before it is said that one was set.
+const TICK: Duration = Duration::from_secs(1);
+const STEP_SECONDS: i64 = 2;
+/// For how long something is seen missing before that is told: a process that was down takes what was missed first.
+const HOLD: SignedDuration = SignedDuration::from_mins(5);
+/// How long work may be under way that is about to make up for what is missing.
+const AT_WORK: SignedDuration = SignedDuration::from_hours(24);
+
+/// What may be missing of an instance.
+struct Kind {
+    name: &'static str,
+    missing: Event,
+    over: Event,
+    /// The job that makes up for it.
+    job: JobKind,
+}
+
+const BACKUP: Kind =
+    Kind { name: "backup", missing: Event::BackupOverdue, over: Event::BackupRecovered, job: JobKind::Backup };
+const DRILL: Kind =
+    Kind { name: "drill", missing: Event::DrillOverdue, over: Event::DrillRecovered, job: JobKind::Verification };
+
+/// What the looks of one turn remember.
+#[derive(Default)]
+struct Seen {
+    /// Since when something is seen missing that was not told yet.
+    missing: BTreeMap<String, Timestamp>,
+    /// Gaps that were noticed.
+    gaps: BTreeSet<String>,
+}
+
+/// What an instance has a calendar for, and what has been by it.
+type Scheduled = Option<(Calendar, History)>;
+
+impl Turn<'_> {
+    /// Looks at all instances, for as long as it is polled.
+    pub(super) async fn look(&self) {
+        let mut seen = Seen::default();
+        loop {
+            let begun = (Instant::now(), Timestamp::now());
+            self.look_at_all(&mut seen).await;
+            while begun.0.elapsed() < EVERY && !was_set(begun) {
+                tokio::time::sleep(TICK).await;
+            }
+        }
+    }
+
+    async fn look_at_all(&self, seen: &mut Seen) {
+        let alarms = match self.state().alarms().await {
+            Ok(alarms) => alarms,
+            Err(fault) => return tracing::debug!("what is missing is not known: {fault}"),
+        };
+        for id in &self.of.instances {
+            match tokio::time::timeout(LOOK_WITHIN, self.look_at(id, &alarms, seen)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => tracing::debug!(instance = %id, "what is missing of it is not known: {fault}"),
+                Err(_) => {
+                    tracing::warn!(instance = %id, "what is missing of it is not known: its backups cannot be listed")
+                }
+            }
+        }
+    }
+
+    async fn look_at(&self, id: &str, alarms: &BTreeMap<String, Timestamp>, seen: &mut Seen) -> Result<(), Fault> {
+        let scheduled = self.of.provider.scheduled(id).await?;
+        for kind in [&BACKUP, &DRILL] {
+            let name = format!("alarm/{}/{id}", kind.name);
+            match alarms.get(&name) {
+                None => self.may_begin(kind, (id, &name), &scheduled, seen).await?,
+                Some(since) => self.may_end(kind, (id, &name), &scheduled, *since).await?,
+            }
+        }
+        if let Some(log) = self.of.provider.log_status(id).await? {
+            for gap in log.gaps.iter().filter(|gap| gap.to >= self.since) {
+                self.gap(id, gap, seen).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the alarm where something is missing.
+    async fn may_begin(
+        &self,
+        kind: &Kind,
+        (id, name): (&str, &str),
+        scheduled: &Scheduled,
+        seen: &mut Seen,
+    ) -> Result<(), Fault> {
+        let now = Timestamp::now();
+        let missing = scheduled.as_ref().and_then(|(calendar, history)| match kind.missing {
+            Event::DrillOverdue => drill_missing(history, (self.since, now)),
+            _ => backup_missing(calendar, id, history, (self.since, now), self.of.config.grace),
+        });
+        let Some(since) = missing else {
+            seen.missing.remove(name);
+            return Ok(());
+        };
+        let first = seen.missing.entry(name.to_owned()).or_insert(now);
+        // A clock that was set back since.
+        *first = (*first).min(now);
+        if now.duration_since(*first) < HOLD || self.is_at_work(kind.job, id, now).await? {
+            return Ok(());
+        }
+        let message = match (kind.missing, scheduled) {
+            (Event::DrillOverdue, _) => {
+                format!("no backup of {id} has passed a drill since {}: one is due each week", written(since))
+            }
+            (_, Some((_, history))) => {
+                let last = history.taken.iter().filter(|at| **at <= now).max();
+                let last =
+                    last.map_or_else(|| "there is none".to_owned(), |at| format!("the last began at {}", written(*at)));
+                format!("the backup of {id} that was due at {} has not been taken; {last}", written(since))
+            }
+            _ => return Ok(()),
+        };
+        let told = Notification::new(kind.missing, id, now, &message).since(since);
+        self.notice(Noticed::On(name, since), Some(&told)).await?;
+        seen.missing.remove(name);
+        Ok(())
+    }
+
+    /// Takes the alarm back where what was missing is there.
+    async fn may_end(
+        &self,
+        kind: &Kind,
+        (id, name): (&str, &str),
+        scheduled: &Scheduled,
+        since: Timestamp,
+    ) -> Result<(), Fault> {
+        let now = Timestamp::now();
+        let message = match (kind.over, scheduled) {
+            (_, None) => format!("{id} has no policy any more by which one would be due"),
+            (Event::DrillRecovered, Some((_, history))) if drill_made_up(since, history, now) => {
+                format!("a backup of {id} has passed a drill again")
+            }
+            (Event::BackupRecovered, Some((_, history))) if backup_made_up(id, since, history, now) => {
+                format!("backups of {id} are taken again")
+            }
+            _ => return Ok(()),
+        };
+        let told = Notification::new(kind.over, id, now, &message).since(since);
+        self.notice(Noticed::Off(name), Some(&told)).await.map(drop)
+    }
+
+    /// Whether something is under way that makes up for what is missing.
+    async fn is_at_work(&self, kind: JobKind, id: &str, now: Timestamp) -> Result<bool, Fault> {
+        let young = |job: &Job| now.duration_since(job.created_at).abs() < AT_WORK;
+        let running = |job: &Job| job.kind == kind && job.status == JobStatus::Running && !job.needs_reconciliation();
+        Ok(self.state().jobs(Some(id)).await?.iter().any(|job| running(job) && young(job)))
+    }
+
+    async fn gap(&self, id: &str, gap: &Gap, seen: &mut Seen) -> Result<(), Fault> {
+        let name = format!("gap/{id}/{}/{}/{}", gap.timeline, gap.shard, gap.after_offset);
+        if seen.gaps.contains(&name) {
+            return Ok(());
+        }
+        let detail = if gap.detail.is_empty() { String::new() } else { format!(": {}", gap.detail) };
+        let (from, to, cause) = (written(gap.from), written(gap.to), gap.cause.as_str());
+        let message = format!("the log of {id} lacks what was written between {from} and {to} ({cause}{detail})");
+        let told = Notification::new(Event::LogGap, id, gap.to, &message).since(gap.from);
+        self.notice(Noticed::Once(&name), Some(&told)).await?;
+        seen.gaps.insert(name);
+        Ok(())
+    }
+}
+
+/// Whether the clock was set since a moment, or the machine slept.
+fn was_set((instant, moment): (Instant, Timestamp)) -> bool {
+    let passed = i64::try_from(instant.elapsed().as_secs()).unwrap_or(i64::MAX);
+    (Timestamp::now().duration_since(moment).as_secs() - passed).abs() >= STEP_SECONDS
+}

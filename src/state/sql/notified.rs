@@ -1,0 +1,193 @@
+//! What somebody is told, on a database: a row for what was noticed, and one for each way by which that is told.
+//!
+//! A row goes from waiting to being tried to its end, each step by one statement that only one process can have changed: what was tried when its
+//! process died is not tried again.
+
+use crate::model::fault::Fault;
+use crate::model::job::{Job, JobStatus};
+use crate::state::notified::{Noticed, Notified, ToTell, Told, WAITING_MAX};
+use crate::state::sql::Store;
+use crate::state::sql::database::Database;
+use crate::state::sql::job_row::job;
+use crate::state::sql::statement::{Row, Statement};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// The way of a row that says what was noticed.
+const NOBODY: &str = "";
+/// The name of the row that says since when somebody is told.
+const SINCE: &str = "since";
+/// Jobs that are looked at at a time.
+const JOBS: u32 = 200;
+
+/// Statuses of what was noticed.
+const NOTICED: &str = "noticed";
+const ON: &str = "on";
+const OFF: &str = "off";
+/// Statuses of what is told.
+const WAITING: &str = "waiting";
+const MORE: &str = "more";
+const TRYING: &str = "trying";
+const TOLD: &str = "told";
+const NOT_TOLD: &str = "not_told";
+
+fn told(row: &Row) -> Result<Told, Fault> {
+    Ok(Told {
+        body: row.get("body")?,
+        at: row.moment_if_any("ended_at")?.unwrap_or_default(),
+        failure: row.get("failure")?,
+    })
+}
+
+impl<D: Database> Store<D> {
+    /// The row of a way and a status that ended last.
+    async fn last_of(&self, way: &str, status: &str) -> Result<Option<Told>, Fault> {
+        let last = Statement::new(
+            "SELECT * FROM notified WHERE way = $1 AND status = $2 ORDER BY ended_at DESC, key DESC LIMIT 1",
+        );
+        self.row(last.bind(way).bind(status)).await?.as_ref().map(told).transpose()
+    }
+}
+
+#[async_trait]
+impl<D: Database> Notified for Store<D> {
+    async fn notified_since(&self, now: Timestamp) -> Result<Timestamp, Fault> {
+        let found =
+            Statement::new("SELECT noted_at FROM notified WHERE key = $1 AND way = $2").bind(SINCE).bind(NOBODY);
+        if let Some(row) = self.row(found.clone()).await? {
+            return row.moment("noted_at");
+        }
+        let begin = Statement::new(
+            "INSERT INTO notified (key, way, status, noted_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key, way) DO NOTHING",
+        );
+        self.write(begin.bind(SINCE).bind(NOBODY).bind(NOTICED).bind(now)).await?;
+        // Of two that begin at once the first has said it.
+        self.row(found).await?.map_or(Ok(now), |row| row.moment("noted_at"))
+    }
+
+    async fn unnoticed_jobs(&self, since: Timestamp) -> Result<Vec<Job>, Fault> {
+        let ended = Statement::new(
+            "SELECT * FROM jobs WHERE finished_at >= $1 AND status <> $2
+               AND NOT EXISTS (SELECT 1 FROM notified WHERE notified.key = jobs.id AND notified.way = $3)
+             ORDER BY finished_at, id LIMIT $4",
+        )
+        .bind(since)
+        .bind(JobStatus::Running.as_str())
+        .bind(NOBODY)
+        .bind(JOBS);
+        // Whoever asks for one that cannot be read is told; here it would be said every other second.
+        Ok(self.database.read(ended).await?.iter().filter_map(|row| job(row).ok()).collect())
+    }
+
+    async fn notice(&self, what: Noticed<'_>, body: &str, ways: &[&str]) -> Result<bool, Fault> {
+        let now = Timestamp::now();
+        let (key, noticed) = match what {
+            Noticed::Once(name) => (
+                name.to_owned(),
+                Statement::new(
+                    "INSERT INTO notified (key, way, status, noted_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key, way) DO NOTHING",
+                )
+                .bind(name)
+                .bind(NOBODY)
+                .bind(NOTICED)
+                .bind(now),
+            ),
+            Noticed::On(name, since) => (
+                format!("{name}/{ON}/{}", now.as_millisecond()),
+                Statement::new(
+                    "INSERT INTO notified (key, way, status, noted_at) VALUES ($1, $2, $3, $4)
+                     ON CONFLICT (key, way) DO UPDATE SET status = $3, noted_at = $4 WHERE notified.status = $5",
+                )
+                .bind(name)
+                .bind(NOBODY)
+                .bind(ON)
+                .bind(since)
+                .bind(OFF),
+            ),
+            Noticed::Off(name) => (
+                format!("{name}/{OFF}/{}", now.as_millisecond()),
+                Statement::new("UPDATE notified SET status = $1 WHERE key = $2 AND way = $3 AND status = $4")
+                    .bind(OFF)
+                    .bind(name)
+                    .bind(NOBODY)
+                    .bind(ON),
+            ),
+        };
+        let by = |way: &&str| {
+            Statement::new(
+                "INSERT INTO notified (key, way, status, body, noted_at)
+                 SELECT $1, $2, CASE WHEN (SELECT COUNT(*) FROM notified WHERE way = $2 AND status = $3) < $4 THEN $3 ELSE $5 END, $6, $7
+                 WHERE TRUE ON CONFLICT (key, way) DO NOTHING",
+            )
+            .bind(&key)
+            .bind(*way)
+            .bind(WAITING)
+            .bind(WAITING_MAX)
+            .bind(MORE)
+            .bind(body)
+            .bind(now)
+            .if_changed()
+        };
+        let written = self.database.write(std::iter::once(noticed).chain(ways.iter().map(by)).collect()).await?;
+        Ok(written.changed == 1)
+    }
+
+    async fn alarms(&self) -> Result<BTreeMap<String, Timestamp>, Fault> {
+        let on =
+            Statement::new("SELECT key, noted_at FROM notified WHERE way = $1 AND status = $2").bind(NOBODY).bind(ON);
+        self.database.read(on).await?.iter().map(|row| Ok((row.get("key")?, row.moment("noted_at")?))).collect()
+    }
+
+    async fn take_to_tell(&self, way: &str) -> Result<Option<ToTell>, Fault> {
+        let next = Statement::new(
+            "SELECT key, body FROM notified WHERE way = $1 AND status = $2 ORDER BY noted_at, key LIMIT 1",
+        );
+        if let Some(row) = self.row(next.bind(way).bind(WAITING)).await? {
+            let take = Statement::new("UPDATE notified SET status = $1 WHERE key = $2 AND way = $3 AND status = $4")
+                .bind(TRYING)
+                .bind(row.get::<String>("key")?)
+                .bind(way)
+                .bind(WAITING);
+            let taken = self.write(take).await?.changed == 1;
+            return if taken { Ok(Some(ToTell::One(row.get("body")?))) } else { Ok(None) };
+        }
+        let more =
+            Statement::new("SELECT key FROM notified WHERE way = $1 AND status = $2 LIMIT 1").bind(way).bind(MORE);
+        if self.row(more).await?.is_none() {
+            return Ok(None);
+        }
+        let take = Statement::new("UPDATE notified SET status = $1 WHERE way = $2 AND status = $3")
+            .bind(TRYING)
+            .bind(way)
+            .bind(MORE);
+        let taken = self.write(take).await?.changed;
+        Ok((taken > 0).then_some(ToTell::More(taken)))
+    }
+
+    async fn put_back(&self, way: &str, untried: &ToTell) -> Result<(), Fault> {
+        let status = match untried {
+            ToTell::One(_) => WAITING,
+            ToTell::More(_) => MORE,
+        };
+        let put = Statement::new("UPDATE notified SET status = $1 WHERE way = $2 AND status = $3");
+        self.write(put.bind(status).bind(way).bind(TRYING)).await.map(drop)
+    }
+
+    async fn told(&self, way: &str, outcome: Result<(), &str>) -> Result<(), Fault> {
+        let (status, failure) = outcome.map_or_else(|why| (NOT_TOLD, why), |()| (TOLD, ""));
+        let end = Statement::new(
+            "UPDATE notified SET status = $1, failure = $2, ended_at = $3 WHERE way = $4 AND status = $5",
+        )
+        .bind(status)
+        .bind(failure)
+        .bind(Timestamp::now())
+        .bind(way)
+        .bind(TRYING);
+        self.write(end).await.map(drop)
+    }
+
+    async fn told_last(&self, way: &str) -> Result<(Option<Told>, Option<Told>), Fault> {
+        Ok((self.last_of(way, TOLD).await?, self.last_of(way, NOT_TOLD).await?))
+    }
+}
