@@ -7,11 +7,12 @@ use tair_backup_mcp::config::Config;
 use tair_backup_mcp::config::tair::TairConfig;
 
 /// The structs that a file is read into, and the table that each stands for.
-const STRUCTS: [(&str, &str); 7] = [
+const STRUCTS: [(&str, &str); 8] = [
     ("File", ""),
     ("GuardConfig", "[guard]"),
     ("BackupLogConfig", "[backup_log]"),
     ("RawNotify", "[notify]"),
+    ("RawEncryption", "[encryption]"),
     ("RawInstance", "[[instance]]"),
     ("Emulate", "emulate"),
     ("RawTair", "[tair]"),
