@@ -120,7 +120,7 @@ impl Program {
     fn check(words: Vec<String>, base: &Path) -> Result<Self, String> {
         let wrong = |why: &str| {
             format!(
-                "notify.command: {why}; write the program and each argument by itself: [\"/usr/local/bin/tell\", \"--urgent\"]"
+                "notify.command: {why}; write the program and each argument by itself: [\"/usr/local/bin/tell\", \"on-call\"]"
             )
         };
         if words.len() > WORDS_MAX || words.iter().any(|word| word.len() > WORD_MAX) {

@@ -4,14 +4,13 @@ use super::{KEY, Listener, doctor, program, somebody_tells, telling};
 use crate::state::contract::new;
 use crate::support::log::{LONG, Service, service_log};
 use crate::support::{Bench, Redis, finish, text, unattended, wait};
-use jiff::Timestamp;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::Stdio;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::JobKind;
 use tair_backup_mcp::state::jobs::{JobStore as _, NewJob};
 use tair_backup_mcp::state::notified::{Noticed, Notified as _, ToTell, WAITING_MAX};
-use tair_backup_mcp::state::sqlite::Sqlite;
 
 /// A backup whose source is killed at it, and a set that was damaged: told by all three ways, each once, over a restart and by two services. What
 /// was before anybody was told is not, nor what succeeds; a success of a verification goes to the monitor alone.
@@ -157,32 +156,44 @@ async fn what_was_tried_is_not_tried_again_and_the_rest_is_counted() {
     assert!(detail.contains("last notification failed: log_gap of orders") && detail.contains("has ended"), "{detail}");
 }
 
-/// Nobody is told twice where two processes look at once, and one goes on where the other ends.
+const HELLO: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+const BEGUN: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+/// Nobody is told twice where two processes look at once, and one goes on where the other ends: here `serve` in the background, whose client reads
+/// nothing of it.
 #[tokio::test]
 async fn another_process_goes_on() {
     let (bench, listener) = (Bench::new(""), Listener::answering());
+    let program = program(&bench, "echo loud; echo louder >&2");
+    let notify = format!("[notify]\n{}command = [\"{}\"]\n", listener.named(), program.display());
     bench.configure(&format!(
-        "[notify]\n{}[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n",
-        listener.named()
+        "background = true\n{notify}[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n"
     ));
     let store = telling(&bench).await;
-    let mut services = vec![Service::start(&bench), Service::start(&bench)];
-    let end = async |store: &Sqlite, n: u32| {
+    let service = Service::start(&bench);
+    let end = async |n: u32| {
         let id = format!("vj-{n}");
         store.begin(NewJob { exclusive: false, ..new(&id, JobKind::Verification, "orders") }).await.unwrap();
         let fault = Fault::new(Kind::Provider, "verify.no_program", format!("{n}"));
         store.finish(&id, Err(&fault), None).await.unwrap();
+        wait("it to be told", LONG, || {
+            let told = |listed: &Value| listed["job_id"] == id.as_str();
+            (listener.told().iter().any(told) && listener.pings().1.len() == listener.told().len()).then_some(())
+        });
     };
     somebody_tells(&store).await;
-    end(&store, 1).await;
-    wait("it to be told", LONG, || (listener.told().len() == 1).then_some(()));
-    let holder = tair_backup_mcp::state::leases::Leases::holder(&store, "notifier").await.unwrap().unwrap().holder;
-    let pid: u32 = holder.split('-').next().unwrap().parse().unwrap();
-    let at = services.iter().position(|service| service.pid() == pid).unwrap();
-    services.remove(at).kill();
-    end(&store, 2).await;
-    wait("the other to tell", LONG, || (listener.told().len() == 2).then_some(()));
-    let jobs: BTreeSet<String> = listener.told().iter().map(|told| text(&told["job_id"])).collect();
-    assert_eq!(jobs, ["vj-1", "vj-2"].map(str::to_owned).into());
-    assert!(store.unnoticed_jobs(Timestamp::UNIX_EPOCH).await.unwrap().is_empty());
+    let mut serve = bench.command(&["serve"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut client = serve.stdin.take().unwrap();
+    writeln!(client, "{HELLO}\n{BEGUN}").unwrap();
+    end(1).await;
+    service.kill();
+    end(2).await;
+    drop(client);
+    let done = finish(serve);
+    assert!(done.code == 0 && done.out.lines().count() == 1, "{done:?}");
+    assert!(serde_json::from_str::<Value>(&done.out).is_ok() && !done.err.contains("loud"), "{done:?}");
+    let jobs: Vec<Value> = listener.told().iter().map(|told| told["job_id"].clone()).collect();
+    assert_eq!(jobs, ["vj-1", "vj-2"]);
+    let (_, detail) = doctor(&bench);
+    assert!(detail.contains("command (tell) last sent: verification_failed of orders"), "{detail}");
 }
