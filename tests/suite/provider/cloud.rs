@@ -725,8 +725,7 @@ fn persistence_is_the_clouds_but_for_the_file() {
         let server = redis(1);
         let cloud = Cloud::start(&[(ID, &server, kind)]);
         let ours = Ours::new(&cloud);
-        let persistence =
-            || ours.tool(&json!({"instance_id": ID}), describe_backup_policy::run).unwrap()["persistence"].clone();
+        let persistence = || ours.policy(ID)["persistence"].clone();
         let found = persistence();
         assert_eq!((&found["appendonly"], &found["appendfsync"]), (&json!(false), &json!("everysec")), "{found}");
         assert!(found["last_save"].is_null() && text(&found["unknown"]).contains("does not tell"), "{found}");
