@@ -70,10 +70,6 @@ fn schemas(tool: &registry::Tool) -> (Value, Value) {
     if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(names_only);
     }
-    if let Some(output) = output.as_object_mut() {
-        // Fields are added in later versions; a client must not refuse them.
-        output.remove("additionalProperties");
-    }
     (input, output)
 }
 
@@ -103,6 +99,10 @@ fn slim(schema: &mut Value, arguments: bool) {
             object.remove("description");
         }
         object.remove("required");
+        // Fields are added in later versions; a client must not refuse them.
+        if object.get("additionalProperties").is_some_and(Value::is_boolean) {
+            object.remove("additionalProperties");
+        }
     }
     // Optional: absent, not null.
     if let Some(types) = object.get("type").and_then(Value::as_array) {

@@ -37,23 +37,23 @@ pub struct Args {
     #[serde(default, deserialize_with = "flag")]
     #[arg(long, value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub enable_backup_log: Option<bool>,
-    /// RDB save points: 3600 1 300 100; empty: none
+    /// Save points: 3600 1 300 100; empty: none
     #[serde(default)]
     #[arg(long)]
     pub save: Option<String>,
-    /// Append-only file
+    /// AOF on or off
     #[serde(default, deserialize_with = "flag")]
     #[arg(long, value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub appendonly: Option<bool>,
-    /// always, everysec or no
+    /// always, everysec, no
     #[serde(default)]
     #[arg(long)]
     pub appendfsync: Option<String>,
-    /// Growth that rewrites it; 0: none
+    /// 0: never
     #[serde(default)]
     #[arg(long)]
     pub auto_aof_rewrite_percentage: Option<u32>,
-    /// Bytes below which none does
+    /// Bytes
     #[serde(default)]
     #[arg(long)]
     pub auto_aof_rewrite_min_size: Option<u64>,

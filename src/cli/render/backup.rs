@@ -152,7 +152,7 @@ pub fn policy(json: &Value) -> String {
     lines.push(format!("flashback  {}", if flashback { "on" } else { "off" }));
     lines.extend(text(json, "preferred_next_backup_time").map(|at| format!("next       {at}")));
     lines.extend(text(json, "backup_log_start_time").map(|at| format!("back to    {at}")));
-    lines.extend(json.get("persistence").map(|found| persistence(found)).into_iter().flatten());
+    lines.extend(json.get("persistence").map(persistence).into_iter().flatten());
     lines.join("\n")
 }
 

@@ -15,7 +15,10 @@ use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::persistence_settings::{NotSet, Set, is_refusal, read, read_settings, set};
+use std::time::Duration;
 
+/// The rest of the policy must not wait for a server that is away.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// The next step where a server lets nobody at its settings.
 const NO_CONFIG: &str = "Give the user the rights +config|get +config|set +config|rewrite +info. Where CONFIG is renamed or the service forbids it, change \
     its persistence in the server's configuration file or in the service's own console.";
@@ -27,7 +30,8 @@ impl Inner {
 
     /// What the instance's server keeps on its disk.
     pub(super) async fn persistence(&self, instance_id: &str) -> Result<Persistence, Fault> {
-        let mut found = read(&mut self.conn(instance_id).await?).await?;
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, READ_TIMEOUT).await?;
+        let mut found = read(&mut conn).await?;
         if !found.unread.is_empty() {
             found.unread = format!("{} cannot be read. {NO_CONFIG}", found.unread);
         }
@@ -105,7 +109,7 @@ fn note(done: &Set, memory: Option<&ServerFacts>) -> String {
         all.push(match (state.rewriting, state.rewritten) {
             (true, _) => {
                 "a child of the server (fork) writes all it holds into the first append-only file, and has not ended: \
-                          describe_backup_policy shows rewrite_in_progress and last_rewrite"
+                          describe_backup_policy shows how that goes"
                     .to_owned()
             }
             (false, Some(false)) => {

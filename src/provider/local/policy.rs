@@ -159,7 +159,11 @@ impl Inner {
                 return Ok(None);
             }
             // The server may refuse; the store does not.
-            let Some(note) = self.write_persistence(id, change, None).await? else { return Ok(None) };
+            let written = self.write_persistence(id, change, None).await;
+            if let Some(left) = may_be_left(&written) {
+                self.jobs.audit(AuditRecord::now("policy.uncertain", caller, id, left)).await;
+            }
+            let Some(note) = written? else { return Ok(None) };
             if now != then {
                 self.store_policy(id, &then).await.map_err(|fault| behind(fault, &note))?;
             }
@@ -195,7 +199,11 @@ impl Inner {
                 return Err(changed("the policy has been changed since the plan; it was left as it is"));
             }
             let planned = Some((&permit, persistence.as_ref()));
-            let note = self.write_persistence(&id, change, planned).await?.unwrap_or_default();
+            let written = self.write_persistence(&id, change, planned).await;
+            if let Some(left) = may_be_left(&written) {
+                self.jobs.audit(permit.record("policy.uncertain", left)).await;
+            }
+            let note = written?.unwrap_or_default();
             if now != then {
                 self.store_policy(&id, &then).await.map_err(|fault| behind(fault, &note))?;
             }
@@ -234,6 +242,11 @@ fn changed_policy(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPol
         then.backup_retention_period = retention(days)?;
     }
     Ok(then)
+}
+
+/// What is left of a change of the server's settings that was refused and could not be put back.
+fn may_be_left<T>(written: &Result<T, Fault>) -> Option<String> {
+    written.as_ref().err().filter(|fault| fault.kind == Kind::Uncertain).map(ToString::to_string)
 }
 
 /// The fault of a policy that could not be stored behind a change of the server's settings, which stands.

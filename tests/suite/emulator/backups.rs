@@ -268,11 +268,23 @@ fn a_restart_changes_nothing() {
     assert_eq!(policy(&emulator), reply);
     assert_eq!(rows(&emulator)[0]["BackupId"], manual["BackupId"]);
     assert_eq!(rows(&emulator)[0]["BackupMode"], "Manual");
+    let set = |config: &str| emulator.call("ModifyInstanceConfig", &[("InstanceId", "orders"), ("Config", config)]);
+    set(r#"{"appendonly":"yes"}"#).ok();
+    assert_eq!(redis.setting("appendonly"), "yes");
+    // Data flashback needs it.
+    assert_eq!(set(r#"{"appendonly":"no"}"#).refused(), (400, "ParamNotSupportedForCurrentVersion".into()));
+    assert_eq!(set(r#"{"save":""}"#).refused(), (400, "ParamNotSupportedForCurrentVersion".into()));
+    for wrong in ["appendonly", "{}", r#"{"appendonly":1}"#] {
+        assert_eq!(set(wrong).refused(), (400, "InvalidParameters.Format".into()), "{wrong}");
+    }
     // A parameter left out takes the default: flashback is off again.
     let base = [("InstanceId", "orders"), ("PreferredBackupPeriod", "Monday"), hour];
     emulator.call("ModifyBackupPolicy", &base).ok();
     let reply = policy(&emulator);
     assert_eq!((&reply["EnableBackupLog"], &reply["BackupRetentionPeriod"]), (&json!(0), &json!("7")));
+
+    set(r#"{"appendonly":"no"}"#).ok();
+    assert_eq!(redis.setting("appendonly"), "no");
 
     // An automated set, by its manifest.
     let id = text(&bench.backups()[0]["backup_id"]);
@@ -302,15 +314,6 @@ fn a_restart_changes_nothing() {
     let settings = emulator.call("DescribeInstanceConfig", &[("InstanceId", "orders")]).ok();
     let config: Value = serde_json::from_str(settings["Config"].as_str().unwrap()).unwrap();
     assert_eq!((&config["appendonly"], &config["appendfsync"]), (&json!("no"), &json!("everysec")), "{settings}");
-    let set = |config: &str| emulator.call("ModifyInstanceConfig", &[("InstanceId", "orders"), ("Config", config)]);
-    set(r#"{"appendonly":"yes"}"#).ok();
-    assert_eq!(redis.setting("appendonly"), "yes");
-    // Data flashback needs it.
-    assert_eq!(set(r#"{"appendonly":"no"}"#).refused(), (400, "ParamNotSupportedForCurrentVersion".into()));
-    assert_eq!(set(r#"{"save":""}"#).refused(), (400, "ParamNotSupportedForCurrentVersion".into()));
-    for wrong in ["appendonly", "{}", r#"{"appendonly":1}"#] {
-        assert_eq!(set(wrong).refused(), (400, "InvalidParameters.Format".into()), "{wrong}");
-    }
     let classic = emulator.call("DescribeParameters", &[("DBInstanceId", "orders")]);
     assert_eq!(classic.refused().1, "InstanceType.NotSupport");
     assert_eq!(delete("12345").refused(), (400, "InvalidBackupSetID.NotFound".into()));
