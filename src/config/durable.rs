@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 /// What the owner alone may read and write.
 const PRIVATE: u32 = 0o600;
 
+/// What the owner alone may read, and nobody may open to write.
+const WRITE_ONCE: u32 = 0o400;
+
 /// Makes a directory that only this user may enter, and its parents.
 ///
 /// # Errors
@@ -31,7 +34,19 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the file system says; `AlreadyExists` where the name is taken.
 pub fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE).open(path)
+    new_file(path, PRIVATE)
+}
+
+/// As [`private_file`], with a file that only this handle can write: it is read-only from its first moment.
+///
+/// # Errors
+/// As [`private_file`].
+pub fn write_once_file(path: &Path) -> io::Result<File> {
+    new_file(path, WRITE_ONCE)
+}
+
+fn new_file(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
 }
 
 /// Opens a plain file: no link at its end is followed, and no pipe, device or directory is taken for one, nor waited for.
@@ -88,9 +103,15 @@ pub const RESERVE: u64 = 16 << 20;
 /// # Errors
 /// What the file system says; `AlreadyExists` where the name is taken, and then that file is unchanged.
 pub fn put_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut whole = Whole::begin(path)?;
-    whole.file.write_all(bytes)?;
-    whole.name()
+    Whole::begin(path)?.filled(bytes)
+}
+
+/// As [`put_new`], with a file that nobody writes again.
+///
+/// # Errors
+/// As [`put_new`].
+pub fn put_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    Whole::begin_once(path)?.filled(bytes)
 }
 
 /// A private file that is being written, and gets its name when it is whole, never one that another file has. Dropped before that, it
@@ -108,8 +129,25 @@ impl Whole {
     /// # Errors
     /// What the file system says.
     pub fn begin(path: &Path) -> io::Result<Self> {
+        Self::with(path, PRIVATE)
+    }
+
+    /// As [`Self::begin`], with a file that nobody else writes, nor again.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn begin_once(path: &Path) -> io::Result<Self> {
+        Self::with(path, WRITE_ONCE)
+    }
+
+    fn with(path: &Path, mode: u32) -> io::Result<Self> {
         let written = temporary_name(path)?;
-        Ok(Self { file: private_file(&written)?, written, path: path.to_owned() })
+        Ok(Self { file: new_file(&written, mode)?, written, path: path.to_owned() })
+    }
+
+    fn filled(mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.name()
     }
 
     /// Gives the file its name.

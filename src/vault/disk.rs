@@ -1,4 +1,4 @@
-//! A store on a disk of this machine: an object is a private file, a prefix a directory.
+//! A store on a disk of this machine: an object is a private file, read-only from its first moment, a prefix a directory.
 
 use crate::config::durable;
 use crate::vault::store::{Ranges, Store, Upload};
@@ -75,7 +75,7 @@ impl Disk {
 
 impl Store for Disk {
     fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>> {
-        let file = self.in_dir_of(name, durable::private_file)?;
+        let file = self.in_dir_of(name, durable::write_once_file)?;
         let begin = || -> io::Result<Box<dyn Upload>> {
             // Now, not at the end: whatever refers to the object can rely on its name.
             self.sync_up(&self.path(name))?;
@@ -89,13 +89,13 @@ impl Store for Disk {
     }
 
     fn upload_whole(&self, name: &str) -> io::Result<Box<dyn Upload>> {
-        let whole = self.in_dir_of(name, durable::Whole::begin)?;
+        let whole = self.in_dir_of(name, durable::Whole::begin_once)?;
         self.sync_up(&self.path(name))?;
         Ok(Box::new(whole))
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        durable::put_new(&self.path(name), bytes)
+        durable::put_once(&self.path(name), bytes)
     }
 
     /// Opens a plain file. Only the root itself may be a link; what lies under it was made by this program, which makes none.

@@ -526,6 +526,13 @@ pub fn unattended(redis: &Redis, more: &str) -> String {
     format!("[guard]\nconfirmation = \"token\"\n\n[[instance]]\nid = \"orders\"\nurl = \"{}\"\n{more}\n", redis.url())
 }
 
+/// Puts other bytes in the place of a file of the vault, which is read-only: as somebody does who may write to its folder.
+pub fn write_over(path: &Path, bytes: impl AsRef<[u8]>) {
+    // Not to be read through another name, such as that of an open handle: a new file.
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }

@@ -2,6 +2,7 @@
 //! exchanged segment shows, and a missing one is a hole.
 
 use super::*;
+use crate::support::write_over;
 use tair_backup_mcp::archive::Why;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::log::{Gap, GapCause};
@@ -46,18 +47,18 @@ fn a_flipped_byte_anywhere_is_named_and_never_served() {
     for n in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[n] ^= 1 << (n % 8);
-        std::fs::write(&path, damaged).unwrap();
+        write_over(&path, damaged);
         let fault = recover(&log).expect_err(&format!("byte {n} of {} was flipped", whole.len()));
         is_named(&fault, &path);
         assert!(fault.message.contains("offset"), "{fault}");
     }
     for len in 0..whole.len() {
-        std::fs::write(&path, &whole[..len]).unwrap();
+        write_over(&path, &whole[..len]);
         is_named(&recover(&log).expect_err("cut"), &path);
     }
-    std::fs::write(&path, [whole.as_slice(), b"x"].concat()).unwrap();
+    write_over(&path, [whole.as_slice(), b"x"].concat());
     is_named(&recover(&log).expect_err("longer"), &path);
-    std::fs::write(&path, &whole).unwrap();
+    write_over(&path, &whole);
     assert!(recover(&log).is_ok());
 }
 
@@ -86,10 +87,10 @@ fn a_changed_record_is_damage() {
         for n in (0..whole.len()).filter(|n| !whole[*n].is_ascii_whitespace()) {
             let mut damaged = whole.clone();
             damaged[n] ^= 4;
-            std::fs::write(&path, damaged).unwrap();
+            write_over(&path, damaged);
             is_named(&log.archive.coverage("orders", 0).expect_err(&format!("byte {n}")), &path);
         }
-        std::fs::write(&path, &whole).unwrap();
+        write_over(&path, &whole);
     }
 }
 
@@ -136,7 +137,7 @@ fn a_segment_of_another_history_under_the_same_name_shows() {
     three(&other, ["one", "TWO", "three"]);
     let (ours, theirs) = (log.segments().remove(1), other.segments().remove(1));
     assert_eq!(ours.file_name(), theirs.file_name());
-    std::fs::copy(theirs, ours).unwrap();
+    write_over(&ours, std::fs::read(theirs).unwrap());
     let fault = recover(&log).unwrap_err();
     is_named(&fault, &log.segments()[2]);
 }

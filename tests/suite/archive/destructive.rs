@@ -1,6 +1,7 @@
 //! What destroyed data is found with the position right before it, whatever lies around it; a cut at that position has all that was there.
 
 use super::*;
+use crate::support::write_over;
 use std::time::Instant;
 use tair_backup_mcp::model::destruction::{Destruction, Destructions, How};
 use tair_backup_mcp::model::log::GapCause;
@@ -243,7 +244,7 @@ fn damage_is_passed_over_and_told() {
     assert_eq!(segments.len(), 3);
     let mut bytes = std::fs::read(&segments[1]).unwrap();
     bytes[20] ^= 1;
-    std::fs::write(&segments[1], bytes).unwrap();
+    write_over(&segments[1], bytes);
     let told = found(&log, T0, to.ms);
     let times: Vec<i64> = told.found.iter().map(|event| event.at.as_millisecond() - T0).collect();
     assert_eq!(times, [15_000, 5000]);

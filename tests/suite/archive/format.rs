@@ -160,7 +160,7 @@ fn a_frame_in_the_middle_is_read_alone() {
             *byte ^= 0xFF;
         }
     }
-    std::fs::write(&path, damaged).unwrap();
+    crate::support::write_over(&path, damaged);
     assert_eq!(opened(&log)[0].inside(offset).unwrap(), expected);
     assert!(opened(&log)[0].inside(frames[wanted + 1].first + 1).is_err(), "the next frame is damaged");
 }

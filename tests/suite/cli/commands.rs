@@ -1,7 +1,7 @@
 //! The command line: its output is the tool's own result, its exit codes tell the kind of failure, and damage on the vault harms
 //! nothing.
 
-use crate::support::{Bench, Done, Redis, files_under, finish, root, text, wait};
+use crate::support::{Bench, Done, Redis, files_under, finish, root, text, wait, write_over};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -179,7 +179,7 @@ fn configuration_mistakes() {
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[at] ^= 0x01;
-    std::fs::write(path, bytes).unwrap();
+    write_over(path, bytes);
 }
 
 /// Damage anywhere in a set's data: a restore is blocked and names file and offset, a download refuses with exit code 6, and
@@ -204,7 +204,7 @@ fn damaged_data() {
         );
         refused(&bench.run(&download), 6, "backup.damaged");
         assert!(files_under(&bench.home().join("downloads")).is_empty(), "byte {at}: something half written is left");
-        std::fs::write(&path, &good).unwrap();
+        write_over(&path, &good);
     }
     for length in [0, 8, good.len() / 2, good.len() - 1] {
         std::fs::write(&path, &good[..length]).unwrap();
@@ -225,7 +225,7 @@ fn damaged_data() {
     let protection = bench.json(&["describe-instances"])["instances"][0]["protection"].clone();
     assert_eq!(protection["damaged"], 1, "{protection}");
     assert_eq!(redis.digest(), before);
-    std::fs::write(&path, &good).unwrap();
+    write_over(&path, &good);
     assert_eq!(bench.restore(&backup).code, 0);
 }
 
@@ -251,7 +251,7 @@ fn damaged_manifest() {
         {
             unnoticed.push(String::from_utf8_lossy(&good[at.saturating_sub(20)..good.len().min(at + 5)]).into_owned());
         }
-        std::fs::write(&path, &good).unwrap();
+        write_over(&path, &good);
     }
     assert!(
         unnoticed.is_empty(),

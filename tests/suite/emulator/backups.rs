@@ -1,7 +1,7 @@
 //! Backups through the emulated API: real sets, listed in the cloud's format, fetched by URLs that expire; and the policy.
 
 use crate::support::emulator::{EVER, Emulator};
-use crate::support::{Bench, Redis, program, text, unattended, wait};
+use crate::support::{Bench, Redis, program, text, unattended, wait, write_over};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -139,7 +139,7 @@ fn urls_open_one_file_for_a_while() {
     let mut bytes = std::fs::read(&data).unwrap();
     let at = bytes.len() / 2;
     bytes[at] ^= 1;
-    std::fs::write(&data, &bytes).unwrap();
+    write_over(&data, &bytes);
     let broken = emulator.fetch(&url(), &[]);
     assert!(broken.status == 200 && !broken.whole && broken.body.len() < n, "{} of {n}", broken.body.len());
     assert_eq!(row["BackupStatus"], "Success");
@@ -294,7 +294,7 @@ fn a_restart_changes_nothing() {
         let mut changed = manifest.clone();
         (changed["mode"], changed["checksum"]) = (mode.into(), "".into());
         changed["checksum"] = hex(&Sha256::digest(changed.to_string())).into();
-        std::fs::write(&path, changed.to_string()).unwrap();
+        write_over(&path, changed.to_string());
     };
     with("automated");
     let number = manual["BackupId"].to_string();

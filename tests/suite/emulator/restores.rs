@@ -1,7 +1,7 @@
 //! Restores through the emulated API, in place; the lock around them and the traffic before them, on a real server.
 
 use crate::support::emulator::Emulator;
-use crate::support::{Bench, Redis, Reply, unattended, wait};
+use crate::support::{Bench, Redis, Reply, unattended, wait, write_over};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -93,7 +93,7 @@ fn restores_are_refused_as_the_cloud_refuses_them() {
     let mut bytes = std::fs::read(&data).unwrap();
     let middle = bytes.len() / 3;
     bytes[middle] ^= 1;
-    std::fs::write(&data, bytes).unwrap();
+    write_over(&data, bytes);
     bench.configure(&unattended(&redis, "emulate = { flashback = true }"));
     let emulator = Emulator::start(&bench, &[]);
     let of = |params: &[(&str, &str)]| {

@@ -3,7 +3,7 @@
 
 use crate::guard::flow::{Silent, app, plan};
 use crate::guard::way_back::{data_of, flip};
-use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
+use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait, write_over};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -203,7 +203,7 @@ async fn another_file_of_the_backup_stops_the_restore() {
         let permit = permit::redeem(app.state.as_ref(), &open, yes).await.unwrap();
         let file = data_of(&bench, &backup);
         if whole {
-            std::fs::copy(data_of(&bench, &other), file).unwrap();
+            write_over(&file, std::fs::read(data_of(&bench, &other)).unwrap());
         } else {
             flip(&file);
         }

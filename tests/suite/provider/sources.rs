@@ -2,7 +2,7 @@
 //! never end.
 
 use crate::support::source::{FakeSource, MARK, marked};
-use crate::support::{Bench, MATRIX, Redis, Reply, finish, program, text, unattended, wait};
+use crate::support::{Bench, MATRIX, Redis, Reply, finish, program, text, unattended, wait, write_over};
 use crate::vault::{RDB, metadata};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value;
@@ -258,7 +258,7 @@ fn a_set_of_a_clock_that_was_ahead_is_not_used_again() {
     let path = bench.home().join("vault/orders").join(&fresh).join("manifest.json");
     let mut manifest = manifest(&bench, &fresh);
     manifest["started_at"] = Timestamp::now().checked_add(1.hours()).unwrap().to_string().into();
-    std::fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    write_over(&path, serde_json::to_vec(&manifest).unwrap());
     let another = safety();
     assert!(another != fresh && another != backup && !another.is_empty(), "{another}");
 }

@@ -5,7 +5,7 @@ use crate::provider::proof::{ID, lay, lay_as};
 use crate::redis::values::{entry, packed, rdb, string};
 use crate::support::emulator::{Emulator, KEY, SECRET};
 use crate::support::recorder::Recorder;
-use crate::support::{Bench, Done, Redis, files_under, finish, program, text, unattended, wait};
+use crate::support::{Bench, Done, Redis, files_under, finish, program, text, unattended, wait, write_over};
 use crate::vault::metadata;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
@@ -111,7 +111,7 @@ fn damage(bench: &Bench, backup: &str) -> (PathBuf, Vec<u8>) {
     let mut other = whole.clone();
     let at = other.len() / 2;
     other[at] = !other[at];
-    std::fs::write(&file, &other).unwrap();
+    write_over(&file, &other);
     (file, whole)
 }
 
@@ -136,7 +136,7 @@ fn a_damaged_set_is_named_and_never_chosen() {
     assert_eq!((&instance(&bench)["damaged"], &instance(&bench)["backups"]), (&1.into(), &1.into()));
     assert!(bench.backups().iter().any(|set| set["backup_id"] == backup.as_str() && set["status"] == "damaged"));
     // Also where its bytes are right again: nobody has looked.
-    std::fs::write(&file, &whole).unwrap();
+    write_over(&file, &whole);
     let download = ["download-backup", "--instance-id", "orders", "--backup-id", &backup, "--json"];
     let clone = ["create-instance-from-backup", "--instance-id", "orders", "--backup-id", &backup, "--json"];
     for refused in [bench.ask(&backup), bench.run(&download), bench.run(&clone)] {
@@ -304,7 +304,7 @@ fn damage_met_on_the_way_to_the_server_is_kept() {
     let (file, whole) = damage(&bench, ID);
     let other = bench.dir.path().join("other");
     std::fs::copy(&file, &other).unwrap();
-    std::fs::write(&file, whole).unwrap();
+    write_over(&file, whole);
     let server = bench.dir.path().join("server");
     let damages = format!("cat {} >{}; echo 'Redis server v=7.0.15'", other.display(), file.display());
     std::fs::write(&server, format!("#!/bin/sh\n{damages}\n")).unwrap();
@@ -403,7 +403,7 @@ fn a_drill_builds_a_second_of_the_log() {
     let (file, whole) = damage(&bench, &backup);
     assert_eq!(verify(&bench, &backup, "checksum").code, 6);
     assert!(lost().contains("the log from"), "{}", lost());
-    std::fs::write(&file, whole).unwrap();
+    write_over(&file, whole);
     assert_eq!(verify(&bench, &backup, "checksum").code, 0);
     assert!(!lost().contains("the log from"), "{}", lost());
 
@@ -413,7 +413,7 @@ fn a_drill_builds_a_second_of_the_log() {
     let files = files_under(&bench.home().join("vault/.log"));
     for segment in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg")) {
         let bytes = std::fs::read(segment).unwrap();
-        std::fs::write(segment, vec![0; bytes.len()]).unwrap();
+        write_over(segment, vec![0; bytes.len()]);
     }
     let drilled = verify(&bench, &backup, "drill");
     assert!(drilled.code != 0 && text(&drilled.json()["message"]).contains("has loaded it"), "{drilled:?}");

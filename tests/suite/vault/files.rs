@@ -1,6 +1,7 @@
 //! What lies on a vault may be anybody's: only plain files of a bounded size are read, through no link, and their text is clean.
 
 use super::Place;
+use crate::support::write_over;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::os::unix::fs::symlink;
@@ -63,7 +64,7 @@ fn rewrite(place: &Place, change: impl FnOnce(&mut Value)) {
     change(&mut json);
     json["checksum"] = "".into();
     json["checksum"] = hex(&Sha256::digest(json.to_string())).into();
-    std::fs::write(&path, json.to_string()).unwrap();
+    write_over(&path, json.to_string());
 }
 
 /// Whoever can write to the vault can write a right checksum: text is cleaned all the same, in sets and in what is told of damage,

@@ -1,6 +1,7 @@
 //! A set that was verified once is known again by the digest of its file: every other file is told, also one whose frames are all whole.
 
 use super::{Place, RDB};
+use crate::support::write_over;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -41,7 +42,7 @@ fn write_frames(path: &Path, pieces: &[&[u8]]) {
     data.extend(frames.to_le_bytes());
     data.push(0);
     data.extend(0x8F92_EAB1_u32.to_le_bytes());
-    std::fs::write(path, data).unwrap();
+    write_over(path, data);
 }
 
 #[test]
@@ -60,13 +61,13 @@ fn only_the_very_file_is_known() {
     for at in 0..written.len() {
         let mut other = written.clone();
         other[at] = !other[at];
-        std::fs::write(&path, &other).unwrap();
+        write_over(&path, &other);
         assert_eq!(known(&place, &set, &digest), Err("backup.damaged"), "byte {at} of {}", written.len());
         let fault = place.run(place.vault.verify_bytes(&set, &Arc::default())).unwrap_err();
         assert!(fault.code == "backup.damaged" && fault.message.contains("data.rdb.zst"), "byte {at}: {fault:?}");
     }
     for other in [&written[..written.len() - 1], &[&written[..], b"\0"].concat(), &[]] {
-        std::fs::write(&path, other).unwrap();
+        write_over(&path, other);
         assert_eq!(known(&place, &set, &digest), Err("backup.damaged"), "{} bytes", other.len());
     }
 
@@ -83,7 +84,7 @@ fn only_the_very_file_is_known() {
     write_frames(&path, &[&another]);
     assert_eq!(known(&place, &set, &digest), Err("backup.damaged"));
 
-    std::fs::write(&path, &written).unwrap();
+    write_over(&path, &written);
     assert_eq!(known(&place, &set, &digest), Ok(Some(RDB.to_vec())));
     // What is no digest of this version proves nothing.
     for other in ["", &set.sha256, &digest.to_uppercase()] {

@@ -2,6 +2,7 @@
 
 use super::{Made, Place, RDB, expired, metadata};
 use crate::redis::values::{Item, entry, listpack, packed, rdb, string};
+use crate::support::write_over;
 use jiff::Timestamp;
 use std::io::{self, Read};
 use tair_backup_mcp::guard::grant::Expired;
@@ -162,7 +163,7 @@ fn nothing_is_committed_without_its_data() {
     assert_eq!(place.run(staged.commit(metadata())).unwrap_err().code, "vault.failed");
     assert_eq!(place.names(""), Vec::<String>::new());
     let staged = place.staged(ID).unwrap();
-    std::fs::write(place.path(ID, "data.rdb.zst"), "another's").unwrap();
+    write_over(&place.path(ID, "data.rdb.zst"), "another's");
     assert_eq!(place.run(staged.commit(metadata())).unwrap_err().code, "vault.failed");
     assert_eq!(place.names(ID), ["data.rdb.zst"]);
 }

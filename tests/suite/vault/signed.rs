@@ -69,6 +69,14 @@ fn minisign_verifies_a_manifest() {
     assert!(signature.trusted_comment().starts_with(&format!("orders/{ID}\t")), "{}", signature.trusted_comment());
     let mode = std::fs::metadata(home.join("tair-backup.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    for name in ["data.rdb.zst", MANIFEST, SIGNATURE] {
+        let mode = std::fs::metadata(place.path(ID, name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o400, "{name} may be written again");
+    }
+    let staged = place.staged(OTHER).unwrap();
+    let mode = std::fs::metadata(place.path(OTHER, "data.rdb.zst")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o400, "also while it is written");
+    drop(staged);
     // Who has the vault alone finds the key there.
     let id = public_key(home).id();
     let in_vault = std::fs::read(home.join(format!("vault/.keys/{id}.pub"))).unwrap();

@@ -32,7 +32,11 @@ impl Inner {
     /// The outer error: the target cannot be asked now.
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
         // What the job was taking itself before it touched its target; a whole set stays.
-        self.vault.discard_staging(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await?;
+        let (of, last) = (&orphan.job.instance_id, last_safety_id(&orphan.job.id));
+        self.vault.discard_staging(of, &last).await?;
+        if let Ok(set) = self.vault.find(of, &last, &()).await {
+            self.remember(&set).await;
+        }
         if self.clone_has_ended(&orphan.job).await {
             self.discard_cutover(&orphan.job.id).await;
             return Ok(Err(interrupted(

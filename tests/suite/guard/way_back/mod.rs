@@ -7,7 +7,7 @@ mod round;
 mod writer;
 
 use crate::guard::flow::{Silent, Typist, app};
-use crate::support::{Bench, Redis, Reply, text, wait};
+use crate::support::{Bench, Redis, Reply, text, wait, write_over};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -36,7 +36,7 @@ pub fn flip(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle - 8..middle + 8].iter_mut().for_each(|b| *b = !*b);
-    std::fs::write(file, bytes).unwrap();
+    write_over(file, bytes);
 }
 
 async fn call(app: &App, person: &dyn Person, name: &str, arguments: Value) -> Value {
@@ -134,7 +134,7 @@ async fn another_set_in_the_place_of_the_way_back() {
             if gone {
                 std::fs::remove_dir_all(data_of(bench, safety).parent().unwrap()).unwrap();
             } else {
-                std::fs::copy(data_of(bench, backup), data_of(bench, safety)).unwrap();
+                write_over(&data_of(bench, safety), std::fs::read(data_of(bench, backup)).unwrap());
             }
             "plan.changed"
         })
@@ -147,14 +147,14 @@ async fn another_set_in_the_place_of_the_way_back() {
 #[tokio::test]
 async fn another_set_in_the_place_of_the_backup() {
     stops_the_job(|bench, backup, safety| {
-        std::fs::copy(data_of(bench, safety), data_of(bench, backup)).unwrap();
+        write_over(&data_of(bench, backup), std::fs::read(data_of(bench, safety)).unwrap());
         "backup.damaged"
     })
     .await;
     for (of_before, code) in [(false, "backup.tampered"), (true, "plan.changed")] {
         stops_the_job(|bench, backup, safety| {
             let (of, by) = (data_of(bench, backup), data_of(bench, safety));
-            std::fs::copy(&by, &of).unwrap();
+            write_over(&of, std::fs::read(&by).unwrap());
             let manifest = std::fs::read_to_string(by.with_file_name("manifest.json")).unwrap();
             let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
             (manifest["backup_id"], manifest["checksum"]) = (backup.into(), "".into());
@@ -162,7 +162,7 @@ async fn another_set_in_the_place_of_the_backup() {
             if of_before {
                 bench.as_of_before(backup);
             }
-            std::fs::write(of.with_file_name("manifest.json"), manifest.to_string()).unwrap();
+            write_over(&of.with_file_name("manifest.json"), manifest.to_string());
             code
         })
         .await;
