@@ -259,6 +259,11 @@ async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, finding
     const NAME: &str = "second copy";
     let Some(copier) = Copier::of(&app.config, &app.state, id) else { return };
     let place = copier.place();
+    if !app.config.read_only
+        && let Err(fault) = copier.try_place().await
+    {
+        return findings.fail(NAME, &fault);
+    }
     let newest = match copier.newest_copied(sets).await {
         Ok(newest) => newest,
         Err(fault) => return findings.fail(NAME, &fault),

@@ -1,34 +1,23 @@
 //! Copies of what lies on the vault at another place: all of it, where a vault is moved, or the sets of an instance as they come (`copy_to`).
 //!
-//! It must delete nothing on the vault. At the second place of an instance it deletes what retention lets go, and that only when the vault has it
-//! no more; what is copied there, and what not, is read there and kept nowhere.
+//! It must delete nothing on the vault.
+
+pub mod second;
 
 use crate::archive::{Archive, LogCopy};
 use crate::config::Config;
 use crate::config::blocking::blocking;
 use crate::config::vault::VaultPlace;
-use crate::guard::grant::Expired;
-use crate::guard::ledger::AuditRecord;
-use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
-use crate::model::policy::BackupPolicy;
 use crate::provider::local::backup::staging::ByJobs;
 use crate::provider::local::vault;
 use crate::state::State;
 use crate::vault::Vault;
 use crate::vault::copy::SetCopy;
 use crate::vault::watch::Watch;
-use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// Sets that the second place is asked for, newest first, before it is said to have none.
-const ASKED_MAX: usize = 100;
-/// How long the second place may take to say what it has.
-const ASKED_FOR: Duration = Duration::from_secs(10);
-/// Who deletes, in the audit.
-const RETENTION: &str = "retention";
 
 /// What became of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +114,7 @@ pub struct Copier {
     from: (Vault, Archive),
     to: (Vault, Archive),
     place: String,
+    is_bucket: bool,
     state: Arc<dyn State>,
 }
 
@@ -140,6 +130,7 @@ impl Copier {
             from: both(vault::of(config)),
             to: both(vault::at(config, to)),
             place: to.to_string(),
+            is_bucket: matches!(to, VaultPlace::Bucket(_)),
             state: Arc::clone(state),
         }
     }
@@ -154,6 +145,24 @@ impl Copier {
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Tries whether a bucket that is copied to obeys what a copy relies on; one small object stays there. A directory need not be tried.
+    ///
+    /// # Errors
+    /// `vault.failed` where it does not, or cannot be reached.
+    pub async fn try_place(&self) -> Result<(), Fault> {
+        if !self.is_bucket {
+            return Ok(());
+        }
+        let probe = self.to.0.probe().await?;
+        if probe.create_only && probe.listed && probe.ranged {
+            return Ok(());
+        }
+        let why = "puts over an object where it was asked not to, or does not list or read what was put";
+        let message = format!("{} {why}", self.place);
+        let hint = "No set is safe there. Use a bucket that obeys: docs/vault.md has what a store must.";
+        Err(Fault::new(Kind::Unexpected, "vault.failed", message).hint(hint))
     }
 
     /// The instances of which something lies on the vault, in order.
@@ -178,6 +187,9 @@ impl Copier {
         dry_run: bool,
         progress: &Arc<Progress>,
     ) -> Result<VaultCopy, Fault> {
+        if !dry_run {
+            self.try_place().await?;
+        }
         let mut copy = VaultCopy::default();
         let copied = self.copy_each(instances, dry_run, progress, &mut copy).await;
         if progress.is_stopped() { Ok(copy) } else { copied.map(|()| copy) }
@@ -262,125 +274,6 @@ impl Copier {
         })
         .await
     }
-
-    /// The sets of an instance that have a copy, newest first: those that somebody asked for, and those of its policy.
-    async fn wanted(&self, instance_id: &str) -> Result<Vec<BackupSet>, Fault> {
-        let sets = self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await?;
-        Ok(sets.into_iter().flatten().filter(|set| has_copy(set)).collect())
-    }
-
-    /// Copies what of an instance's sets has no copy yet; `known` has the ids of those that have one, and gets more. One that cannot be copied does
-    /// not keep the others from it.
-    ///
-    /// # Errors
-    /// The last of those that kept a set from being copied. None where `progress` was stopped.
-    pub async fn bring(
-        &self,
-        instance_id: &str,
-        known: &mut BTreeSet<String>,
-        progress: &Progress,
-    ) -> Result<(), Fault> {
-        let wanted = self.wanted(instance_id).await?;
-        known.retain(|id| wanted.iter().any(|set| set.id == *id));
-        let mut kept_from_it = Ok(());
-        for set in wanted.iter().filter(|set| !known.contains(&set.id)).cloned().collect::<Vec<_>>() {
-            let copied = self.from.0.copy_set(&self.to.0, instance_id, &set.id, &progress.watch).await;
-            if progress.is_stopped() {
-                return Ok(());
-            }
-            match copied {
-                Ok(SetCopy::Gone) => {}
-                Ok(copied) => {
-                    if copied == SetCopy::Copied {
-                        tracing::info!(instance = %instance_id, backup = %set.id, "copied to {}", self.place);
-                    }
-                    known.insert(set.id);
-                }
-                Err(fault) => {
-                    let of_this_set = matches!(fault.kind, Kind::Damaged | Kind::Refused);
-                    kept_from_it = Err(fault);
-                    if !of_this_set {
-                        break;
-                    }
-                }
-            }
-        }
-        kept_from_it
-    }
-
-    /// Deletes the copies that the policy keeps no longer and the vault has no more. How many.
-    ///
-    /// # Errors
-    /// `vault.failed`, `state.failed`.
-    pub async fn expire(&self, instance_id: &str, policy: &BackupPolicy) -> Result<usize, Fault> {
-        let there: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
-        let found = self.state.verifications(instance_id).await?;
-        let damaged: Vec<String> =
-            found.iter().filter(|(_, found)| found.fault().is_some()).map(|(id, _)| id.clone()).collect();
-        let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let verdicts = Expired::by_policy(&there, &damaged, days, Timestamp::now());
-        let mut here = BTreeSet::new();
-        for set in self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await? {
-            here.insert(set.map_or_else(|damaged| damaged.id, |set| set.id));
-        }
-        let mut deleted = 0;
-        for verdict in verdicts.into_iter().flatten().filter(|verdict| !here.contains(verdict.backup_id())) {
-            let backup_id = verdict.backup_id().to_owned();
-            match self.to.0.delete(verdict.delete(), instance_id, &backup_id).await {
-                Err(fault) if fault.kind == Kind::NotFound => continue,
-                gone => gone?,
-            }
-            deleted += 1;
-            let detail = format!("the copy of backup {backup_id} at {}: the vault has it no more", self.place);
-            let record = AuditRecord::now("backup.expired", RETENTION, instance_id, detail);
-            if let Err(fault) = self.state.record(record).await {
-                tracing::error!("the audit could not be written: {fault}");
-            }
-        }
-        if deleted > 0 {
-            self.to.0.sweep(instance_id, &()).await?;
-        }
-        Ok(deleted)
-    }
-
-    /// The newest of an instance's sets, of which these are all, that is wanted at the second place, and the newest of which a copy lies there.
-    ///
-    /// # Errors
-    /// `vault.failed`, also where the place does not answer in time; `copy.conflict`.
-    pub async fn newest_copied<'a>(&self, sets: &'a [BackupSet]) -> Result<Newest<'a>, Fault> {
-        let mut wanted: Vec<&BackupSet> = sets.iter().filter(|set| has_copy(set)).collect();
-        wanted.sort_by_key(|set| std::cmp::Reverse((set.started_at, set.id.clone())));
-        let look = async {
-            for set in wanted.iter().take(ASKED_MAX) {
-                if self.from.0.is_copied(&self.to.0, &set.instance_id, &set.id).await? {
-                    return Ok(Some(*set));
-                }
-            }
-            Ok::<_, Fault>(None)
-        };
-        let copied = match tokio::time::timeout(ASKED_FOR, look).await {
-            Ok(copied) => copied?,
-            Err(_) => {
-                let message = format!("{} did not say within {} s what it has", self.place, ASKED_FOR.as_secs());
-                return Err(Fault::new(Kind::Unexpected, "vault.failed", message));
-            }
-        };
-        Ok(Newest { wanted: wanted.first().copied(), copied })
-    }
-}
-
-/// The newest sets of an instance.
-#[derive(Debug, Clone, Copy)]
-pub struct Newest<'a> {
-    /// The newest that is to have a copy.
-    pub wanted: Option<&'a BackupSet>,
-    /// The newest that has one.
-    pub copied: Option<&'a BackupSet>,
-}
-
-/// Whether a set has a copy: one that was taken before a restore, which expires soon, has none.
-fn has_copy(set: &BackupSet) -> bool {
-    matches!(set.mode, Mode::Manual | Mode::Automated)
 }
 
 /// What became of one set, where that does not end the whole.

@@ -1,0 +1,145 @@
+//! The second place of an instance's sets (`copy_to`): what is to have a copy there, what has one, and what expires there.
+//!
+//! It must delete nothing on the vault, and at the second place only what retention lets go and the vault has no more. What is copied there is
+//! read there, and kept nowhere.
+
+use crate::guard::grant::Expired;
+use crate::guard::ledger::AuditRecord;
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::fault::{Fault, Kind};
+use crate::model::policy::BackupPolicy;
+use crate::provider::local::backup::staging::ByJobs;
+use crate::provider::local::vault_copy::{Copier, Progress};
+use crate::vault::copy::SetCopy;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sets that the second place is asked for, newest first, before it is said to have none.
+const ASKED_MAX: usize = 100;
+/// How long the second place may take to say what it has.
+const ASKED_FOR: Duration = Duration::from_secs(10);
+/// Who deletes, in the audit.
+const RETENTION: &str = "retention";
+
+/// The newest sets of an instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Newest<'a> {
+    /// The newest that is to have a copy.
+    pub wanted: Option<&'a BackupSet>,
+    /// The newest that has one.
+    pub copied: Option<&'a BackupSet>,
+}
+
+/// Whether a set has a copy: one that was taken before a restore, which expires soon, has none.
+fn has_copy(set: &BackupSet) -> bool {
+    matches!(set.mode, Mode::Manual | Mode::Automated)
+}
+
+impl Copier {
+    /// The sets of an instance that have a copy, newest first: those that somebody asked for, and those of its policy.
+    async fn wanted(&self, instance_id: &str) -> Result<Vec<BackupSet>, Fault> {
+        let sets = self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await?;
+        Ok(sets.into_iter().flatten().filter(|set| has_copy(set)).collect())
+    }
+
+    /// Copies what of an instance's sets has no copy yet; `known` has the ids of those that have one, and gets more. One that cannot be copied does
+    /// not keep the others from it.
+    ///
+    /// # Errors
+    /// The last of those that kept a set from being copied. None where `progress` was stopped.
+    pub async fn bring(
+        &self,
+        instance_id: &str,
+        known: &mut BTreeSet<String>,
+        progress: &Progress,
+    ) -> Result<(), Fault> {
+        let wanted = self.wanted(instance_id).await?;
+        known.retain(|id| wanted.iter().any(|set| set.id == *id));
+        let mut kept_from_it = Ok(());
+        for set in wanted.iter().filter(|set| !known.contains(&set.id)).cloned().collect::<Vec<_>>() {
+            let copied = self.from.0.copy_set(&self.to.0, instance_id, &set.id, &progress.watch).await;
+            if progress.is_stopped() {
+                return Ok(());
+            }
+            match copied {
+                Ok(SetCopy::Gone) => {}
+                Ok(copied) => {
+                    if copied == SetCopy::Copied {
+                        tracing::info!(instance = %instance_id, backup = %set.id, "copied to {}", self.place);
+                    }
+                    known.insert(set.id);
+                }
+                Err(fault) => {
+                    let of_this_set = matches!(fault.kind, Kind::Damaged | Kind::Refused);
+                    kept_from_it = Err(fault);
+                    if !of_this_set {
+                        break;
+                    }
+                }
+            }
+        }
+        kept_from_it
+    }
+
+    /// Deletes the copies that the policy keeps no longer and the vault has no more. How many.
+    ///
+    /// # Errors
+    /// `vault.failed`, `state.failed`.
+    pub async fn expire(&self, instance_id: &str, policy: &BackupPolicy) -> Result<usize, Fault> {
+        let there: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
+        let found = self.state.verifications(instance_id).await?;
+        let damaged: Vec<String> =
+            found.iter().filter(|(_, found)| found.fault().is_some()).map(|(id, _)| id.clone()).collect();
+        let days = policy.has_calendar().then_some(policy.backup_retention_period);
+        let verdicts = Expired::by_policy(&there, &damaged, days, Timestamp::now());
+        let mut here = BTreeSet::new();
+        for set in self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await? {
+            here.insert(set.map_or_else(|damaged| damaged.id, |set| set.id));
+        }
+        let mut deleted = 0;
+        for verdict in verdicts.into_iter().flatten().filter(|verdict| !here.contains(verdict.backup_id())) {
+            let backup_id = verdict.backup_id().to_owned();
+            match self.to.0.delete(verdict.delete(), instance_id, &backup_id).await {
+                Err(fault) if fault.kind == Kind::NotFound => continue,
+                gone => gone?,
+            }
+            deleted += 1;
+            let detail = format!("the copy of backup {backup_id} at {}: the vault has it no more", self.place);
+            let record = AuditRecord::now("backup.expired", RETENTION, instance_id, detail);
+            if let Err(fault) = self.state.record(record).await {
+                tracing::error!("the audit could not be written: {fault}");
+            }
+        }
+        if deleted > 0 {
+            self.to.0.sweep(instance_id, &()).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// The newest of an instance's sets, of which these are all, that is wanted at the second place, and the newest of which a copy lies there.
+    ///
+    /// # Errors
+    /// `vault.failed`, also where the place does not answer in time; `copy.conflict`.
+    pub async fn newest_copied<'a>(&self, sets: &'a [BackupSet]) -> Result<Newest<'a>, Fault> {
+        let mut wanted: Vec<&BackupSet> = sets.iter().filter(|set| has_copy(set)).collect();
+        wanted.sort_by_key(|set| std::cmp::Reverse((set.started_at, set.id.clone())));
+        let look = async {
+            for set in wanted.iter().take(ASKED_MAX) {
+                if self.from.0.is_copied(&self.to.0, &set.instance_id, &set.id).await? {
+                    return Ok(Some(*set));
+                }
+            }
+            Ok::<_, Fault>(None)
+        };
+        let copied = match tokio::time::timeout(ASKED_FOR, look).await {
+            Ok(copied) => copied?,
+            Err(_) => {
+                let message = format!("{} did not say within {} s what it has", self.place, ASKED_FOR.as_secs());
+                return Err(Fault::new(Kind::Unexpected, "vault.failed", message));
+            }
+        };
+        Ok(Newest { wanted: wanted.first().copied(), copied })
+    }
+}
