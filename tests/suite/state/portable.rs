@@ -97,8 +97,8 @@ async fn from_a_file_to_postgresql_and_back() {
     fill(&store).await;
     let exported = store.export(&first).await.unwrap();
     assert_eq!((exported.rows["jobs"], exported.rows["confirmations"], exported.rows["audit"]), (4, 3, 121));
-    let running: Vec<&str> = exported.running.iter().map(|job| job.job_id.as_str()).collect();
-    assert_eq!((running, exported.withdrawn, exported.others), (vec!["rj-3", "bj-4"], 2, 0));
+    let running: BTreeSet<&str> = exported.running.iter().map(|job| job.job_id.as_str()).collect();
+    assert_eq!((running, exported.withdrawn, exported.others), (["rj-3", "bj-4"].into(), 2, 0));
     let key = store.key().await.unwrap().0;
     home.end(store).await;
 
