@@ -6,9 +6,12 @@ use crate::state::sqlite::Sqlite;
 use crate::tools::App;
 use std::time::Duration;
 
-/// How often a process that goes on looks for what dead ones left behind. With the time after which a silent one is dead this is less than
-/// a minute.
-pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+/// How often a process that goes on looks for what dead ones left behind. On a store that others share this and the time after which a silent
+/// one is dead are less than a minute, also where the look takes a while; on this machine there is seldom anything.
+#[must_use]
+pub const fn reconcile_every(is_shared: bool) -> Duration {
+    Duration::from_secs(if is_shared { 15 } else { 60 })
+}
 
 /// How the process's work came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
