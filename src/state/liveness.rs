@@ -21,4 +21,7 @@ pub trait Liveness: Send + Sync {
     /// # Errors
     /// `home.failed`, `state.failed`: the answer is unknown then, and nothing may be taken from that owner.
     async fn lives(&self, owner: &str) -> Result<bool, Fault>;
+
+    /// Whether others may find this process dead by now, or soon. Asks nobody.
+    fn may_be_taken_for_dead(&self) -> bool;
 }

@@ -15,6 +15,7 @@ macro_rules! promises {
 
 mod contract;
 mod key;
+mod left;
 mod liveness;
 mod migration;
 mod places;
