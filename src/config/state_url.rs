@@ -15,7 +15,7 @@ const PARAMETERS: [&str; 6] =
 /// Beginnings of further names that may: settings of the session, such as `options[search_path]`.
 const SETTING: &str = "options[";
 /// What `sslmode` can be.
-const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+const MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Where the state is, if it is not under the home.
 #[derive(Debug, Clone)]
@@ -71,10 +71,13 @@ impl StateUrl {
 /// Whether a host is this machine: by its loopback address, or by a socket, whose folder is written with %2F.
 fn is_here(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.starts_with("%2F")
-        || host.starts_with("%2f")
-        || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || is_socket(host) || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a host, or a place, is a socket of this machine.
+#[must_use]
+pub fn is_socket(host: &str) -> bool {
+    host.starts_with("%2F") || host.starts_with("%2f")
 }
 
 #[cfg(test)]
@@ -96,6 +99,8 @@ mod tests {
             ("postgres://u:5#s3cret@h/d", "%23"),
             ("postgres://u@h/d?password=s3cret", "behind ?"),
             ("postgres://u@h/d?sslmode=s3cret", "sslmode is one of"),
+            // With what connects it is plain text, and nothing that is looked up first.
+            ("postgres://u@h/d?sslmode=allow", "sslmode is one of"),
             ("postgres://u@h/d?statement-cache-capacity=s3cret", "is a number"),
         ] {
             let reason = StateUrl::parse(text).unwrap_err();

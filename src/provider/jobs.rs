@@ -240,6 +240,7 @@ impl Jobs {
                 tracing::warn!(target: "tair_backup_mcp::job_failed", job = %job.id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
             }
             jobs.end(&job, &end).await;
+            jobs.state.leave(&job.id);
         });
     }
 
@@ -341,12 +342,15 @@ impl Jobs {
                 let (running, work) = (jobs.running.clone(), tokio::spawn(reconcile(orphan)));
                 reconciling.push(running.spawn(async move {
                     let written = match work.await.unwrap_or_else(|e| Err(crashed(e))) {
+                        // Whoever goes on with the job leaves it.
+                        Ok(Reconciled::Resumed) => return,
                         Ok(reconciled) => jobs.write_reconciled(&job, reconciled).await,
                         Err(fault) => Err(fault),
                     };
                     if let Err(fault) = written {
                         jobs.give_back(&job, &fault).await;
                     }
+                    jobs.state.leave(&job.id);
                 }));
             }
             for one in reconciling {

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod limits;
 pub mod master;
 pub mod moment;
+pub mod own_client;
 pub mod own_server;
 pub mod pause;
 pub mod persistence;

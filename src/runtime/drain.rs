@@ -7,9 +7,12 @@ use crate::tools::App;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How often a process that goes on looks for what dead ones left behind. With the time after which a silent one is dead this is less than
-/// a minute.
-pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+/// How often a process that goes on looks for what dead ones left behind. On a store that others share this and the time after which a silent
+/// one is dead are less than a minute, also where the look takes a while; on this machine there is seldom anything.
+#[must_use]
+pub const fn reconcile_every(is_shared: bool) -> Duration {
+    Duration::from_secs(if is_shared { 15 } else { 60 })
+}
 
 /// How long a notifier that was asked to end may take: what it is at is not told twice.
 const NOTIFIER_ENDS_WITHIN: Duration = Duration::from_secs(5);

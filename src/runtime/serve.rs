@@ -3,7 +3,7 @@
 use crate::mcp;
 use crate::model::fault::Fault;
 use crate::provider::LogScope;
-use crate::runtime::drain::{self, Ended, RECONCILE_EVERY};
+use crate::runtime::drain::{self, Ended, reconcile_every};
 use crate::runtime::metrics;
 use crate::runtime::signals::Signals;
 use crate::runtime::wiring;
@@ -28,7 +28,7 @@ async fn reconcile(app: &App) {
         if !app.state.is_shared() {
             return;
         }
-        tokio::time::sleep(RECONCILE_EVERY).await;
+        tokio::time::sleep(reconcile_every(true)).await;
     }
 }
 

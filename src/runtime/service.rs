@@ -3,7 +3,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
-use crate::runtime::drain::{self, Ended, RECONCILE_EVERY};
+use crate::runtime::drain::{self, Ended, reconcile_every};
 use crate::runtime::metrics;
 use crate::runtime::signals::Signals;
 use crate::runtime::systemd::Manager;
@@ -50,7 +50,7 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
 
 /// What is to be done all the time beside the logs.
 async fn forever(app: &App, manager: &Manager) {
-    let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
+    let mut reconcile = tokio::time::interval(reconcile_every(app.state.is_shared()));
     // One that never comes, where nobody asks.
     let mut alive = tokio::time::interval(manager.watchdog().unwrap_or(Duration::from_secs(86_400)));
     loop {

@@ -92,8 +92,8 @@ impl Changes {
     }
 }
 
-/// The store of jobs. Every method that writes is durable when it returns. What is said of the course and the end of a job counts
-/// only from its owner: a process that was taken for dead writes nothing about a job that another has adopted.
+/// The store of jobs. Every method that writes is durable when it returns. What is said of a job, of its course and of its end, counts
+/// only from its owner: a process that was taken for dead writes nothing about a job that another has adopted (`job.taken_over`).
 ///
 /// All of them fail with `state.failed` where the store does, and with `state.damaged` on a stored value that no version writes.
 #[async_trait]
@@ -110,9 +110,6 @@ pub trait JobStore: Send + Sync {
     async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<bool, Fault>;
 
     /// Stores the recovery record: what a crash from here on would need rolled back.
-    ///
-    /// # Errors
-    /// `job.taken_over` where the job is another process's by now.
     async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault>;
 
     /// Names the set that a job makes, once the cloud has given an id.
@@ -146,7 +143,7 @@ pub trait JobStore: Send + Sync {
     ) -> Result<bool, Fault>;
 
     /// Writes down what reconciling a job that had failed before came to: nothing is pending any more. Its code stays. `audit`
-    /// and what is returned are as with [`Self::finish`], `false` meaning that nothing was pending.
+    /// and what is returned are as with [`Self::finish`], `false` meaning that nothing was pending, or that it is another process's.
     async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault>;
 
     /// Ends what is pending of a restore without rolling anything back, because a person says that nothing is left to roll back:
@@ -167,7 +164,7 @@ pub trait JobStore: Send + Sync {
     /// the log.
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
-    /// A provider's running jobs whose process is dead, and failed ones whose rollback is pending, each handed to exactly one
+    /// A provider's running jobs whose process is dead, or is this one and has left them without writing that down, and failed ones whose rollback is pending, each handed to exactly one
     /// caller. One that cannot be read is passed over, with a word in the log. One that is bound to another account, region or
     /// endpoint than `access` reaches is left alone, and says so.
     async fn adopt(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault>;
@@ -182,6 +179,10 @@ pub trait JobStore: Send + Sync {
     /// Gives a job up, so that it is adopted again: its target could not be asked, or its work goes on elsewhere. `phase` is
     /// that of a running job; a failed one keeps its own.
     async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault>;
+
+    /// Says that what has begun or adopted a job here works on it no more, whether its end could be written down or not: where not, this process
+    /// adopts it as any other would.
+    fn leave(&self, id: &str);
 
     /// Changes of jobs from now on. To wait for a job, call this first and then read the job, so that no change falls in
     /// between.
@@ -208,4 +209,14 @@ pub fn taken_over(id: &str) -> Fault {
         format!("job {id} is another process's by now: this one was silent for so long that it was taken for dead");
     Fault::new(Kind::Provider, "job.taken_over", message)
         .hint("Look at describe_jobs: the other process says what came of the job.")
+}
+
+/// The fault of a process that could not say for a while that it lives: another may go on with the job.
+#[must_use]
+pub fn cut_off(id: &str) -> Fault {
+    let message = format!(
+        "job {id} was stopped: this process could not write to the state store for so long that it may have been taken for dead, and the job with it"
+    );
+    Fault::new(Kind::Provider, "job.cut_off", message)
+        .hint("Look at describe_jobs once the state store is back; what is left to put right is put right by whichever process looks first.")
 }

@@ -20,7 +20,8 @@ pub struct Lease {
 #[must_use = "the lease is given back when this is dropped"]
 pub struct Held {
     leases: Arc<dyn Leases>,
-    lease: Option<Lease>,
+    lease: Lease,
+    given_back: bool,
 }
 
 impl Held {
@@ -30,14 +31,19 @@ impl Held {
     /// `state.failed`.
     pub async fn acquire(leases: Arc<dyn Leases>, name: &str) -> Result<Option<Self>, Fault> {
         let lease = leases.acquire(name).await?;
-        Ok(lease.map(|lease| Self { leases, lease: Some(lease) }))
+        Ok(lease.map(|lease| Self { leases, lease, given_back: false }))
     }
 
     /// Gives the lease back. What fails at that is logged: the work under it is done.
     pub async fn give_back(mut self) {
-        if let Some(lease) = self.lease.take() {
-            give_back(self.leases.as_ref(), &lease).await;
-        }
+        self.given_back = true;
+        give_back(self.leases.as_ref(), &self.lease).await;
+    }
+
+    /// What is held.
+    #[must_use]
+    pub const fn lease(&self) -> &Lease {
+        &self.lease
     }
 }
 
@@ -50,10 +56,10 @@ async fn give_back(leases: &dyn Leases, lease: &Lease) {
 impl Drop for Held {
     fn drop(&mut self) {
         // Without a runtime the process ends, and its leases with it.
-        if let Some(lease) = self.lease.take()
+        if !self.given_back
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let leases = Arc::clone(&self.leases);
+            let (leases, lease) = (Arc::clone(&self.leases), self.lease.clone());
             runtime.spawn(async move { give_back(leases.as_ref(), &lease).await });
         }
     }
@@ -64,13 +70,14 @@ impl Drop for Held {
 /// All of them fail with `state.failed` where the store does.
 #[async_trait]
 pub trait Leases: Send + Sync {
-    /// Takes a lease. `None`: a living process holds it, this one included. The lease of a dead holder is taken over.
+    /// Takes a lease. `None`: a living process holds it, this one included. The lease of a dead holder is taken over, and one that this
+    /// process could not give back.
     async fn acquire(&self, name: &str) -> Result<Option<Lease>, Fault>;
 
     /// Renews a lease for its holder. `false`: another process holds it by now, and the work must stop.
     async fn renew(&self, lease: &Lease) -> Result<bool, Fault>;
 
-    /// Gives a lease back. Nothing happens where it is another's by now.
+    /// Gives a lease back. Nothing happens where it is another's by now. Where that fails it is this process's to take again.
     async fn give_back(&self, lease: &Lease) -> Result<(), Fault>;
 
     /// The lease as a living process holds it now, if any does.

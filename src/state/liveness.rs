@@ -27,4 +27,7 @@ pub trait Liveness: Send + Sync {
     /// # Errors
     /// As [`Self::lives`].
     async fn others(&self) -> Result<Vec<String>, Fault>;
+
+    /// Whether others may find this process dead by now, or soon. Asks nobody.
+    fn may_be_taken_for_dead(&self) -> bool;
 }

@@ -45,6 +45,10 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
     /// Whether this process has opened the store: what nothing has needed yet is not touched by what can wait.
     fn is_open(&self) -> bool;
 
+    /// Whether others may take this process for dead by now, or soon: then what it works on may be another's, and it must change nothing more of
+    /// that. Asks nobody.
+    fn may_be_taken_for_dead(&self) -> bool;
+
     /// The guard's signing key, made on first use: one for all that share the store.
     ///
     /// # Errors

@@ -99,6 +99,11 @@ impl Liveness for LockFiles {
         })
         .await
     }
+
+    fn may_be_taken_for_dead(&self) -> bool {
+        // The system keeps its lock for as long as it runs, however slowly.
+        false
+    }
 }
 
 /// Opens and locks a file, waiting for whoever holds it. Blocking.

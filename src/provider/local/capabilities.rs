@@ -5,8 +5,8 @@ use crate::model::instance::{Capabilities, Capability};
 use crate::provider::local::download::no_url;
 
 /// What a server that this program reaches itself can do.
-/// `clone`: whether it is a clone; `log`: whether there is a log of the instance.
-pub(super) fn capabilities(instance_id: &str, clone: bool, log: bool) -> Capabilities {
+/// `clone`: whether it is a clone; `log`: whether there is a log of the instance; `shared`: whether other machines share the state.
+pub(super) fn capabilities(instance_id: &str, clone: bool, log: bool, shared: bool) -> Capabilities {
     let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
     let no_moment = Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
         .hint("Restore a backup set: take its backup_id from describe_backups.");
@@ -23,6 +23,13 @@ pub(super) fn capabilities(instance_id: &str, clone: bool, log: bool) -> Capabil
         let no_policy = Fault::new(Kind::Usage, "policy.unsupported", no_policy)
             .hint("create_backup takes a backup of it, which stays when the clone has ended.");
         all = all.without(Capability::BackupPolicy, no_policy);
+    }
+    if shared {
+        // Another machine would take the jobs of such a clone over, look into its own home, and find none.
+        let no_clone = "a clone is of one machine's home, and other machines share this state: no clone is made";
+        let no_clone = Fault::new(Kind::Usage, "clone.shared_state", no_clone)
+            .hint("Make it with a configuration without `state`, on a home of its own whose vault is the same.");
+        all = all.without(Capability::Clone, no_clone);
     }
     all.without(Capability::DownloadUrl, no_url())
 }

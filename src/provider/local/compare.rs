@@ -194,9 +194,8 @@ impl Inner {
         deadline: Option<Instant>,
         some: Option<(KeyMatcher, Option<HeldSlots>)>,
     ) -> Result<KeyImpact, Fault> {
-        let dir = self.run_dir();
+        let dir = self.run_dir().await?;
         blocking(move || {
-            home::private_dir(&dir)?;
             if some.is_none() {
                 has_room(&dir, compare::on_disk([now.keys(), then.keys()]))?;
             }
@@ -216,9 +215,10 @@ impl Inner {
         .await
     }
 
-    /// Where files without a name are made.
-    fn run_dir(&self) -> PathBuf {
-        self.state.home().join("run")
+    /// Where files without a name are made: a directory that is there.
+    pub(super) async fn run_dir(&self) -> Result<PathBuf, Fault> {
+        let dir = self.state.home().join("run");
+        blocking(move || home::private_dir(&dir).map(|()| dir)).await
     }
 
     async fn set_at_rest(&self, instance_id: &str, backup_id: &str) -> Result<(AtRest, BackupSet), Fault> {
@@ -252,13 +252,10 @@ impl Inner {
 
     /// What an instance holds now, as it sends it to a replica.
     async fn received(&self, instance_id: &str, on_stage: &OnStage<'_>) -> Result<File, Fault> {
-        let dir = self.run_dir();
+        let dir = self.run_dir().await?;
         let at = dir.clone();
-        let file = blocking(move || {
-            home::private_dir(&at)
-                .and_then(|()| nameless(&at, "state").map_err(|e| home::file_fault("write a file in", &at, e)))
-        })
-        .await?;
+        let file = blocking(move || nameless(&at, "state").map_err(|e| home::file_fault("write a file in", &at, e)));
+        let file = file.await?;
         self.has_room_for_a_file(instance_id, &dir).await?;
         let failed = |e: io::Error| home::file_fault("write a file in", &dir, e);
         on_stage("receiving what the instance holds now", 0);

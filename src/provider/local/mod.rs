@@ -266,7 +266,8 @@ impl Provider for Local {
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
         let clone = self.inner.kind(instance_id) == "clone";
-        Ok(capabilities(instance_id, clone, self.inner.has_log(instance_id).await))
+        let shared = self.inner.state.is_shared();
+        Ok(capabilities(instance_id, clone, self.inner.has_log(instance_id).await, shared))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {

@@ -19,7 +19,8 @@ use crate::model::policy::BackupPolicy;
 use crate::model::verification::{BY_SCHEDULE, Drills, Verification};
 use crate::provider::Raised;
 use crate::provider::local::Inner;
-use crate::state::leases::Held;
+use crate::state::leases::{Held, Lease};
+use crate::state::policies::busy;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -122,38 +123,36 @@ impl Inner {
     }
 
     /// Stores a policy. Where the file sets a part of it, what was stored of that part stays.
-    async fn store_policy(&self, instance_id: &str, then: &BackupPolicy) -> Result<(), Fault> {
+    async fn store_policy(&self, instance_id: &str, then: &BackupPolicy, under: &Lease) -> Result<(), Fault> {
         let config = self.config(instance_id);
         let before = self.state.stored_policy(instance_id).await?;
         let before = before.map_or_else(BackupPolicy::none, |stored| stored.policy);
         let log_in_file = config.is_some_and(|config| config.enable_backup_log.is_some());
         let enable_backup_log = if log_in_file { before.enable_backup_log } else { then.enable_backup_log };
         let of = if config.is_some_and(|config| config.calendar.is_some()) { &before } else { then };
-        self.state.set_policy(instance_id, &BackupPolicy { enable_backup_log, ..of.clone() }).await
+        self.state.set_policy(instance_id, &BackupPolicy { enable_backup_log, ..of.clone() }, under).await
     }
 
     /// Works on the policy of an instance: between reading and writing nobody else writes.
-    async fn alone<T>(
-        &self,
-        instance_id: &str,
-        work: impl Future<Output = Result<T, Fault>> + Send,
-    ) -> Result<T, Fault> {
+    async fn alone<T, F>(&self, instance_id: &str, work: impl FnOnce(Lease) -> F + Send) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
         let name = format!("policy/{instance_id}");
         for _ in 0..TRIES {
-            if let Some(lease) = Held::acquire(self.jobs.state.clone(), &name).await? {
-                let done = work.await;
-                lease.give_back().await;
+            if let Some(held) = Held::acquire(self.jobs.state.clone(), &name).await? {
+                let done = work(held.lease().clone()).await;
+                held.give_back().await;
                 return done;
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
-        let message = format!("another change of the policy of {instance_id} is under way");
-        Err(Fault::new(Kind::Provider, "job.busy", message).hint("Call again in a minute."))
+        Err(busy(instance_id))
     }
 
     /// Changes the policy where that lowers nothing.
     pub(super) async fn raise_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {
-        let work = async {
+        let work = async |under: Lease| {
             let (now, then) = self.before_and_after(id, change).await?;
             if !now.own_lowered_by(&then, self.automated(id).await?).is_empty() {
                 return Ok(None);
@@ -165,7 +164,7 @@ impl Inner {
             }
             let Some(note) = written? else { return Ok(None) };
             if now != then {
-                self.store_policy(id, &then).await.map_err(|fault| behind(fault, &note))?;
+                self.store_policy(id, &then, &under).await.map_err(|fault| behind(fault, &note))?;
             }
             if now != then || !note.is_empty() {
                 self.jobs.audit(AuditRecord::now("policy.changed", caller, id, change.describe())).await;
@@ -193,7 +192,7 @@ impl Inner {
         let Preconditions::OwnPolicy { policy, persistence } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
         };
-        let work = async {
+        let work = async |under: Lease| {
             let (now, then) = self.before_and_after(&id, change).await?;
             if *policy != (&now).into() {
                 return Err(changed("the policy has been changed since the plan; it was left as it is"));
@@ -205,7 +204,7 @@ impl Inner {
             }
             let note = written?.unwrap_or_default();
             if now != then {
-                self.store_policy(&id, &then).await.map_err(|fault| behind(fault, &note))?;
+                self.store_policy(&id, &then, &under).await.map_err(|fault| behind(fault, &note))?;
             }
             Ok(note)
         };

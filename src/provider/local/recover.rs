@@ -9,22 +9,25 @@ use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
 impl Inner {
-    /// Reconciles every job whose process is dead. An adopted job is reconciled whoever asked for jobs and goes away.
+    /// Reconciles every job whose process is dead. An adopted job is reconciled whoever asked for jobs and goes away. Then what else is left is
+    /// removed, which may take long on a slow vault.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
         self.end_old_clones().await;
+        let inner = Arc::clone(self);
+        let adopted = self
+            .jobs
+            .adopt(move |orphan| {
+                let inner = Arc::clone(&inner);
+                async move { inner.reconcile(&orphan).await }
+            })
+            .await;
         for id in self.ids_with_sets().await {
             if let Err(fault) = self.vault.sweep(&id, &**self).await {
                 tracing::warn!("what is left of deleted sets could not be removed: {fault}");
             }
         }
         self.delete_expired().await;
-        let inner = Arc::clone(self);
-        self.jobs
-            .adopt(move |orphan| {
-                let inner = Arc::clone(&inner);
-                async move { inner.reconcile(&orphan).await }
-            })
-            .await
+        adopted
     }
 
     /// Reconciles one job. An error: not now.

@@ -35,6 +35,7 @@ use crate::model::verification::Level;
 use crate::provider::jobs::{Jobs, Recoverable};
 use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, unsupported};
 use crate::state::State;
+use crate::state::jobs::taken_over;
 use crate::tair::client::Client;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -82,10 +83,16 @@ impl Inner {
     }
 
     /// Shows how far a job is. What the cloud does goes on whether that could be written down or not.
-    async fn report_progress(&self, job: &Job, stage: &str) {
-        if let Err(fault) = self.jobs.progress(job, stage, 0, 0).await {
-            tracing::error!(job = %job.id, "how far the job is could not be written down: {fault}");
+    ///
+    /// # Errors
+    /// `job.taken_over`: another process goes on with it, and this one asks the cloud for nothing more.
+    async fn report_progress(&self, job: &Job, stage: &str) -> Result<(), Fault> {
+        match self.jobs.progress(job, stage, 0, 0).await {
+            Ok(true) => {}
+            Ok(false) => return Err(taken_over(&job.id)),
+            Err(fault) => tracing::error!(job = %job.id, "how far the job is could not be written down: {fault}"),
         }
+        Ok(())
     }
 
     /// Writes down what a later process needs, once the cloud has taken the call: failing at that must not end the following.

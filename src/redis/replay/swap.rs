@@ -22,6 +22,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, info};
 use crate::redis::moment::{Look, Moment, writes_between};
+use crate::redis::own_client;
 use crate::redis::resp::Value;
 use crate::redis::target::TargetState;
 
@@ -149,11 +150,7 @@ struct Cutover<'a> {
 impl Cutover<'_> {
     /// Proves that the databases are empty, and marks them.
     async fn begin(&mut self, conn: &mut Conn) -> Result<(), RedisError> {
-        self.client_id = match conn.cmd_str(&["CLIENT", "ID"]).await {
-            Ok(id) => id.as_int(),
-            Err(RedisError::Denied { .. } | RedisError::Server { .. }) => None,
-            Err(error) => return Err(error),
-        };
+        self.client_id = own_client::number(conn).await?;
         let before = ServerFacts::from_info(&info(conn, None).await?);
         (self.evicted, self.libraries) = (before.evicted_keys, before.libraries);
         if self.libraries > 0 {
@@ -248,10 +245,7 @@ impl Cutover<'_> {
     async fn reconnect(&self) -> Result<Conn, RedisError> {
         let mut conn = Conn::open(self.endpoint, RECONNECT_TIMEOUT).await?;
         if let Some(id) = self.client_id {
-            match conn.cmd_str(&["CLIENT", "KILL", "ID", &id.to_string()]).await {
-                Ok(_) | Err(RedisError::Denied { .. } | RedisError::Server { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            own_client::end(&mut conn, id).await?;
         }
         conn.set_timeout(COMMAND_TIMEOUT);
         Ok(conn)

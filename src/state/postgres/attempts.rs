@@ -5,7 +5,7 @@ use crate::state::postgres::trouble::passes;
 use crate::state::sql::statement::{Row, Statement, Value, Written};
 use futures::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, Either, Executor as _, Postgres};
 use std::io;
@@ -15,17 +15,20 @@ use tokio::time::timeout;
 
 /// How long a statement, or a transaction up to its commit, may take: whoever is silent for longer is not waited for.
 pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
-/// How long attempts go on while the database is away.
-const ATTEMPTS_FOR: Duration = Duration::from_secs(10);
+/// How long attempts go on while the database is away: so long that each connection of the pool may have died in silence, and is found out.
+const ATTEMPTS_FOR: Duration = Duration::from_secs(14);
 /// Before the second attempt; doubled at each.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Between attempts at most.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(1);
 
+/// How long a heartbeat may take: one that is late is better sent anew.
+const BEATS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Begins a transaction. It is durable when its commit is answered, whatever the server does by default; and a process that stands still
-/// within it keeps nobody waiting for long.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
-    SET LOCAL idle_in_transaction_session_timeout = '20s'; \
+/// within it keeps nobody waiting for as long as those would wait.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '8s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '5s'; \
     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// Attempts that go on for a while.
@@ -54,6 +57,9 @@ impl Attempts {
     }
 }
 
+/// NUL as JSON has it.
+const ESCAPED_NUL: &str = "\\u0000";
+
 /// How far a write has come.
 #[derive(Default)]
 pub(super) struct Course {
@@ -73,9 +79,21 @@ pub(super) fn query(statement: &Statement) -> Query<'static, Postgres, PgArgumen
     })
 }
 
-/// A text as PostgreSQL takes it: without NUL, which it has no place for.
+/// A text as PostgreSQL takes it: without NUL, which it has no place for, nor can read from JSON.
 fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+    let mut text = text.replace('\0', "\u{fffd}");
+    let mut from = 0;
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find(ESCAPED_NUL)) {
+        let at = from + found;
+        let before = text.get(..at).unwrap_or_default();
+        // Behind an odd number of backslashes this one is itself escaped, and the rest is text.
+        let escaped = (before.len() - before.trim_end_matches('\\').len()) % 2 == 1;
+        if !escaped {
+            text.replace_range(at..at + ESCAPED_NUL.len(), "\\ufffd");
+        }
+        from = at + ESCAPED_NUL.len();
+    }
+    text
 }
 
 /// Carries a statement out.
@@ -117,36 +135,72 @@ async fn transact(
     tx.commit().await
 }
 
-/// Bounds what is done on a connection. One that failed by what may have been the connection itself is not used again.
-fn bounded<T>(
-    connection: PoolConnection<Postgres>,
-    done: Result<Result<T, sqlx::Error>, Elapsed>,
-) -> Result<T, sqlx::Error> {
-    let done = done.unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())));
-    if done.as_ref().is_err_and(|e| passes(e) || matches!(e, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))) {
-        // Not given back, which would ask it whether it is well; without a word, for nobody may listen.
-        drop(connection.detach());
+/// A connection of the pool. Unless all went well on it, it is not given back, which would ask it without bound whether it is well and keep its
+/// place for so long: it is dropped without a word, for nobody may listen. So it is where the one who waits for it has gone away.
+struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
-    done
+
+    /// What came of what was done on the connection within a bound; gives it back where it is well.
+    fn bounded<T>(mut self, done: Result<Result<T, sqlx::Error>, Elapsed>) -> Result<T, sqlx::Error> {
+        let done = in_time(done);
+        let broken = |e: &sqlx::Error| passes(e) || matches!(e, sqlx::Error::Io(_));
+        if !done.as_ref().is_err_and(broken) {
+            drop(self.0.take());
+        }
+        done
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+fn in_time<T>(done: Result<Result<T, sqlx::Error>, Elapsed>) -> Result<T, sqlx::Error> {
+    done.unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())))
 }
 
 /// Rows of one attempt at a statement.
-pub(super) async fn read(
-    mut connection: PoolConnection<Postgres>,
-    statement: &Statement,
-) -> Result<Vec<Row>, sqlx::Error> {
-    let done = timeout(ANSWERS_WITHIN, carry_out(&mut connection, statement)).await;
-    Ok(bounded(connection, done)?.rows)
+pub(super) async fn read(connection: PoolConnection<Postgres>, statement: &Statement) -> Result<Vec<Row>, sqlx::Error> {
+    let mut lent = Lent(Some(connection));
+    let done = timeout(ANSWERS_WITHIN, carry_out(lent.connection()?, statement)).await;
+    Ok(lent.bounded(done)?.rows)
 }
 
 /// One attempt at a write. After an error `course` tells whether its commit was sent.
 pub(super) async fn write(
-    mut connection: PoolConnection<Postgres>,
+    connection: PoolConnection<Postgres>,
     statements: &[Statement],
     course: &mut Course,
 ) -> Result<(), sqlx::Error> {
-    let done = timeout(ANSWERS_WITHIN, transact(&mut connection, statements, course)).await;
-    bounded(connection, done)
+    let mut lent = Lent(Some(connection));
+    let done = timeout(ANSWERS_WITHIN, transact(lent.connection()?, statements, course)).await;
+    lent.bounded(done)
+}
+
+/// Carries a statement out on a connection that is kept for that; one that is not there is opened. Within a short time, or not at all.
+pub(super) async fn beat(
+    kept: &mut Option<PgConnection>,
+    options: &PgConnectOptions,
+    statement: &Statement,
+) -> Result<Written, sqlx::Error> {
+    let beat = async {
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(options).await?,
+        };
+        let done = carry_out(&mut connection, statement).await?;
+        *kept = Some(connection);
+        Ok(done)
+    };
+    in_time(timeout(BEATS_WITHIN, beat).await)
 }
 
 /// What became of a transaction.
@@ -163,14 +217,34 @@ pub(super) enum Fate {
 }
 
 /// Asks for the fate of a transaction by its number.
-pub(super) async fn fate(mut connection: PoolConnection<Postgres>, number: &str) -> Result<Fate, sqlx::Error> {
+pub(super) async fn fate(connection: PoolConnection<Postgres>, number: &str) -> Result<Fate, sqlx::Error> {
+    let mut lent = Lent(Some(connection));
     let ask = sqlx::query_scalar::<_, Option<String>>("SELECT pg_xact_status($1::xid8)").bind(number.to_owned());
-    let done = timeout(ANSWERS_WITHIN, ask.fetch_one(&mut *connection)).await;
-    let fate: Option<String> = bounded(connection, done)?;
+    let done = timeout(ANSWERS_WITHIN, ask.fetch_one(lent.connection()?)).await;
+    let fate: Option<String> = lent.bounded(done)?;
     Ok(match fate.as_deref() {
         Some("committed") => Fate::Committed,
         Some("aborted") => Fate::RolledBack,
         Some(_) => Fate::InProgress,
         None => Fate::Forgotten,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    //! What JSON has of NUL goes, and what only looks like that stays.
+    use super::storable;
+
+    #[test]
+    fn no_text_has_nul() {
+        for (text, stored) in [
+            ("a\0b", "a\u{fffd}b"),
+            (r#""\u0000""#, r#""\ufffd""#),
+            (r#""\\u0000""#, r#""\\u0000""#),
+            (r#""\\\u0000\u0000""#, r#""\\\ufffd\ufffd""#),
+            ("é\\u0000é", "é\\ufffdé"),
+        ] {
+            assert_eq!(storable(text), stored, "{text}");
+        }
+    }
 }

@@ -6,19 +6,22 @@ use crate::model::fault::Fault;
 use crate::state::postgres::attempts::{self, Attempts, BEGIN, Course, Fate};
 use crate::state::postgres::key;
 use crate::state::postgres::transaction::Open;
-use crate::state::postgres::trouble::{fault, passes, uncertain};
+use crate::state::postgres::trouble::{fault, of_files, passes, uncertain};
 use crate::state::sql::database::{self, Transaction};
 use crate::state::sql::fault::{newer, not_migrated};
 use crate::state::sql::statement::{Row, Statement, Written};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode};
-use sqlx::{Connection as _, PgPool, Postgres, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, Postgres, SqlSafeStr as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::timeout;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
 const MIGRATIONS: [(i64, &str, &str); 5] = [
@@ -33,14 +36,20 @@ const MIGRATING: i64 = 0x7461_6972_6d69_6772;
 /// Connections at most: a process that waits for one another's reply has others left.
 const CONNECTIONS: u32 = 4;
 /// How long a connection is waited for.
-const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
+const CONNECTS_WITHIN: Duration = Duration::from_secs(3);
+/// How long the first one is tried for.
+const OPENS_WITHIN: Duration = Duration::from_secs(5);
+/// How long the tables may take to be brought to the present ones.
+const MIGRATES_WITHIN: Duration = Duration::from_secs(60);
+/// From which difference on it is said that this machine's clock is not the database's: tokens expire by the one and are dated by the other.
+const CLOCKS_APART_MS: i64 = 30_000;
 /// How long it is asked what became of a transaction whose reply was lost: by then the server has noticed that nobody goes on with it.
 const FATE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Begins to read, all as of the first moment.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Lets others read, and nobody write, nor say that they live.
-const ALONE: &str = "LOCK TABLE jobs, confirmations, audit, policies, verifications, leases, owners IN EXCLUSIVE MODE";
+const ALONE: &str = "LOCK TABLE jobs, confirmations, audit, policies, verifications, manifests, notified, leases, owners IN EXCLUSIVE MODE";
 
 /// The version of the present tables.
 fn known() -> i64 {
@@ -52,13 +61,15 @@ pub struct Database {
     url: StateUrl,
     home: PathBuf,
     pool: OnceCell<PgPool>,
+    /// The connection of heartbeats alone: they do not wait until others have one to spare.
+    beating: Mutex<Option<PgConnection>>,
 }
 
 impl Database {
     /// The database at a url, of a process with that home directory. Touches nothing yet.
     #[must_use]
     pub fn new(url: &StateUrl, home: &Path) -> Self {
-        Self { url: url.clone(), home: home.into(), pool: OnceCell::new() }
+        Self { url: url.clone(), home: home.into(), pool: OnceCell::new(), beating: Mutex::default() }
     }
 
     fn fault(&self, e: sqlx::Error) -> Fault {
@@ -76,18 +87,46 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<PgPool, Fault> {
+        let options = self.options()?;
+        let mut connection = self.first(&options).await?;
+        let migrated = timeout(MIGRATES_WITHIN, self.migrate(&mut connection)).await;
+        migrated.unwrap_or_else(|_| Err(self.fault(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))))?;
+        compare_clocks(&mut connection).await;
+        *self.beating.lock().await = Some(connection);
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECTS_WITHIN);
+        Ok(pool.connect_lazy_with(options))
+    }
+
+    fn options(&self) -> Result<PgConnectOptions, Fault> {
         let mut options = PgConnectOptions::from_str(self.url.url.expose()).map_err(|e| self.fault(e))?;
-        if self.url.verified && std::env::var_os("PGSSLMODE").is_none() {
+        // Whatever the environment says.
+        if self.url.verified {
             options = options.ssl_mode(PgSslMode::VerifyFull);
+        }
+        // A url writes an IPv6 address in brackets, with which nothing is found.
+        if let Some(address) = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            let address = address.to_owned();
+            options = options.host(&address);
         }
         if options.get_application_name().is_none() {
             options = options.application_name(env!("CARGO_PKG_NAME"));
         }
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECTS_WITHIN);
-        let pool = pool.connect_lazy_with(options);
-        let mut connection = pool.acquire().await.map_err(|e| self.fault(e))?;
-        self.migrate(&mut connection).await?;
-        Ok(pool)
+        Ok(options)
+    }
+
+    /// The first connection, by itself: a pool would not say why it has none.
+    async fn first(&self, options: &PgConnectOptions) -> Result<PgConnection, Fault> {
+        let mut attempts = Attempts::for_long(OPENS_WITHIN);
+        loop {
+            let opened = timeout(OPENS_WITHIN, PgConnection::connect_with(options)).await;
+            let e = match opened.unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))) {
+                Ok(connection) => return Ok(connection),
+                Err(e) => e,
+            };
+            if !passes(&e) || of_files(&e, &self.url.place) || !attempts.again().await {
+                return Err(self.fault(e));
+            }
+        }
     }
 
     /// Brings a database of any earlier version, or an empty one, to the present one: all or nothing, and one process at a time.
@@ -109,7 +148,7 @@ impl Database {
         let mut migrator = Migrator::with_migrations(migrations.collect());
         // The lock below ends with the transaction, also behind what gives each transaction a connection of its own.
         migrator.set_locking(false);
-        let mut tx = connection.begin().await.map_err(|e| self.fault(e))?;
+        let mut tx = connection.begin_with(attempts::BEGIN).await.map_err(|e| self.fault(e))?;
         let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATING);
         lock.execute(&mut *tx).await.map_err(|e| self.fault(e))?;
         migrator.run_direct(None, &mut *tx, false).await.map_err(|e| match e {
@@ -145,6 +184,20 @@ impl Database {
             if !attempts.again().await {
                 return None;
             }
+        }
+    }
+}
+
+/// Says where this machine's clock and the database's are apart. What cannot be asked is not said.
+async fn compare_clocks(connection: &mut PgConnection) {
+    let now = format!("SELECT {}", <Database as database::Database>::NOW);
+    if let Ok(there) = sqlx::query_scalar::<_, i64>(AssertSqlSafe(now)).fetch_one(connection).await {
+        let apart = Timestamp::now().as_millisecond().saturating_sub(there);
+        if apart.saturating_abs() > CLOCKS_APART_MS {
+            tracing::warn!(
+                "the clocks of this machine and of the state store are {} s apart: tokens expire that much too soon or too late",
+                apart / 1000
+            );
         }
     }
 }
@@ -208,6 +261,13 @@ impl database::Database for Database {
             }
             tracing::debug!("a statement is asked anew: {e}");
         }
+    }
+
+    async fn beat(&self, statement: Statement) -> Result<Written, Fault> {
+        self.open().await?;
+        let options = self.options()?;
+        let mut kept = self.beating.lock().await;
+        attempts::beat(&mut kept, &options, &statement).await.map_err(|e| self.fault(e))
     }
 
     async fn write(&self, statements: Vec<Statement>) -> Result<Written, Fault> {

@@ -1,12 +1,13 @@
 //! What PostgreSQL's errors mean: what passes by itself, what refuses this program, and what is a fault of the store.
 
+use crate::config::state_url::is_socket;
 use crate::model::fault::{Fault, Kind};
 use std::io;
 use std::time::Duration;
 
 /// Codes of a server that goes away, comes up, or has no connection left; of a session that was idle for too long; and of a statement that
-/// was prepared before a later program changed its table. Of each nothing was committed.
-const PASSING: [&str; 7] = ["57P01", "57P02", "57P03", "57P05", "53300", "25P03", "0A000"];
+/// was prepared before a later program changed its table; and of a lock that somebody else holds for too long. Of each nothing was committed.
+const PASSING: [&str; 8] = ["57P01", "57P02", "57P03", "57P05", "53300", "25P03", "0A000", "55P03"];
 /// Classes of such codes: connections, and transactions that were rolled back.
 const PASSING_CLASSES: [&str; 2] = ["08", "40"];
 /// Codes of a user, a password or a database that is not known, and of rights that are not there.
@@ -31,20 +32,26 @@ fn of_tls(e: &sqlx::Error) -> bool {
 pub(super) fn passes(e: &sqlx::Error) -> bool {
     match code(e) {
         Some(code) => PASSING.contains(&code.as_str()) || PASSING_CLASSES.iter().any(|class| code.starts_with(class)),
-        None => matches!(e, sqlx::Error::Io(_)) && !of_tls(e),
+        // Whoever got no connection in time has sent nothing. One that ends while it is made is told as a reply that nobody understands.
+        None => matches!(e, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) && !of_tls(e),
     }
+}
+
+/// Whether a file cannot be read that a url names: of a place that is no file itself, nothing else is looked for.
+pub(super) fn of_files(e: &sqlx::Error, place: &str) -> bool {
+    let sqlx::Error::Io(e) = e else { return false };
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) && !is_socket(place)
 }
 
 /// The fault of an error, of a database at a place.
 pub(super) fn fault(e: sqlx::Error, place: &str) -> Fault {
-    if of_tls(&e) {
+    if of_tls(&e) || of_files(&e, place) {
         let message = format!("the state store cannot be reached over TLS: PostgreSQL at {place}");
         return Fault::new(Kind::Unexpected, "state.unreachable", message)
-            .hint("Name the authority of its certificate in `state` (sslrootcert); the certificate must be for that host. The log on standard error has the cause.")
+            .hint("Name the authority of its certificate in `state` (sslrootcert), in a file that this program may read; the certificate must be for that host. The log on standard error has the cause.")
             .because(e);
     }
-    let away =
-        passes(&e) || matches!(e, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_));
+    let away = passes(&e) || matches!(e, sqlx::Error::PoolClosed);
     if away {
         let message = format!("the state store cannot be reached: PostgreSQL at {place}");
         return Fault::new(Kind::Unexpected, "state.unreachable", message)

@@ -41,6 +41,12 @@ pub trait Database: Send + Sync + 'static {
     /// Rows of a statement that only reads.
     async fn read(&self, statement: Statement) -> Result<Vec<Row>, Fault>;
 
+    /// Carries one statement out that says no more than that this process lives, in little time and beside all others, or not at all. One whose
+    /// reply is lost may be carried out again.
+    async fn beat(&self, statement: Statement) -> Result<Written, Fault> {
+        self.write(vec![statement]).await
+    }
+
     /// Carries statements out, all of them or none, and durably. What the first one did is returned.
     async fn write(&self, statements: Vec<Statement>) -> Result<Written, Fault>;
 

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 /// Most restores that are read at once: the latest.
 const MOST: u32 = 1000;
-/// Most sets that are asked for in one statement: a database takes so many values, and more.
-const SETS_AT_ONCE: usize = 10_000;
+/// Most sets that are asked for in one statement: each number of them is a statement of its own, which a database prepares and keeps.
+const SETS_AT_ONCE: usize = 500;
 
 /// The restores that some sets of an instance undo: as the confirmation of each restore's job names the set, or, where the set had no id
 /// when its plan was made, the job that took the set; and as the restore's job took it itself after the yes, under an id that follows

@@ -1,22 +1,24 @@
 //! Liveness where processes share only a database: each renews a row from time to time, and a process whose row is too old by the
 //! database's clock is dead. Where processes share a disk, lock files know at once.
 //!
-//! Silence alone proves little: a database that was away for a while has heard of nobody. So nobody is taken for dead before the
-//! database, and this process's way to it, have been there for long enough that a living process had been heard again.
+//! Silence alone proves little: a database that was away for a while knows of nobody. So nobody is taken for dead before the
+//! database, and this process's way to it, have been there for long enough that a living process had written again; and a process that has
+//! just begun, which knows nothing of what was before, waits for that.
 
 use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
-use crate::state::liveness::Liveness;
+use crate::model::job::JobStatus;
+use crate::state::liveness::{Liveness, NOBODY};
 use crate::state::sql::database::Database;
 use crate::state::sql::statement::Statement;
 use async_trait::async_trait;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
-/// Age at which another process, when it registers, removes the row of a silent one: a day.
+/// Age at which another process, when it registers, removes the row of a silent one that holds nothing: a day.
 const STALE_MS: i64 = 86_400_000;
 
 /// How hearts beat.
@@ -35,6 +37,8 @@ pub struct Heartbeats<D: Database> {
     database: Arc<D>,
     beat: Beat,
     me: OnceCell<Registered<D>>,
+    /// Since when this process asks for others.
+    asks_since: OnceLock<Instant>,
     /// Since this process has registered.
     pulse: Arc<Mutex<Option<Pulse>>>,
 }
@@ -42,7 +46,7 @@ pub struct Heartbeats<D: Database> {
 /// When this process wrote a heartbeat.
 #[derive(Clone, Copy)]
 struct Pulse {
-    /// The last one.
+    /// The last one that came through: as it was sent.
     last: Instant,
     /// The first one after a time in which it could not, if there was one.
     back_since: Option<Instant>,
@@ -75,27 +79,44 @@ impl<D: Database> Heartbeats<D> {
     /// Heartbeats on a database. Touches nothing yet.
     #[must_use]
     pub fn new(database: Arc<D>, beat: Beat) -> Self {
-        Self { database, beat, me: OnceCell::new(), pulse: Arc::default() }
+        Self { database, beat, me: OnceCell::new(), asks_since: OnceLock::new(), pulse: Arc::default() }
     }
 
     async fn register(&self) -> Result<Registered<D>, Fault> {
         let name = format!("{}-{}", std::process::id(), hex(&random::<8>()?));
-        let stale = Statement::new(format!("DELETE FROM owners WHERE seen_at < {} - $1", D::NOW)).bind(STALE_MS);
+        self.asks_since.get_or_init(Instant::now);
+        // Behind an outage of a day all rows are that old, and what holds something is not taken for dead by its row alone.
+        let stale = Statement::new(format!(
+            "DELETE FROM owners WHERE seen_at < {} - $1 AND {} > $2
+               AND NOT EXISTS (SELECT 1 FROM jobs WHERE owner = owners.name AND (status = $3 OR rollback_pending))
+               AND NOT EXISTS (SELECT 1 FROM leases WHERE holder = owners.name)",
+            D::NOW,
+            D::UP_FOR
+        ))
+        .bind(STALE_MS)
+        .bind(ms(self.beat.back_within))
+        .bind(JobStatus::Running.as_str());
+        let sent = Instant::now();
         self.database.write(vec![stale, seen::<D>(&name)]).await?;
         let (database, every, own_name) = (Arc::clone(&self.database), self.beat.every, name.clone());
         let pulse = Arc::clone(&self.pulse);
-        *lock(&pulse) = Some(Pulse { last: Instant::now(), back_since: None });
+        *lock(&pulse) = Some(Pulse { last: sent, back_since: None });
         let renewing = tokio::spawn(async move {
+            let mut wait = every;
             loop {
-                tokio::time::sleep(every).await;
+                tokio::time::sleep(std::mem::replace(&mut wait, every)).await;
+                let sent = Instant::now();
                 match renew(&*database, &own_name).await {
                     Ok(()) => {
                         if let Some(pulse) = lock(&pulse).as_mut() {
-                            *pulse = pulse.again(every);
+                            *pulse = pulse.again(sent, every);
                         }
                     }
                     // The next heartbeat may succeed; several must be missing before others call this process dead.
-                    Err(fault) => tracing::warn!("a heartbeat could not be written: {fault}"),
+                    Err(fault) => {
+                        wait = every / 4;
+                        tracing::warn!("a heartbeat could not be written: {fault}");
+                    }
                 }
             }
         });
@@ -116,15 +137,18 @@ impl Pulse {
         self.last.elapsed() > every.saturating_mul(2)
     }
 
-    /// The same with a heartbeat now.
-    fn again(self, every: Duration) -> Self {
-        let now = Instant::now();
-        Self { last: now, back_since: if self.is_late(every) { Some(now) } else { self.back_since } }
+    /// The same with another heartbeat, which has come through.
+    fn again(self, sent: Instant, every: Duration) -> Self {
+        Self { last: sent, back_since: if self.is_late(every) { Some(Instant::now()) } else { self.back_since } }
     }
 }
 
 fn lock(pulse: &Mutex<Option<Pulse>>) -> MutexGuard<'_, Option<Pulse>> {
     pulse.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ms(long: Duration) -> i64 {
+    i64::try_from(long.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Writes down that a process is alive.
@@ -138,9 +162,9 @@ fn seen<D: Database>(name: &str) -> Statement {
 
 async fn renew<D: Database>(database: &D, name: &str) -> Result<(), Fault> {
     let renew = Statement::new(format!("UPDATE owners SET seen_at = {} WHERE name = $1", D::NOW)).bind(name);
-    if database.write(vec![renew]).await?.changed == 0 {
+    if database.beat(renew).await?.changed == 0 {
         tracing::error!("this process was forgotten, and its jobs may be another's by now; it registers again");
-        database.write(vec![seen::<D>(name)]).await?;
+        database.beat(seen::<D>(name)).await?;
     }
     Ok(())
 }
@@ -152,18 +176,41 @@ impl<D: Database> Liveness for Heartbeats<D> {
     }
 
     async fn lives(&self, owner: &str) -> Result<bool, Fault> {
-        let silent = Statement::new(format!(
-            "SELECT {} - seen_at AS silent, {} AS up_for FROM owners WHERE name = $1",
-            D::NOW,
-            D::UP_FOR
-        ));
-        let rows = self.database.read(silent.bind(owner)).await?;
-        let Some(row) = rows.first() else { return Ok(false) };
-        let (silent, up_for): (i64, i64) = (row.get("silent")?, row.get("up_for")?);
-        let ms = |long: Duration| i64::try_from(long.as_millis()).unwrap_or(i64::MAX);
+        if owner == NOBODY {
+            return Ok(false);
+        }
+        let asks_since = *self.asks_since.get_or_init(Instant::now);
         let Beat { every, missed, back_within } = self.beat;
         let may = every.saturating_mul(missed.saturating_add(1));
-        Ok(silent <= ms(may) || up_for < ms(back_within) || self.is_cut_off())
+        let mut before = None;
+        loop {
+            let asked = Statement::new(format!(
+                "SELECT seen_at, {} - seen_at AS silent, {} AS up_for FROM owners WHERE name = $1",
+                D::NOW,
+                D::UP_FOR
+            ));
+            let rows = self.database.read(asked.bind(owner)).await?;
+            let Some(row) = rows.first() else { return Ok(false) };
+            let (seen_at, silent, up_for): (i64, i64, i64) =
+                (row.get("seen_at")?, row.get("silent")?, row.get("up_for")?);
+            let has_come_back = silent <= ms(may) || before.is_some_and(|before| before != seen_at);
+            if has_come_back || up_for < ms(back_within) || self.is_cut_off() {
+                return Ok(true);
+            }
+            // What has taken the place of a database that failed has been up for long, and nobody could write for a while all the same.
+            let left = back_within.saturating_sub(asks_since.elapsed());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            before = Some(seen_at);
+            tokio::time::sleep(left.min(every / 2)).await;
+        }
+    }
+
+    fn may_be_taken_for_dead(&self) -> bool {
+        // One heartbeat before the others may: what is under way then is over when they do.
+        let Beat { every, missed, .. } = self.beat;
+        lock(&self.pulse).is_some_and(|pulse| pulse.last.elapsed() >= every.saturating_mul(missed))
     }
 
     async fn others(&self) -> Result<Vec<String>, Fault> {

@@ -44,6 +44,17 @@ impl<D: Database> Store<D> {
         Ok(changed)
     }
 
+    /// Writes what belongs to a job of this process's own. What is bound next is the job's id, and then its owner.
+    async fn set_of_own(&self, id: &str, set: Statement) -> Result<(), Fault> {
+        let set = set.bind(id).bind(self.liveness.me().await?);
+        let written = self.write(set).await?;
+        if written.changed == 0 {
+            return Err(taken_over(id));
+        }
+        self.notify(written);
+        Ok(())
+    }
+
     /// The sets that an instance's backup jobs of this status were to make.
     async fn sets_of_backups(&self, instance_id: &str, status: JobStatus) -> Result<Vec<String>, Fault> {
         let sets = Statement::new("SELECT backup_id FROM jobs WHERE instance_id = $1 AND kind = $2 AND status = $3")
@@ -95,6 +106,8 @@ fn as_json(value: &impl serde::Serialize) -> Result<String, Fault> {
 #[async_trait]
 impl<D: Database> JobStore for Store<D> {
     async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault> {
+        // From before the row is there: nothing else of this process takes it for what was left.
+        let taking_on = self.jobs_at_work.take_on(new.id);
         let owner = self.liveness.me().await?;
         let access = new.access.cloned().unwrap_or_default();
         let begin = Statement::new(BEGIN)
@@ -123,10 +136,15 @@ impl<D: Database> JobStore for Store<D> {
             if let Some(row) = begun.rows.first() {
                 let started = job(row)?;
                 self.notify(begun);
+                taking_on.taken();
                 return Ok(Begun::Started(started));
             }
             if let Some(other) = self.in_the_way(&new).await? {
                 return Ok(Begun::Joined(other));
+            }
+            let same = Statement::new("SELECT 1 AS there FROM jobs WHERE id = $1").bind(new.id);
+            if self.row(same).await?.is_some() {
+                return Err(Fault::new(Kind::Unexpected, "state.failed", format!("there is a job {} already", new.id)));
             }
         }
         let what = format!("jobs of {} begin and end too fast for another to begin", new.instance_id);
@@ -153,41 +171,34 @@ impl<D: Database> JobStore for Store<D> {
     async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault> {
         let save = Statement::new("UPDATE jobs SET recovery = $1, recovery_kind = $2 WHERE id = $3 AND owner = $4")
             .bind(&recovery.json)
-            .bind(recovery.kind.as_str())
-            .bind(id)
-            .bind(self.liveness.me().await?);
-        match self.write(save).await?.changed {
-            0 => Err(taken_over(id)),
-            _ => Ok(()),
-        }
+            .bind(recovery.kind.as_str());
+        self.set_of_own(id, save).await
     }
 
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault> {
-        let set = Statement::new("UPDATE jobs SET backup_id = $1 WHERE id = $2").bind(backup_id).bind(id);
-        self.notify(self.write(set).await?);
-        Ok(())
+        let set = Statement::new("UPDATE jobs SET backup_id = $1 WHERE id = $2 AND owner = $3").bind(backup_id);
+        self.set_of_own(id, set).await
     }
 
     async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault> {
         let cloud_jobs = serde_json::Value::from(cloud_jobs).to_string();
-        let set = Statement::new("UPDATE jobs SET cloud_jobs = $1 WHERE id = $2").bind(cloud_jobs).bind(id);
-        self.write(set).await.map(drop)
+        let set = Statement::new("UPDATE jobs SET cloud_jobs = $1 WHERE id = $2 AND owner = $3").bind(cloud_jobs);
+        self.set_of_own(id, set).await
     }
 
     async fn set_restored(&self, id: &str, restored: &RestoredTo) -> Result<(), Fault> {
-        let set = Statement::new("UPDATE jobs SET restored = $1 WHERE id = $2").bind(as_json(restored)?).bind(id);
-        self.write(set).await.map(drop)
+        let set = Statement::new("UPDATE jobs SET restored = $1 WHERE id = $2 AND owner = $3");
+        self.set_of_own(id, set.bind(as_json(restored)?)).await
     }
 
     async fn set_restored_keys(&self, id: &str, keys: &RestoredKeys) -> Result<(), Fault> {
-        let set = Statement::new("UPDATE jobs SET restored_keys = $1 WHERE id = $2").bind(as_json(keys)?).bind(id);
-        self.write(set).await.map(drop)
+        let set = Statement::new("UPDATE jobs SET restored_keys = $1 WHERE id = $2 AND owner = $3");
+        self.set_of_own(id, set.bind(as_json(keys)?)).await
     }
 
     async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault> {
-        let set = Statement::new("UPDATE jobs SET serving_at = $1 WHERE id = $2").bind(at).bind(id);
-        self.notify(self.write(set).await?);
-        Ok(())
+        let set = Statement::new("UPDATE jobs SET serving_at = $1 WHERE id = $2 AND owner = $3").bind(at);
+        self.set_of_own(id, set).await
     }
 
     async fn finish(&self, id: &str, outcome: Result<&str, &Fault>, audit: Option<AuditRecord>) -> Result<bool, Fault> {
@@ -247,12 +258,13 @@ impl<D: Database> JobStore for Store<D> {
     async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault> {
         let end = Statement::new(
             "UPDATE jobs SET rollback_pending = FALSE, stage = status, message = $1, hint = $2, recovery = '', recovery_kind = ''
-             WHERE id = $3 AND status <> $4 AND rollback_pending",
+             WHERE id = $3 AND status <> $4 AND rollback_pending AND owner = $5",
         )
         .bind(message)
         .bind(hint)
         .bind(id)
-        .bind(JobStatus::Running.as_str());
+        .bind(JobStatus::Running.as_str())
+        .bind(self.liveness.me().await?);
         self.end(end, audit).await
     }
 
@@ -304,6 +316,10 @@ impl<D: Database> JobStore for Store<D> {
         .bind(self.liveness.me().await?);
         self.notify(self.write(release).await?);
         Ok(())
+    }
+
+    fn leave(&self, id: &str) {
+        self.jobs_at_work.leave(id);
     }
 
     fn changes(&self) -> Changes {

@@ -17,10 +17,13 @@ fn lease(row: &Row) -> Result<Lease, Fault> {
 #[async_trait]
 impl<D: Database> Leases for Store<D> {
     async fn acquire(&self, name: &str) -> Result<Option<Lease>, Fault> {
+        // Also where the row says otherwise: another has taken over what is still worked on here.
+        let Some(acquiring) = self.leases_at_work.acquiring(name) else { return Ok(None) };
         let me = self.liveness.me().await?;
         let found = self.row(Statement::new("SELECT * FROM leases WHERE name = $1").bind(name)).await?;
         let before = found.as_ref().map(lease).transpose()?;
-        if let Some(held) = before.as_ref().filter(|held| held.holder != FREE)
+        // What is this process's and not at work is a lease that could not be given back.
+        if let Some(held) = before.as_ref().filter(|held| held.holder != FREE && held.holder != me)
             && self.liveness.lives(&held.holder).await?
         {
             return Ok(None);
@@ -38,7 +41,11 @@ impl<D: Database> Leases for Store<D> {
         .bind(holder)
         .bind(epoch);
         let lease = Lease { name: name.into(), holder: me, epoch: epoch + 1 };
-        Ok((self.write(take).await?.changed == 1).then_some(lease))
+        if self.write(take).await?.changed != 1 {
+            return Ok(None);
+        }
+        acquiring.acquired(lease.epoch);
+        Ok(Some(lease))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<bool, Fault> {
@@ -51,6 +58,8 @@ impl<D: Database> Leases for Store<D> {
     }
 
     async fn give_back(&self, lease: &Lease) -> Result<(), Fault> {
+        // Whatever comes of it: the work is over.
+        self.leases_at_work.give_up(&lease.name, lease.epoch);
         let give = Statement::new("UPDATE leases SET holder = $1 WHERE name = $2 AND holder = $3 AND epoch = $4")
             .bind(FREE)
             .bind(&lease.name)

@@ -2,6 +2,7 @@
 //!
 //! Only statements are here, and what is decided by what they return. How a database is reached and opened is in its own folder.
 
+mod at_work;
 pub mod database;
 mod dependents;
 pub mod fault;
@@ -26,6 +27,7 @@ use crate::model::fault::Fault;
 use crate::state::State;
 use crate::state::liveness::Liveness;
 use async_trait::async_trait;
+use at_work::{JobsAtWork, LeasesAtWork};
 use database::Database;
 use statement::{Row, Statement, Written};
 use std::collections::BTreeMap;
@@ -40,13 +42,23 @@ pub struct Store<D> {
     key: OnceCell<Key>,
     /// Number of job changes that this process has made, for those who wait.
     changed: watch::Sender<u64>,
+    /// What this process works on.
+    leases_at_work: LeasesAtWork,
+    jobs_at_work: JobsAtWork,
 }
 
 impl<D: Database> Store<D> {
     /// The store on a database, which asks `liveness` who lives. Touches nothing yet.
     #[must_use]
     pub fn with(database: Arc<D>, liveness: Box<dyn Liveness>) -> Self {
-        Self { database, liveness, key: OnceCell::new(), changed: watch::Sender::new(0) }
+        Self {
+            database,
+            liveness,
+            key: OnceCell::new(),
+            changed: watch::Sender::new(0),
+            leases_at_work: LeasesAtWork::default(),
+            jobs_at_work: JobsAtWork::default(),
+        }
     }
 
     /// The first row of what a statement reads.
@@ -77,6 +89,10 @@ impl<D: Database> State for Store<D> {
 
     fn is_open(&self) -> bool {
         self.database.is_open()
+    }
+
+    fn may_be_taken_for_dead(&self) -> bool {
+        self.liveness.may_be_taken_for_dead()
     }
 
     async fn key(&self) -> Result<&Key, Fault> {

@@ -5,6 +5,7 @@ use crate::model::access::Access;
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobStatus};
 use crate::state::jobs::{Orphan, stage_of_orphan};
+use crate::state::liveness::NOBODY;
 use crate::state::sql::Store;
 use crate::state::sql::database::Database;
 use crate::state::sql::job_row::{job, logged, recovery};
@@ -16,18 +17,23 @@ pub(super) fn in_reach(begun_by: Option<&Access>, now: Option<&Access>) -> bool 
 }
 
 /// Says of a job that it waits for a process that reaches the same account, region and endpoint.
-async fn leave_alone<D: Database>(store: &Store<D>, job: &Job, now: Option<&Access>) -> Result<(), Fault> {
+async fn leave_alone<D: Database>(store: &Store<D>, job: &Job, owner: &str, now: Option<&Access>) -> Result<(), Fault> {
     let (began, now) = (job.access.clone().unwrap_or_default(), now.cloned().unwrap_or_default());
     let why = format!("left alone: it was begun in {began}, and this process calls {now}");
     let stage = stage_of_orphan(job, &why);
-    if stage == job.stage {
+    if stage == job.stage && owner == NOBODY {
         return Ok(());
     }
     tracing::warn!(job = %job.id, "{stage}");
-    let say = Statement::new("UPDATE jobs SET stage = $1 WHERE id = $2 AND (status = $3 OR rollback_pending)")
-        .bind(stage)
-        .bind(&job.id)
-        .bind(JobStatus::Running.as_str());
+    // Whose it was is dead, which has not to be found out again at each look.
+    let say = Statement::new(
+        "UPDATE jobs SET stage = $1, owner = $2 WHERE id = $3 AND owner = $4 AND (status = $5 OR rollback_pending)",
+    )
+    .bind(stage)
+    .bind(NOBODY)
+    .bind(&job.id)
+    .bind(owner)
+    .bind(JobStatus::Running.as_str());
     store.notify(store.write(say).await?);
     Ok(())
 }
@@ -40,13 +46,18 @@ async fn claim<D: Database>(
     access: Option<&Access>,
 ) -> Result<Option<Orphan>, Fault> {
     let owner: String = row.get("owner")?;
-    if store.liveness.lives(&owner).await? {
+    let own = owner == me;
+    if !own && store.liveness.lives(&owner).await? {
         return Ok(None);
     }
     let read = job(row).and_then(|job| Ok(Orphan { job, recovery: recovery(row)? }));
     let Some(orphan) = logged(row, read) else { return Ok(None) };
+    let at_work = &store.jobs_at_work;
+    let taking_on = if own { at_work.take_on_alone(&orphan.job.id) } else { Some(at_work.take_on(&orphan.job.id)) };
+    // What is at work here is no orphan; what of this process is not could not be ended or given back.
+    let Some(taking_on) = taking_on else { return Ok(None) };
     if !in_reach(orphan.job.access.as_ref(), access) {
-        leave_alone(store, &orphan.job, access).await?;
+        leave_alone(store, &orphan.job, &owner, access).await?;
         return Ok(None);
     }
     // Of two that found the same owner dead, the one whose statement comes first changes the row.
@@ -56,7 +67,11 @@ async fn claim<D: Database>(
             .bind(&orphan.job.id)
             .bind(&owner)
             .bind(JobStatus::Running.as_str());
-    Ok((store.write(claim).await?.changed == 1).then_some(orphan))
+    if store.write(claim).await?.changed != 1 {
+        return Ok(None);
+    }
+    taking_on.taken();
+    Ok(Some(orphan))
 }
 
 /// Claims the orphans of a provider that are within the reach of `access`.
@@ -66,13 +81,11 @@ pub(super) async fn adopt<D: Database>(
     access: Option<&Access>,
 ) -> Result<Vec<Orphan>, Fault> {
     let me = store.liveness.me().await?;
-    let others =
-        Statement::new("SELECT * FROM jobs WHERE provider = $1 AND (status = $2 OR rollback_pending) AND owner <> $3")
-            .bind(provider)
-            .bind(JobStatus::Running.as_str())
-            .bind(&me);
+    let unfinished = Statement::new("SELECT * FROM jobs WHERE provider = $1 AND (status = $2 OR rollback_pending)")
+        .bind(provider)
+        .bind(JobStatus::Running.as_str());
     let (mut orphans, mut failed) = (Vec::new(), None);
-    for row in store.database.read(others).await? {
+    for row in store.database.read(unfinished).await? {
         match claim(store, &me, &row, access).await {
             Ok(orphan) => orphans.extend(orphan),
             // One that cannot be adopted keeps none of the others from being reconciled.

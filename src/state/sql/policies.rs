@@ -2,7 +2,8 @@
 
 use crate::model::fault::Fault;
 use crate::model::policy::BackupPolicy;
-use crate::state::policies::{Policies, StoredPolicy};
+use crate::state::leases::Lease;
+use crate::state::policies::{Policies, StoredPolicy, busy};
 use crate::state::sql::Store;
 use crate::state::sql::database::Database;
 use crate::state::sql::statement::Statement;
@@ -30,12 +31,12 @@ impl<D: Database> Policies for Store<D> {
         Ok(Some(StoredPolicy { policy, calendar_since }))
     }
 
-    async fn set_policy(&self, instance_id: &str, policy: &BackupPolicy) -> Result<(), Fault> {
+    async fn set_policy(&self, instance_id: &str, policy: &BackupPolicy, under: &Lease) -> Result<(), Fault> {
         // Another hour or other days begin nothing anew: who moves the hour time and again must not move the next backup with it.
         let set = Statement::new(
             "INSERT INTO policies (instance_id, enable_backup_log, changed_at, preferred_backup_time,
                  preferred_backup_period, backup_retention_period, calendar_since)
-             VALUES ($1, $2, $3, $4, $5, $6, $3)
+             SELECT $1, $2, $3, $4, $5, $6, $3 WHERE EXISTS (SELECT 1 FROM leases WHERE name = $7 AND holder = $8 AND epoch = $9)
              ON CONFLICT (instance_id) DO UPDATE SET enable_backup_log = $2, changed_at = $3,
                  calendar_since = CASE WHEN policies.preferred_backup_time = '' THEN $3 ELSE policies.calendar_since END,
                  preferred_backup_time = $4, preferred_backup_period = $5, backup_retention_period = $6",
@@ -45,7 +46,13 @@ impl<D: Database> Policies for Store<D> {
         .bind(Timestamp::now())
         .bind(&policy.preferred_backup_time)
         .bind(policy.preferred_backup_period.join(&BETWEEN.to_string()))
-        .bind(policy.backup_retention_period);
-        self.write(set).await.map(drop)
+        .bind(policy.backup_retention_period)
+        .bind(&under.name)
+        .bind(&under.holder)
+        .bind(under.epoch);
+        if self.write(set).await?.changed == 0 {
+            return Err(busy(instance_id));
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::support::http_server::Answer;
 use crate::support::{Redis, Reply, wait};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use sqlx::sqlite::SqlitePool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -54,6 +55,27 @@ fn bad_answers_end_no_restore() {
     let done = ours.ended(&job.id);
     assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
     assert!(is_writable(&server));
+}
+
+/// A process that was taken for dead, and is not, lifts no fence at the end of its restore: another follows that, and the lock may be the next
+/// restore's by then.
+#[test]
+fn a_restore_that_was_taken_over_lifts_no_fence() {
+    let server = redis(50);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    cloud.inject(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 2}));
+    let job = ours.restoring(&json!({"instance_id": ID, "backup_id": set.id, "write_fence": true}), "BackupRecovering");
+    let file = ours.app.config.home.dir().join("state.db");
+    ours.run(async {
+        let pool = SqlitePool::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        sqlx::query("UPDATE jobs SET owner = 'another' WHERE status = 'running'").execute(&pool).await.unwrap();
+        pool.close().await;
+    });
+    ours.run(ours.provider().shut_down(false));
+    assert_eq!(ours.job(&job.id).status, JobStatus::Running);
+    assert!(!is_writable(&server), "the fence was lifted by a process whose job it is not");
 }
 
 /// A restore whose call never arrived, or whose reply was lost before anything was done, is uncertain, which is an end of its own: it

@@ -106,6 +106,8 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
     assert_eq!(one.job("rj-9").await.unwrap_err().code, "job.not_found");
+    // An id is given once.
+    assert_eq!(two.begin(new("bj-1", JobKind::Backup, "users")).await.unwrap_err().code, "state.failed");
     // Of several that begin one at once one has begun it, and the others have joined that one.
     let many: Vec<_> = (0..4).map(|_| place.open()).collect();
     for round in 0..4 {
@@ -212,6 +214,8 @@ async fn a_job_ends_once_in_the_audit(place: &impl Place) {
     assert!(!store.reconciled("rj-2", "", "", line("early")).await.unwrap());
     assert!(store.fail_with_rollback_pending("rj-2", &fault(), line("second")).await.unwrap());
     assert!(!store.finish("rj-2", Err(&fault()), line("late")).await.unwrap());
+    assert!(!store.reconciled("rj-2", "taken off", "", line("early")).await.unwrap(), "nobody has adopted it");
+    assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
     assert!(store.reconciled("rj-2", "taken off", "", line("third")).await.unwrap());
     assert!(!store.reconciled("rj-2", "taken off", "", line("late")).await.unwrap());
     let events: Vec<String> = place.open().audit(None, 99).await.unwrap().into_iter().map(|r| r.event).collect();
@@ -228,7 +232,8 @@ async fn a_pending_rollback_keeps_other_restores_out(place: &impl Place) {
     assert!(refused.message.contains("rj-1"), "{refused:?}");
     started(&store, new("bj-1", JobKind::Backup, "orders")).await;
     store.finish("bj-1", Ok(""), None).await.unwrap();
-    store.reconciled("rj-1", "", "", None).await.unwrap();
+    assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
+    assert!(store.reconciled("rj-1", "", "", None).await.unwrap());
     started(&store, new("rj-3", JobKind::Restore, "orders")).await;
 }
 
@@ -275,7 +280,8 @@ async fn what_is_released_is_adopted_again(place: &impl Place) {
     assert_eq!((job.status, job.phase), (JobStatus::Failed, Phase::Ended));
     assert!(job.stage.ends_with("away") && job.needs_reconciliation(), "{job:?}");
     // What has ended is nobody's to release.
-    store.reconciled("rj-1", "", "", None).await.unwrap();
+    assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
+    assert!(store.reconciled("rj-1", "", "", None).await.unwrap());
     store.release("rj-1", Phase::Interrupted, "late").await.unwrap();
     assert_eq!(store.job("rj-1").await.unwrap().stage, "failed");
 }
@@ -291,6 +297,22 @@ async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
     // What would need rolled back is not written down, and so nothing may be touched any more.
     let late_record = StoredRecovery { json: "{}".into(), ..record() };
     assert_eq!(late.save_recovery("rj-1", &late_record).await.unwrap_err().code, "job.taken_over");
+    let before = late.job("rj-1").await.unwrap();
+    let restored = RestoredTo { backup_id: "b-9".into(), position: None, moment: Timestamp::UNIX_EPOCH, ended: None };
+    let keys =
+        RestoredKeys { source: None, target: [].into(), as_loaded: true, expired: None, evicted: None, of_some: false };
+    for written in [
+        late.set_backup_id("rj-1", "b-9").await,
+        late.set_cloud_jobs("rj-1", &[9]).await,
+        late.set_restored("rj-1", &restored).await,
+        late.set_restored_keys("rj-1", &keys).await,
+        late.serving("rj-1", Timestamp::UNIX_EPOCH).await,
+    ] {
+        assert_eq!(written.unwrap_err().code, "job.taken_over");
+    }
+    let after = late.job("rj-1").await.unwrap();
+    assert_eq!((after.backup_id, after.cloud_jobs, after.serving_at), (before.backup_id, before.cloud_jobs, None));
+    assert_eq!((after.restored, after.restored_keys), (None, None));
     late.finish("rj-1", Ok("late"), None).await.unwrap();
     late.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     late.release("rj-1", Phase::Detached, "late").await.unwrap();
@@ -299,7 +321,10 @@ async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
     assert!(job.stage == "interrupted" && place.open().adopt("local", None).await.unwrap().is_empty(), "{job:?}");
     next.release("rj-1", Phase::Interrupted, "interrupted; away").await.unwrap();
     assert_eq!(next.adopt("local", None).await.unwrap()[0].recovery, Some(record()));
-    next.finish("rj-1", Ok("ended"), None).await.unwrap();
+    assert!(next.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap());
+    assert_eq!(next.adopt("local", None).await.unwrap().len(), 1);
+    assert!(!late.reconciled("rj-1", "late", "", None).await.unwrap());
+    assert!(next.reconciled("rj-1", "ended", "", None).await.unwrap());
     assert_eq!(late.job("rj-1").await.unwrap().message, "ended");
 }
 
@@ -426,24 +451,29 @@ async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
     let store = place.open();
     assert_eq!(store.stored_policy("orders").await.unwrap(), None);
     let log = BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() };
-    store.set_policy("orders", &log).await.unwrap();
+    let under = store.acquire("policy/orders").await.unwrap().unwrap();
+    store.set_policy("orders", &log, &under).await.unwrap();
     let other = place.open();
     let read = async || other.stored_policy("orders").await.unwrap().unwrap();
     assert_eq!((read().await.policy, read().await.calendar_since), (log, None));
     let daily = BackupPolicy { enable_backup_log: true, ..usual() };
-    store.set_policy("orders", &daily).await.unwrap();
+    store.set_policy("orders", &daily, &under).await.unwrap();
     let since = read().await.calendar_since.unwrap();
     assert_eq!(read().await.policy, daily);
     // Since when there is a calendar at all: another one does not begin anew.
     tokio::time::sleep(Duration::from_millis(2)).await;
     let longer = BackupPolicy { backup_retention_period: 30, ..usual() };
-    store.set_policy("orders", &longer).await.unwrap();
+    store.set_policy("orders", &longer, &under).await.unwrap();
     assert_eq!((read().await.policy, read().await.calendar_since), (longer.clone(), Some(since)));
-    store
-        .set_policy("orders", &BackupPolicy { preferred_backup_time: "05:00Z-06:00Z".into(), ..longer })
-        .await
-        .unwrap();
+    let later = BackupPolicy { preferred_backup_time: "05:00Z-06:00Z".into(), ..longer };
+    store.set_policy("orders", &later, &under).await.unwrap();
     assert_eq!(read().await.calendar_since, Some(since));
+    // Who has stood still since reading what was set changes nothing behind whoever has worked on it meanwhile.
+    store.give_back(&under).await.unwrap();
+    let next = other.acquire("policy/orders").await.unwrap().unwrap();
+    assert_eq!(store.set_policy("orders", &daily, &under).await.unwrap_err().code, "job.busy");
+    assert_eq!(read().await.policy, later);
+    other.set_policy("orders", &daily, &next).await.unwrap();
     assert_eq!(other.stored_policy("carts").await.unwrap(), None);
 }
 

@@ -10,7 +10,9 @@ use tair_backup_mcp::state::leases::Leases as _;
 use tair_backup_mcp::state::liveness::{Liveness, NOBODY};
 use tair_backup_mcp::state::owner::LockFiles;
 use tair_backup_mcp::state::sql::Store;
+use tair_backup_mcp::state::sql::database::Database as _;
 use tair_backup_mcp::state::sql::heartbeats::{Beat, Heartbeats};
+use tair_backup_mcp::state::sql::statement::Statement;
 use tempfile::TempDir;
 
 /// The contract of both: a process keeps one name, alive from the first call to the last; a stranger's name is not alive.
@@ -111,6 +113,8 @@ promises! {
     an_owner_is_dead_once_too_many_heartbeats_are_missed,
     heartbeats_are_renewed_by_themselves_until_their_owner_goes,
     a_lease_behind_heartbeats_is_taken_over_from_the_silent,
+    a_process_that_has_just_begun_waits_for_the_silent_to_come_back,
+    who_holds_something_is_not_forgotten,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -172,4 +176,47 @@ async fn a_lease_behind_heartbeats_is_taken_over_from_the_silent(place: &impl Pl
     set_back(place, &lost.holder, HOUR * 3).await;
     let taken = next.acquire("archive/orders").await.unwrap().unwrap();
     assert!(taken.epoch > lost.epoch && !silent.renew(&lost).await.unwrap());
+}
+
+/// What it reads says that they were silent for long, and not why: the database may be another one's successor, and have heard of nobody.
+async fn a_process_that_has_just_begun_waits_for_the_silent_to_come_back(place: &impl Place) {
+    let beat = Beat { every: HOUR, missed: 1, back_within: Duration::from_secs(2) };
+    let fresh = || Heartbeats::new(place.database(), beat);
+    let theirs = fresh();
+    let one = theirs.me().await.unwrap();
+    set_back(place, &one, HOUR * 3).await;
+    let ours = fresh();
+    let back = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            place.run("UPDATE owners SET seen_at = seen_at + 1".to_owned()).await;
+        }
+    };
+    tokio::select! {
+        lives = ours.lives(&one) => assert!(lives.unwrap(), "it has come back"),
+        () = back => {}
+    }
+    let (ours, asked) = (fresh(), Instant::now());
+    assert!(!ours.lives(&one).await.unwrap() && asked.elapsed() >= beat.back_within, "{:?}", asked.elapsed());
+    assert!(!ours.lives(NOBODY).await.unwrap() && !ours.lives(&one).await.unwrap());
+}
+
+/// Behind an outage of a day every row is a day old.
+async fn who_holds_something_is_not_forgotten(place: &impl Place) {
+    let beat = Beat { every: HOUR, missed: 1, back_within: Duration::ZERO };
+    let database = place.database();
+    let ours = Store::with(Arc::clone(&database), Box::new(Heartbeats::new(Arc::clone(&database), beat)));
+    assert!(ours.holder("archive/orders").await.unwrap().is_none());
+    for name in ["holds", "works", "gone"] {
+        place.run(format!("INSERT INTO owners (name, seen_at) VALUES ('{name}', 1)")).await;
+    }
+    place.run("INSERT INTO leases (name, holder, epoch, renewed_at) VALUES ('a', 'holds', 1, 1)".to_owned()).await;
+    let job = "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, created_at) \
+        VALUES ('rj-1', 'local', 'restore', 'orders', 'b-1', 'running', 'working', '', 'works', TRUE, 1)";
+    place.run(job.to_owned()).await;
+    ours.acquire("archive/orders").await.unwrap().unwrap();
+    let left = Statement::new("SELECT name FROM owners WHERE seen_at = 1 ORDER BY name");
+    let left = database.read(left).await.unwrap();
+    let left: Vec<String> = left.iter().map(|row| row.get("name").unwrap()).collect();
+    assert_eq!(left, ["holds", "works"]);
 }

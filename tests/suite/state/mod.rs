@@ -28,6 +28,7 @@ macro_rules! on_each {
 pub mod contract;
 mod crash;
 mod key;
+mod left;
 mod liveness;
 mod migration;
 mod places;

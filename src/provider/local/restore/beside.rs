@@ -23,7 +23,11 @@ use crate::redis::replay::beside::{Placement, partners};
 use crate::redis::replay::swap::load_beside;
 use crate::redis::rights::{self, Need, Probing};
 use crate::redis::target::TargetState;
+use crate::state::jobs::taken_over;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Stage of a job whose set serves already.
+const DROPPING: &str = "swapped; the old data is dropped";
 
 /// The steps of this way for a set on a server.
 pub(super) fn needs(set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
@@ -103,6 +107,7 @@ impl Inner {
         set: &BackupSet,
         contents: Contents,
     ) -> Result<Loaded, Unfinished> {
+        let dir = self.run_dir().await?;
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
@@ -113,10 +118,10 @@ impl Inner {
         let ours: Vec<u64> = placement.pairs.iter().map(|pair| pair.beside).collect();
         let safety = self.last_safety(job, plan, &endpoint, looked, &ours).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, ours.len() as u64);
-        let mut recovery = recovery.beside(placement.clone());
+        let mut recovery = recovery.beside(placement.clone()).written_on(&mut conn).await?;
         // From here on a crash is cleared up at the next start.
         self.jobs.save_recovery(job, &recovery).await?;
-        let (frames, reader) = self.encode(set, contents, |encoder| encoder.beside(placement.places()));
+        let (frames, reader) = self.encode(set, contents, dir, |encoder| encoder.beside(placement.places()));
         let done = AtomicU64::new(0);
         let loading = load_beside(grant, &endpoint, &mut conn, &placement, frames, &mut way_back, |report| {
             done.store(report.keys, Ordering::Relaxed);
@@ -135,8 +140,13 @@ impl Inner {
         recovery.swapped();
         // Not written down, a crash would say that it does not know; the old data is dropped all the same.
         let _ = self.jobs.save_recovery(job, &recovery).await;
+        // Unless the job is another's by now, which drops it: the next restore may have begun.
+        if let Ok(false) = self.jobs.progress(job, DROPPING, set.rdb_bytes, set.rdb_bytes).await {
+            return Err(Unfinished::Failed(taken_over(&job.id)));
+        }
         let swapped_in = Some((swapped.loaded.clone(), swapped.evicted_keys));
-        let dropped = swapped.drop_old(&mut conn, &placement).await.map_err(ended_by);
+        let dropping = swapped.drop_old(&mut conn, &placement);
+        let dropped = self.reporting(job, set, || (DROPPING, set.rdb_bytes), dropping).await.map_err(ended_by);
         dropped.map_err(|end| end.map(|fault| behind(fault, cutover.as_ref())))?;
         Ok(Loaded { cutover, unseen, swapped_in })
     }

@@ -243,7 +243,7 @@ impl Inner {
     ) -> Result<Built, Fault> {
         let (restored, used_memory, file) = self.built_on(on, set, data, behind).await?;
         let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
-        let (file, statistics) = verified(file, self.state.home().join("run")).await?;
+        let (file, statistics) = verified(file, self.run_dir().await?).await?;
         let counts = statistics.dbs.iter().map(|db| (db.db, (db.keys, db.expires))).collect();
         tracing::debug!(replayed = ?restored.replayed, "a moment was built");
         let made = BackupSet {

@@ -19,6 +19,7 @@ use crate::redis::rdb;
 use crate::redis::replay::encoder::RestoreEncoder;
 use crate::redis::replay::frame::Frame;
 use crate::redis::replay::{Coming, ReplayMode, drive};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
@@ -33,13 +34,15 @@ impl Inner {
         set: &BackupSet,
         contents: Contents,
     ) -> Result<Loaded, Unfinished> {
+        let dir = self.run_dir().await?;
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
+        let recovery = recovery.written_on(&mut conn).await?;
         self.jobs.save_recovery(job, &recovery).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
-        let (frames, reader) = self.encode(set, contents, |encoder| encoder);
+        let (frames, reader) = self.encode(set, contents, dir, |encoder| encoder);
         let done = AtomicU64::new(0);
         // The plan has judged both; what the server allows may have changed since.
         let coming = Coming { functions: set.functions, memory: need(set.used_memory, set.rdb_bytes, 0) };
@@ -57,15 +60,17 @@ impl Inner {
         Ok(Loaded { cutover, unseen, swapped_in: None })
     }
 
-    /// Begins to read a set as frames, on a thread of its own; its end is the number of keys that had expired.
+    /// Begins to read a set as frames, on a thread of its own; its end is the number of keys that had expired. Large values pass through files
+    /// in `dir`.
     pub(super) fn encode(
         &self,
         set: &BackupSet,
         contents: Contents,
+        dir: PathBuf,
         place: impl FnOnce(RestoreEncoder) -> RestoreEncoder,
     ) -> (mpsc::Receiver<Frame>, Reader) {
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
-        let encoder = place(RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run")));
+        let encoder = place(RestoreEncoder::new(tx, set.rdb_version, dir));
         let Contents { data, whose } = contents;
         let reader = tokio::task::spawn_blocking(move || {
             let walked = rdb::walk(data, (), encoder).map_err(|e| whose.unreadable(e))?;

@@ -49,6 +49,8 @@ use tokio::sync::mpsc;
 
 /// How long a plan counts the keys of its target that match.
 const COUNTED_WITHIN: Duration = Duration::from_secs(20);
+/// Stage of a job that has written all keys and removes those that match and were not there.
+const PASSING: &str = "going through the keys that match";
 /// The first version of Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
 
@@ -132,7 +134,7 @@ impl Inner {
         let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
         // Whether an expiry has passed is the target's to say.
         let at_ms = Timestamp::now().as_millisecond().saturating_add(clock_ahead_ms(conn).await?);
-        let (matcher, names) = (Arc::clone(matcher), Names::new(self.state.home().join("run")));
+        let (matcher, names) = (Arc::clone(matcher), Names::new(self.run_dir().await?));
         let Contents { data, whose } = contents;
         blocking(move || match rdb::walk(data, (), Finder::new(&matcher, at_ms, owned, names)) {
             Ok(walked) => {
@@ -180,7 +182,7 @@ impl Inner {
         let set = self.vault.find(instance_id, &backup_id, self).await?;
         let Contents { data, whose } = Contents::of_set(&self.vault, &set, self.vault.open_data(&set).await?);
         let at_ms = Timestamp::now().as_millisecond().saturating_add(ahead_ms);
-        let (matcher, names) = (Arc::clone(matcher), Names::new(self.state.home().join("run")));
+        let (matcher, names) = (Arc::clone(matcher), Names::new(self.run_dir().await?));
         blocking(move || {
             let walked = rdb::walk(data, (), Had::new(&matcher, at_ms, names)).map_err(|e| whose.unreadable(e))?;
             walked.visitor.seal().map(|names| Some(Arc::new(names))).map_err(names_lost)
@@ -200,6 +202,7 @@ impl Inner {
     ) -> JobEnd {
         let keys = plan.act.keys().ok_or_else(|| plan.unsupported())?;
         let matcher = compiled(keys).await?;
+        let dir = self.run_dir().await?;
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
@@ -218,11 +221,11 @@ impl Inner {
                 return Err(fault.into());
             }
         };
-        let recovery = RecoveryRecord::of(plan, set, moment.clone())?;
+        let recovery = RecoveryRecord::of(plan, set, moment.clone())?.written_on(&mut conn).await?;
         self.jobs.save_recovery(job, &recovery).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (tx, frames) = mpsc::channel(IN_FLIGHT);
-        let encoder = RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run"));
+        let encoder = RestoreEncoder::new(tx, set.rdb_version, dir);
         let wanted = Wanted { matcher: Arc::clone(&matcher), dialect: dialect(set), ahead_ms, had: had.clone() };
         let encoder = encoder.some(wanted);
         let reader = tokio::task::spawn_blocking(move || read(contents, encoder));
@@ -231,10 +234,8 @@ impl Inner {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
-        if written.is_ok() {
-            let _ = self.jobs.progress(job, "going through the keys that match", set.rdb_bytes, set.rdb_bytes).await;
-        }
-        let passed = self.passed(&mut conn, reader, written, &matcher, had.as_deref()).await;
+        let passing = self.passed(&mut conn, reader, written, &matcher, had.as_deref());
+        let passed = self.reporting(job, set, || (PASSING, set.rdb_bytes), passing).await;
         let last = passed.as_ref().ok().map(|(gathered, report, passed, after)| LastKey {
             offset: after.offset,
             removed: after.removed,

@@ -49,10 +49,12 @@ use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::persistence::{self, Kept};
-use crate::state::jobs::taken_over;
+use crate::state::jobs::{cut_off, taken_over};
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// Frames of 1 MiB on their way to the target.
 const IN_FLIGHT: usize = 4;
@@ -218,14 +220,24 @@ impl Inner {
     }
 
     /// Runs a transfer to its end and writes down, at every tick, the stage and the bytes that `how_far` gives. The disk must not
-    /// hold the transfer up, so the two go on beside each other. Where another process has taken this one for dead, the transfer is stopped.
-    async fn reporting<T>(
+    /// hold the transfer up, so the two go on beside each other. Where another process has taken this one for dead, or may have, the transfer is
+    /// stopped: before each of its steps, for this process may have stood still since the last one.
+    async fn reporting<T, E: From<RedisError>>(
         &self,
         job: &Job,
         set: &BackupSet,
         how_far: impl Fn() -> (&'static str, u64),
-        run: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, RedisError> {
+        run: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut look = tokio::time::interval(TICK);
+        let cut_off = poll_fn(|context| {
+            if self.state.may_be_taken_for_dead() {
+                return Poll::Ready(cut_off(&job.id));
+            }
+            // It is looked also while nothing else moves.
+            while look.poll_tick(context).is_ready() {}
+            Poll::Pending
+        });
         let taken = async {
             loop {
                 tokio::time::sleep(TICK).await;
@@ -238,8 +250,10 @@ impl Inner {
             }
         };
         tokio::select! {
+            biased;
+            fault = cut_off => Err(RedisError::Stopped { fault }.into()),
+            fault = taken => Err(RedisError::Stopped { fault }.into()),
             done = run => done,
-            fault = taken => Err(RedisError::Stopped { fault }),
         }
     }
 

@@ -63,6 +63,7 @@ impl Inner {
         let id = &orphan.job.instance_id;
         let endpoint = self.endpoint(id).await?;
         let mut conn = Conn::open(&endpoint, CONNECT_TIMEOUT).await?;
+        recovery.end_its_connection(&mut conn).await?;
         let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back, recovery.some_keys.as_ref()).await;
         let back = if way_back.is_empty() { String::new() } else { format!("What was there before: {way_back}.") };
         if let Some(placement) = &recovery.placement {

@@ -9,7 +9,10 @@ use crate::model::job::RecoveryKind;
 use crate::model::key_filter::SomeKeys;
 use crate::model::secret::Secret;
 use crate::provider::jobs::Recoverable;
+use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
 use crate::redis::master::types::RollbackRecord;
+use crate::redis::own_client;
 use crate::redis::replay::beside::Placement;
 use crate::redis::settings::{SetByUs, Settings};
 use serde::{Deserialize, Serialize};
@@ -44,6 +47,9 @@ pub struct RecoveryRecord {
     /// The process of the target; empty in the records of earlier versions.
     #[serde(default)]
     run_id: String,
+    /// That process's number of the connection that writes; `None` where it is not known, or where none of ours does.
+    #[serde(default)]
+    client_id: Option<i64>,
 }
 
 impl Recoverable for RecoveryRecord {
@@ -85,7 +91,23 @@ impl RecoveryRecord {
             loaded: false,
             evicted: None,
             run_id: plan.direct_restore()?.run_id.clone(),
+            client_id: None,
         })
+    }
+
+    /// The record of a restore that writes on that connection.
+    pub(super) async fn written_on(self, conn: &mut Conn) -> Result<Self, Fault> {
+        Ok(Self { client_id: own_client::number(conn).await?, ..self })
+    }
+
+    /// Ends the connection on which the process wrote that was taken for dead: it may live, and what it has sent may still be carried out.
+    pub(super) async fn end_its_connection(&self, conn: &mut Conn) -> Result<(), Fault> {
+        if let Some(number) = self.client_id
+            && ServerFacts::read(conn).await?.run_id == self.run_id
+        {
+            own_client::end(conn, number).await?;
+        }
+        Ok(())
     }
 
     /// The process of the target; empty where nobody wrote it down.
@@ -187,6 +209,7 @@ mod tests {
             swapped: false,
             loaded: false,
             evicted: None,
+            client_id: None,
         };
         recovery.switching(&record);
         let mut json = serde_json::to_value(&recovery).unwrap();

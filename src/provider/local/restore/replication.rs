@@ -288,6 +288,8 @@ pub(super) fn supply(mut data: FrameReader, bytes: u64, behind: Option<Behind>, 
 pub(super) fn ended_by(e: RedisError) -> Unfinished {
     match e {
         RedisError::Restore { not_rolled_back: Some(_), .. } => Unfinished::RollbackPending(e.into()),
+        // Whoever goes on with the job puts the target back: another process by now, or this one once it is back.
+        RedisError::Stopped { fault } => Unfinished::RollbackPending(fault),
         // The guard's own word, with its next step: the target is as it was.
         RedisError::Restore { source, .. } if matches!(*source, RedisError::Withheld { .. }) => match *source {
             RedisError::Withheld { fault } => Unfinished::Failed(fault),

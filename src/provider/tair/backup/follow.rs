@@ -77,7 +77,7 @@ impl Inner {
                 // A job's figures are bytes; the cloud gives per cents only.
                 format!("{stage}, {}%", percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1))
             };
-            self.report_progress(job, &stage).await;
+            self.report_progress(job, &stage).await?;
             poller.wait("the backup").await?;
         }
     }
@@ -106,7 +106,7 @@ impl Inner {
                     if let Some(Ok(set)) = clusters::of_cluster_rows(&job.instance_id, vec![row]).pop() {
                         return Ok(set);
                     }
-                    self.report_progress(job, &format!("{status}, {percent}%")).await;
+                    self.report_progress(job, &format!("{status}, {percent}%")).await?;
                 }
                 None if read && poller.elapsed() >= self.polling.listed_by() => {
                     return Err(lost_call(record.called_at).into());

@@ -32,7 +32,7 @@ impl Inner {
             }
             let shown = if status.is_empty() { "ordered".into() } else { clean(&status) };
             let stage = format!("{} is {shown}, {} s", clean(new), poller.seconds());
-            self.report_progress(job, &stage).await;
+            self.report_progress(job, &stage).await?;
             let waited = poller.wait(&format!("the making of {}", clean(new))).await;
             waited.map_err(|end| end.map(|fault| with_hint(fault, &billed)))?;
         }

@@ -169,7 +169,7 @@ impl Inner {
                     job,
                     "ordering again under the same token; an instance may exist already, and be billed",
                 )
-                .await;
+                .await?;
             }
             poller.wait("the order").await.map_err(|end| match end {
                 Unfinished::Failed(fault) if record.uncertain => Unfinished::RollbackPending(may_be(&fault.message)),

@@ -23,6 +23,7 @@ use crate::provider::tair::policy::values::{changed as changed_policy, read, sam
 use crate::provider::tair::policy::write::changed_meanwhile;
 use crate::provider::tair::poller::Poller;
 use crate::state::leases::Held;
+use crate::state::policies::busy;
 use crate::tair::wire::policy::DescribeBackupPolicy;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -186,8 +187,7 @@ impl Inner {
                 break held;
             }
             if poller.wait("another change of the policy").await.is_err() {
-                let message = format!("another change of the policy of {instance_id} is under way");
-                return Err(Fault::new(Kind::Provider, "job.busy", message).hint("Call again in a minute."));
+                return Err(busy(instance_id));
             }
         };
         let done = work.await;

@@ -149,12 +149,12 @@ impl Inner {
         Ok(listed.iter().find(|row| row.is(task)).map(|row| row.state()))
     }
 
-    /// Lets the instance be written again, if writes were locked by us.
+    /// Lets the instance be written again, if writes were locked by us, and if the job is ours still: the lock may be another restore's by now.
     pub(super) async fn lift_fence(&self, job: &Job, record: &Record) -> Result<Seen, Fault> {
         if !record.fence {
             return Ok(Seen::Done);
         }
-        self.report_progress(job, "unlocking writes").await;
+        self.report_progress(job, "unlocking writes").await?;
         self.unlock(&job.instance_id, record).await.map_err(|e| {
             let message = format!("writes on {} are still locked: {}", job.instance_id, e.message());
             Fault::new(Kind::Provider, "restore.still_locked", message)

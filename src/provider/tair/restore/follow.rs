@@ -86,7 +86,7 @@ impl Inner {
                 return Err(with_way_back(gone, &record.back).into());
             }
             let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
-            self.report_progress(job, &format!("{stage}, {} s", poller.seconds())).await;
+            self.report_progress(job, &format!("{stage}, {} s", poller.seconds())).await?;
             let waited = poller.wait("the restore").await;
             waited.map_err(|end| end.map(|fault| with_way_back(fault, &record.back)))?;
         }
@@ -127,8 +127,8 @@ impl Inner {
             if poller.elapsed() >= self.polling.metrics_delay {
                 return last;
             }
-            self.report_progress(job, "restored; waiting for the key count").await;
-            if poller.wait("the key count").await.is_err() {
+            let ours = self.report_progress(job, "restored; waiting for the key count").await;
+            if ours.is_err() || poller.wait("the key count").await.is_err() {
                 return last;
             }
         }
