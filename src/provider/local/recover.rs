@@ -7,17 +7,26 @@ use crate::provider::local::Inner;
 use crate::provider::local::verify::interrupted;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Held by whoever tidies a vault that is far away.
+static TIDYING: Mutex<()> = Mutex::const_new(());
 
 impl Inner {
     /// Reconciles every job whose process is dead. An adopted job is reconciled whoever asked for jobs and goes away.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
         self.end_old_clones().await;
-        for id in self.ids_with_sets().await {
-            if let Err(fault) = self.vault.sweep(&id, &**self).await {
-                tracing::warn!("what is left of deleted sets could not be removed: {fault}");
-            }
+        if self.vault.is_far() {
+            // One that cannot be reached takes minutes to say so, and neither jobs nor logs wait for that.
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Ok(_alone) = TIDYING.try_lock() {
+                    inner.tidy_vault().await;
+                }
+            });
+        } else {
+            self.tidy_vault().await;
         }
-        self.delete_expired().await;
         let inner = Arc::clone(self);
         self.jobs
             .adopt(move |orphan| {
@@ -25,6 +34,16 @@ impl Inner {
                 async move { inner.reconcile(&orphan).await }
             })
             .await
+    }
+
+    /// Removes what is left of deleted sets, and what has expired.
+    async fn tidy_vault(&self) {
+        for id in self.ids_with_sets().await {
+            if let Err(fault) = self.vault.sweep(&id, self).await {
+                tracing::warn!("what is left of deleted sets could not be removed: {fault}");
+            }
+        }
+        self.delete_expired().await;
     }
 
     /// Reconciles one job. An error: not now.
