@@ -48,19 +48,27 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     Ok(ended)
 }
 
-/// What is to be done all the time beside the logs.
+/// What is to be done all the time beside the logs. What is reconciled may wait for a bucket that does not answer; that this process turns is
+/// told meanwhile.
 async fn forever(app: &App, manager: &Manager) {
-    let mut reconcile = tokio::time::interval(reconcile_every(app.state.is_shared()));
-    // One that never comes, where nobody asks.
-    let mut alive = tokio::time::interval(manager.watchdog().unwrap_or(Duration::from_secs(86_400)));
+    tokio::join!(reconcile(app), tell_alive(manager));
+}
+
+async fn reconcile(app: &App) {
+    let mut next = tokio::time::interval(reconcile_every(app.state.is_shared()));
     loop {
-        tokio::select! {
-            _ = alive.tick() => manager.tell("WATCHDOG=1"),
-            _ = reconcile.tick() => {
-                if let Err(fault) = drain::recover(app).await {
-                    tracing::warn!("what an earlier process left behind could not be reconciled: {fault}");
-                }
-            }
+        next.tick().await;
+        if let Err(fault) = drain::recover(app).await {
+            tracing::warn!("what an earlier process left behind could not be reconciled: {fault}");
         }
+    }
+}
+
+async fn tell_alive(manager: &Manager) {
+    let Some(often) = manager.watchdog() else { return };
+    let mut next = tokio::time::interval(often);
+    loop {
+        next.tick().await;
+        manager.tell("WATCHDOG=1");
     }
 }

@@ -147,6 +147,12 @@ impl Vault {
         self.store.place(&object(&set.instance_id, &set.id, MANIFEST))
     }
 
+    /// Whether each request is a journey, which may come to nothing after minutes.
+    #[must_use]
+    pub fn is_far(&self) -> bool {
+        self.store.at_once() > 1
+    }
+
     /// Where files without a name are made.
     fn spill_dir(&self) -> PathBuf {
         self.spill_dir.clone()

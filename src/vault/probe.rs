@@ -42,6 +42,18 @@ impl Vault {
         .await
     }
 
+    /// Whether the store lets itself be listed: what can be found out without putting anything.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub async fn reach(&self) -> Result<(), Fault> {
+        let vault = self.clone();
+        blocking(move || {
+            vault.store.list(FOLDER).map(|_| ()).map_err(|e| vault_fault("list", &vault.store.place(""), e))
+        })
+        .await
+    }
+
     fn try_all(&self, first: &[u8], second: &[u8]) -> io::Result<Probe> {
         let (store, name) = (&*self.store, format!("{FOLDER}/{OBJECT}"));
         let taken = |put: io::Result<()>| match put {

@@ -94,6 +94,13 @@ async fn vault(app: &App, findings: &mut Findings) {
         }
         VaultPlace::Bucket(place) => place,
     };
+    if app.config.read_only {
+        return match vault::of(&app.config).reach().await {
+            Err(fault) => findings.fail(NAME, &fault),
+            Ok(()) => findings
+                .pass(NAME, format!("{place}: can be listed; nothing is put there to try it, for this is read-only")),
+        };
+    }
     let probe = match vault::of(&app.config).probe().await {
         Ok(probe) => probe,
         Err(fault) => return findings.fail(NAME, &fault),

@@ -7,6 +7,10 @@ use crate::provider::local::Inner;
 use crate::provider::local::verify::interrupted;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Held by whoever tidies a vault that is far away.
+static TIDYING: Mutex<()> = Mutex::const_new(());
 
 impl Inner {
     /// Reconciles every job whose process is dead. An adopted job is reconciled whoever asked for jobs and goes away. Then what else is left is
@@ -21,13 +25,28 @@ impl Inner {
                 async move { inner.reconcile(&orphan).await }
             })
             .await;
+        if self.vault.is_far() {
+            // One that cannot be reached takes minutes to say so, and logs do not wait for that.
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Ok(_alone) = TIDYING.try_lock() {
+                    inner.tidy_vault().await;
+                }
+            });
+        } else {
+            self.tidy_vault().await;
+        }
+        adopted
+    }
+
+    /// Removes what is left of deleted sets, and what has expired.
+    async fn tidy_vault(&self) {
         for id in self.ids_with_sets().await {
-            if let Err(fault) = self.vault.sweep(&id, &**self).await {
+            if let Err(fault) = self.vault.sweep(&id, self).await {
                 tracing::warn!("what is left of deleted sets could not be removed: {fault}");
             }
         }
         self.delete_expired().await;
-        adopted
     }
 
     /// Reconciles one job. An error: not now.

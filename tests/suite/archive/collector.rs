@@ -4,10 +4,12 @@
 use crate::support::log::{
     LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, logged, position, service_log,
 };
-use crate::support::{Bench, KINDS, Redis, free_port, text, wait};
+use crate::support::{Bench, KINDS, Redis, free_port, s3, text, unattended, wait};
 use serde_json::Value;
 use std::io::Write as _;
-use std::process::Command;
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 pub const KIND: &str = "redis-7.0";
@@ -455,21 +457,49 @@ fn any_way_to_an_instance_will_do() {
     }
 }
 
+/// Starts the service, and gives what it tells its manager, one by one.
+fn told(bench: &Bench) -> (Child, impl Fn() -> String) {
+    let socket = bench.dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(LONG)).unwrap();
+    let child = bench.command(&["run"]).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000").spawn().unwrap();
+    let notified = move || {
+        let mut bytes = [0; 100];
+        let n = manager.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    };
+    (child, notified)
+}
+
+/// A bucket that takes requests and answers none holds up nothing: the service is ready, and its manager goes on hearing that it turns.
+#[test]
+fn a_bucket_that_says_nothing_holds_nothing_up() {
+    let redis = Redis::start(KIND, &[]);
+    let mut bench = Bench::unattended(&redis);
+    // A home with a state, whose jobs and sets are looked at when the service begins and each minute.
+    bench.backup();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("s3://backups?endpoint=http://{}", silent.local_addr().unwrap());
+    bench.configure(&format!("vault = \"{url}\"\n{}", unattended(&redis, "enable_backup_log = true")));
+    bench.env = s3::environment(s3::KEY.1);
+    let (mut child, notified) = told(&bench);
+    assert_eq!(notified(), "READY=1");
+    // It is asked, and more than one look of the manager passes meanwhile.
+    silent.set_nonblocking(true).unwrap();
+    let _asked = wait("a request", LONG, || silent.accept().ok());
+    for _ in 0..5 {
+        assert_eq!(notified(), "WATCHDOG=1");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// A service manager hears when the service is ready and when it stops; `--read-only` and `run` exclude each other.
 #[test]
 fn a_service_manager_is_told() {
     let redis = Redis::start(KIND, &[]);
     let bench = logging(&redis.url(), "");
-    let socket = bench.dir.path().join("notify");
-    let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
-    manager.set_read_timeout(Some(LONG)).unwrap();
-    let notified = || {
-        let mut bytes = [0; 100];
-        let n = manager.recv(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes[..n]).into_owned()
-    };
-    let mut child =
-        bench.command(&["run"]).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000").spawn().unwrap();
+    let (mut child, notified) = told(&bench);
     assert_eq!(notified(), "READY=1");
     assert_eq!(notified(), "WATCHDOG=1");
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();

@@ -7,7 +7,11 @@ use serde_json::Value;
 
 /// What the doctor says of the vault.
 fn vault(bench: &Bench) -> Value {
-    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+    asked(bench, &["doctor", "--json"])
+}
+
+fn asked(bench: &Bench, args: &[&str]) -> Value {
+    let said: Value = serde_json::from_slice(&bench.command(args).output().unwrap().stdout).unwrap();
     said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault").unwrap().clone()
 }
 
@@ -23,6 +27,9 @@ fn a_bucket_is_a_vault() {
     let failed = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
     assert!(failed.code != 0 && !failed.err.contains("another"), "{failed:?}");
     bench.env = s3::environment(s3::KEY.1);
+    let store = s3::store_at(s3::port(), &prefix);
+    let looked = asked(&bench, &["--read-only", "doctor", "--json"]);
+    assert!(looked["status"] == "pass" && store.list("").unwrap().is_empty(), "{looked}");
     let found = vault(&bench);
     assert_eq!(found["status"], "pass", "{found}");
     assert!(text(&found["detail"]).starts_with(&format!("s3://{}/{prefix}: ", s3::BUCKET)), "{found}");
@@ -37,7 +44,6 @@ fn a_bucket_is_a_vault() {
     log_until(&bench, "an archiver", |log| log["archived_until"].is_string());
     redis.run(&["SET", "archived", "1"]);
     assert_eq!(service.ask_to_end(), Some(0));
-    let store = s3::store_at(s3::port(), &prefix);
     let names = store.list(".log/orders").unwrap();
     assert!(names.iter().any(|name| name.ends_with(".seg")), "{names:?}");
     // The one that was asked for, and those that were taken before its restore and for the log.
