@@ -10,7 +10,6 @@ use crate::runtime::systemd::Manager;
 use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Runs until a signal comes.
 ///

@@ -39,6 +39,12 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 
+    /// Names the public key by which a home signs, and returns those of all homes that share the store; of one that is not shared, this one.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    async fn signers(&self, id: &str, key: &str) -> Result<Vec<String>, Fault>;
+
     /// Whether processes of other machines share the store: then it cannot be told without asking whether it holds anything.
     fn is_shared(&self) -> bool;
 

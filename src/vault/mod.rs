@@ -196,6 +196,7 @@ impl Vault {
         instance_id: &str,
         staging: &dyn Staging,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        self.ask_signers().await?;
         let (mut ids, mut without_manifest) = (Vec::new(), Vec::new());
         for (id, names) in self.folders(instance_id).await? {
             match folder(&names) {
@@ -290,6 +291,7 @@ impl Vault {
     /// `backup.not_found` with the nearest id there is; `backup.damaged`, `backup.tampered`, `backup.untrusted`; `vault.failed`; those of
     /// `staging`.
     pub async fn find(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<BackupSet, Fault> {
+        self.ask_signers().await?;
         let read = async || {
             let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
             blocking(move || vault.read(&instance_id, &backup_id)).await

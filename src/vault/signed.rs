@@ -48,6 +48,14 @@ impl Vault {
         self.signing.as_ref()
     }
 
+    /// Asks whose signatures are believed by now.
+    pub(super) async fn ask_signers(&self) -> Result<(), Fault> {
+        match &self.signing {
+            Some(signing) => signing.ask_signers().await,
+            None => Ok(()),
+        }
+    }
+
     /// Whether a set may be restored as far as its signature goes: with `require_signed` one without may not.
     ///
     /// # Errors
@@ -144,6 +152,7 @@ impl Vault {
     /// # Errors
     /// `vault.failed`.
     pub async fn examine(&self, instance_id: &str) -> Result<Vec<(String, Examined)>, Fault> {
+        self.ask_signers().await?;
         let folders = self.folders(instance_id).await?;
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         blocking(move || {

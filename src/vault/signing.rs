@@ -3,22 +3,39 @@
 //! The key never leaves the home, and is never replaced: without it, what it has signed is vouched for by its public key alone, which lies beside it
 //! and in the vault, for people to copy. What lies in the vault is trusted by nobody.
 
+use crate::config::blocking::blocking;
 use crate::config::durable::{open_regular, put_new, replace_public};
 use crate::config::home::{PUBLIC_KEY, SIGNING_KEY, file_fault, private_dir};
 use crate::config::public_key::{PublicKey, key_id};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::random;
 use crate::vault::minisign::{LONGEST, SecretKey, Signature, public_file};
+use async_trait::async_trait;
+use std::fmt::Debug;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+/// Where processes of several homes that are one service know each other's keys from.
+#[async_trait]
+pub trait Signers: Debug + Send + Sync {
+    /// Names the key of this home, and returns those of all.
+    ///
+    /// # Errors
+    /// Those of the state store.
+    async fn of_all(&self, own: &PublicKey) -> Result<Vec<PublicKey>, Fault>;
+}
 
 /// Signs, and judges signatures.
 #[derive(Debug)]
 pub struct Signing {
     home: PathBuf,
     trusted: Vec<PublicKey>,
+    /// Who else is of this service; `None`: this home alone is.
+    signers: Option<Arc<dyn Signers>>,
+    /// The keys of those, as last asked.
+    shared: RwLock<Vec<PublicKey>>,
     /// Whether sets without a signature are not to be restored.
     required: bool,
     key: OnceLock<SecretKey>,
@@ -44,7 +61,26 @@ impl Signing {
     #[must_use]
     pub fn new(home: &Path, trusted: Vec<PublicKey>, required: bool) -> Self {
         let (home, key, published) = (home.to_owned(), OnceLock::new(), AtomicBool::new(false));
-        Self { home, trusted, required, key, published }
+        Self { home, trusted, signers: None, shared: RwLock::default(), required, key, published }
+    }
+
+    /// Believes the keys of these homes, too.
+    #[must_use]
+    pub fn beside(self, signers: Arc<dyn Signers>) -> Self {
+        Self { signers: Some(signers), ..self }
+    }
+
+    /// Asks who is of this service by now, and names this home's key there before anything is signed with it.
+    ///
+    /// # Errors
+    /// `home.failed`, `vault.key`; those of the state store.
+    pub(super) async fn ask_signers(self: &Arc<Self>) -> Result<(), Fault> {
+        let Some(signers) = &self.signers else { return Ok(()) };
+        let this = Arc::clone(self);
+        let own = blocking(move || this.key()?.public().ok_or_else(|| no_key(&this.home.join(SIGNING_KEY)))).await?;
+        let all = signers.of_all(&own).await?;
+        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = all;
+        Ok(())
     }
 
     /// Whether sets without a signature are not to be restored.
@@ -93,7 +129,9 @@ impl Signing {
         };
         let number = signature.number();
         let own = self.own()?;
-        let mut known = own.iter().chain(&self.trusted).filter(|key| key.number == number).peekable();
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known =
+            own.iter().chain(&self.trusted).chain(shared.iter()).filter(|key| key.number == number).peekable();
         let id = key_id(&number);
         Ok(if known.peek().is_none() {
             Judged::Untrusted(id)

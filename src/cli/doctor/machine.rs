@@ -84,7 +84,7 @@ async fn vault(app: &App, findings: &mut Findings) {
         VaultPlace::Directory(dir) if *dir == app.config.home.vault() => return,
         VaultPlace::Directory(dir) => {
             let shown = dir.display();
-            return match vault::of(&app.config).free().await {
+            return match vault::of(&app.config, &app.state).free().await {
                 Err(fault) => findings.fail(NAME, &fault),
                 Ok(Some(free)) if free < LITTLE_SPACE => {
                     findings.warn(NAME, format!("in {shown}: {} free", bytes(free)), "Free space on that disk.");
@@ -95,13 +95,13 @@ async fn vault(app: &App, findings: &mut Findings) {
         VaultPlace::Bucket(place) => place,
     };
     if app.config.read_only {
-        return match vault::of(&app.config).reach().await {
+        return match vault::of(&app.config, &app.state).reach().await {
             Err(fault) => findings.fail(NAME, &fault),
             Ok(()) => findings
                 .pass(NAME, format!("{place}: can be listed; nothing is put there to try it, for this is read-only")),
         };
     }
-    let probe = match vault::of(&app.config).probe().await {
+    let probe = match vault::of(&app.config, &app.state).probe().await {
         Ok(probe) => probe,
         Err(fault) => return findings.fail(NAME, &fault),
     };

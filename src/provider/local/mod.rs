@@ -112,7 +112,7 @@ impl Local {
     /// The provider of what is configured. Touches nothing yet.
     #[must_use]
     pub fn new(config: &Config, state: Arc<dyn State>) -> Self {
-        let vault = vault::of(config);
+        let vault = vault::of(config, &state);
         Self {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),

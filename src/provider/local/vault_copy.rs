@@ -127,8 +127,8 @@ impl Copier {
             (vault, archive)
         };
         Self {
-            from: both(vault::of(config)),
-            to: both(vault::at(config, to)),
+            from: both(vault::of(config, state)),
+            to: both(vault::at(config, state, to)),
             place: to.to_string(),
             is_bucket: matches!(to, VaultPlace::Bucket(_)),
             state: Arc::clone(state),

@@ -99,6 +99,20 @@ impl<D: Database> State for Store<D> {
         self.key.get_or_try_init(|| self.database.key()).await
     }
 
+    async fn signers(&self, id: &str, key: &str) -> Result<Vec<String>, Fault> {
+        if !self.is_shared() {
+            return Ok(vec![key.to_owned()]);
+        }
+        let rows = self.database.read(Statement::new("SELECT key FROM keys WHERE name LIKE 'signer/%'")).await?;
+        let mut all = rows.iter().map(|row| row.get("key")).collect::<Result<Vec<String>, Fault>>()?;
+        if !all.iter().any(|known| known == key) {
+            let name = Statement::new("INSERT INTO keys (name, key) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+            self.write(name.bind(format!("signer/{id}")).bind(key)).await?;
+            all.push(key.to_owned());
+        }
+        Ok(all)
+    }
+
     async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
         ledger::redeemable(&*self.database).await
     }

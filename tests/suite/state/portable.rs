@@ -62,8 +62,8 @@ async fn fill(store: &Arc<dyn State>) {
             .await
             .unwrap();
     }
-    store.set_policy("orders", &usual()).await.unwrap();
-    store.set_policy("carts", &BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() }).await.unwrap();
+    set_policy(&store, "orders", &usual()).await;
+    set_policy(&store, "carts", &BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() }).await;
     let look = Look { at: Timestamp::now(), sha256: "of the set".into(), server: Some("Redis 7".into()), fault: None };
     store.set_verified("orders", "b-1", Level::Drill, &look).await.unwrap();
     let broken = Look { fault: Some("cut".into()), server: None, ..look };
@@ -150,11 +150,17 @@ async fn every_column_comes_over() {
     assert_eq!(TABLES.iter().flat_map(of).collect::<BTreeSet<_>>(), there);
 }
 
+async fn set_policy(store: &Arc<dyn State>, instance_id: &str, policy: &BackupPolicy) {
+    let under = store.acquire(&format!("policy/{instance_id}")).await.unwrap().unwrap();
+    store.set_policy(instance_id, policy, &under).await.unwrap();
+    store.give_back(&under).await.unwrap();
+}
+
 async fn a_store_at_work_is_not_imported_into(place: &impl Place) {
     let (home, files) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let file = files.path().join("state");
     let from = home.open();
-    from.set_policy("orders", &usual()).await.unwrap();
+    set_policy(&from, "orders", &usual()).await;
     from.export(&file).await.unwrap();
     let (other, store) = (place.open(), place.open());
     other.adopt("local", None).await.unwrap();
@@ -162,7 +168,7 @@ async fn a_store_at_work_is_not_imported_into(place: &impl Place) {
     place.end(other).await;
     assert_eq!(store.import(&file).await.unwrap().before, None);
     assert!(store.stored_policy("orders").await.unwrap().is_some());
-    store.set_policy("carts", &usual()).await.unwrap();
+    set_policy(&store, "carts", &usual()).await;
     // The same file once more is no harm; another one is refused.
     assert!(store.import(&file).await.unwrap().before.is_some());
     from.record(AuditRecord::now("asked", "a", "orders", "")).await.unwrap();

@@ -112,7 +112,7 @@ fn there_and_back() {
     let here = place(&bench);
     large_set(&here, &large_rdb());
     here.set(SECOND);
-    let signature = format!("orders/{SECOND}/manifest.json.minisig");
+    let signature = format!("orders/{SECOND}/beside.json");
     here.vault.store().put_new(&signature, b"a signature").unwrap();
     let (archive, _) = log(&here.vault, here.dir.path(), 40);
     let (prefix, all) = (s3::prefix(), objects(&*here.vault.store()));
@@ -127,7 +127,7 @@ fn there_and_back() {
     assert_eq!(told["logs"][0]["copied"], 44, "{told}");
     assert!(objects(&*bucket) == all, "{:?}", objects(&*bucket).keys());
     // Again, with a signature that has come since: that alone is copied.
-    here.vault.store().put_new(&format!("orders/{FIRST}/manifest.json.minisig"), b"another").unwrap();
+    here.vault.store().put_new(&format!("orders/{FIRST}/beside.json"), b"another").unwrap();
     let (code, told) = copy(&bench, &url, &["--instance-id", "orders"]);
     assert_eq!((code, statuses(&told)), (0, of(&[(SECOND, "there"), (FIRST, "copied")])), "{told}");
     assert_eq!((&told["logs"][0]["copied"], &told["logs"][0]["there"]), (&0.into(), &44.into()), "{told}");
@@ -319,7 +319,7 @@ fn nothing_is_put_over_what_is_there() {
     let here = place(&bench);
     let ids: Vec<String> = (1..=5).map(|n| format!("b-2026010{n}T000000Z-aaaaaa")).collect();
     ids.iter().for_each(|id| drop(here.set(id)));
-    let signature = |id: &str| format!("orders/{id}/manifest.json.minisig");
+    let signature = |id: &str| format!("orders/{id}/beside.json");
     here.vault.store().put_new(&signature(&ids[2]), b"ours").unwrap();
     let (_, timeline) = log(&here.vault, here.dir.path(), 3);
     let segment = segments(&bench.home().join("vault"), &timeline).swap_remove(0);
