@@ -8,6 +8,7 @@ mod client;
 mod data;
 mod keys;
 mod moment;
+mod protection;
 mod stage;
 mod story;
 mod talk;

@@ -11,6 +11,7 @@ pub mod instance;
 pub mod instance_url;
 pub mod named_url;
 pub mod nameless;
+pub mod state_url;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
@@ -20,6 +21,7 @@ use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
 use serde::{Deserialize, Serialize};
+use state_url::StateUrl;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
@@ -95,6 +97,7 @@ struct File {
     guard: GuardConfig,
     #[serde(default)]
     download_roots: Vec<PathBuf>,
+    state: Option<String>,
     #[serde(default)]
     background: bool,
     #[serde(default = "clone_lifetime_hours")]
@@ -128,6 +131,8 @@ pub struct Config {
     pub guard: GuardConfig,
     /// Directories under which downloads may be written, beside the home's own.
     pub download_roots: Vec<PathBuf>,
+    /// The PostgreSQL that has the state; `None`: the state is under the home.
+    pub state: Option<StateUrl>,
     /// Whether `serve` keeps logs too, and not `run` alone.
     pub background: bool,
     /// Hours that a clone lives.
@@ -236,6 +241,7 @@ impl Config {
             file: None,
             guard: GuardConfig::default(),
             download_roots: Vec::new(),
+            state: None,
             background: false,
             clone_lifetime_hours: clone_lifetime_hours(),
             server_programs: Vec::new(),
@@ -281,6 +287,7 @@ impl Config {
         }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
+        let state = raw.state.as_deref().map(StateUrl::parse).transpose().map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
@@ -289,6 +296,7 @@ impl Config {
             file: Some(path),
             guard: raw.guard,
             download_roots,
+            state,
             background: raw.background,
             clone_lifetime_hours: raw.clone_lifetime_hours,
             server_programs,

@@ -79,6 +79,12 @@ impl Verification {
         faults().map(|(_, look)| look).max_by_key(|look| look.at).map(|look| (deepest, look))
     }
 
+    /// When the last drill of the set began, if the set passed that.
+    #[must_use]
+    pub fn drilled(&self) -> Option<Timestamp> {
+        self.0.get(&Level::Drill).filter(|look| look.fault.is_none()).map(|look| look.at)
+    }
+
     /// What a set of these contents and without a fault was verified to: the newest look, and the deepest where that is another.
     pub fn looks(&self, sha256: &str) -> impl Iterator<Item = (Level, &Look)> {
         let of_it = self.0.iter().map(|(level, look)| (*level, look)).filter(|(_, look)| look.sha256 == sha256);

@@ -276,11 +276,11 @@ impl Jobs {
         crate::state::jobs::JobStore::release(self.state.as_ref(), &job.id, phase, stage).await
     }
 
-    /// Says how far a job is: `done` of `total` bytes.
+    /// Says how far a job is: `done` of `total` bytes. `false`: it has ended, or is another process's by now.
     ///
     /// # Errors
     /// `state.failed`.
-    pub async fn progress(&self, job: &Job, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
+    pub async fn progress(&self, job: &Job, stage: &str, done: u64, total: u64) -> Result<bool, Fault> {
         self.state.progress(&job.id, Phase::Working, stage, done, total).await
     }
 

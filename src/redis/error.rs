@@ -238,6 +238,12 @@ pub enum RedisError {
         /// Why not, and the next step.
         fault: Fault,
     },
+    /// Whoever had it carried out has stopped it half way: how far it came is not told.
+    #[error("{}", fault.message)]
+    Stopped {
+        /// Why, and the next step.
+        fault: Fault,
+    },
     /// What answers on the connection is not what was switched.
     #[error("the target is not what it was a moment ago: {what}")]
     AnotherTarget {

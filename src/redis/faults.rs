@@ -141,7 +141,7 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             "see that nobody resets the target's statistics (CONFIG RESETSTAT) meanwhile, then restore again",
             None,
         ),
-        E::Withheld { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
+        E::Withheld { fault } | E::Stopped { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
         E::AnotherTarget { .. } => (
             Kind::Provider,
             "restore.target_changed",

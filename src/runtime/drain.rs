@@ -4,6 +4,11 @@ use crate::model::fault::Fault;
 use crate::runtime::signals::Signals;
 use crate::state::sqlite::Sqlite;
 use crate::tools::App;
+use std::time::Duration;
+
+/// How often a process that goes on looks for what dead ones left behind. With the time after which a silent one is dead this is less than
+/// a minute.
+pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 
 /// How the process's work came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +24,10 @@ pub enum Ended {
 /// Reconciles the jobs of dead processes. Does nothing where no state was ever stored.
 ///
 /// # Errors
-/// `state.failed`, `home.failed`.
+/// `state.failed`, `home.failed`; `state.unreachable` and its like where the state is on a PostgreSQL.
 pub async fn recover(app: &App) -> Result<(), Fault> {
-    if Sqlite::exists(app.config.home.dir()).await { app.provider.recover().await } else { Ok(()) }
+    let may_hold_jobs = app.state.is_shared() || Sqlite::exists(app.config.home.dir()).await;
+    if may_hold_jobs { app.provider.recover().await } else { Ok(()) }
 }
 
 /// Runs work unless a signal comes first: then `None`, and the jobs that the work began are still to be stopped.

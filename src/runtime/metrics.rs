@@ -7,7 +7,7 @@ use crate::config::blocking::blocking;
 use crate::config::durable::replace_public;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::verification::Level;
+use crate::model::verification::Verification;
 use crate::tools::App;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -91,8 +91,7 @@ async fn figures(app: &App, id: &str, now: Timestamp) -> Result<Vec<Figure>, Fau
         figures.push((SUCCESS, Some(mode.as_str()), newest(&mut of())));
         figures.push((VERIFIED, Some(mode.as_str()), newest(&mut of().filter(passed))));
     }
-    let looks = found.values().flat_map(|found| &found.0);
-    let drills = looks.filter(|(level, look)| **level == Level::Drill && look.fault.is_none()).map(|(_, look)| look.at);
+    let drills = found.values().filter_map(Verification::drilled);
     figures.push((DRILL, None, drills.filter(|at| *at <= now).max().map_or(0, Timestamp::as_second)));
     if let Some(log) = app.provider.log_status(id).await?.filter(|log| log.on) {
         figures.push((ARCHIVED, None, log.archived_until.map_or(0, Timestamp::as_second)));

@@ -3,7 +3,7 @@
 use crate::mcp;
 use crate::model::fault::Fault;
 use crate::provider::LogScope;
-use crate::runtime::drain::{self, Ended};
+use crate::runtime::drain::{self, Ended, RECONCILE_EVERY};
 use crate::runtime::metrics;
 use crate::runtime::signals::Signals;
 use crate::runtime::wiring;
@@ -14,6 +14,24 @@ use std::time::Duration;
 /// Delay before jobs of dead processes are reconciled, so that the first list is answered first.
 const RECONCILE_AFTER: Duration = Duration::from_millis(300);
 
+/// Reconciles the jobs of dead processes. On a store that other machines share this process goes on looking, for as long as it lives, from
+/// when something has needed the store: nothing of that is touched before.
+async fn reconcile(app: &App) {
+    tokio::time::sleep(RECONCILE_AFTER).await;
+    loop {
+        if (!app.state.is_shared() || app.state.is_open())
+            && let Err(fault) = drain::recover(app).await
+        {
+            let cause = std::error::Error::source(&fault);
+            tracing::warn!(cause = ?cause, "what an earlier process left behind could not be reconciled: {fault}");
+        }
+        if !app.state.is_shared() {
+            return;
+        }
+        tokio::time::sleep(RECONCILE_EVERY).await;
+    }
+}
+
 /// Serves MCP on standard input and output.
 ///
 /// # Errors
@@ -21,13 +39,7 @@ const RECONCILE_AFTER: Duration = Duration::from_millis(300);
 pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     let Some(session) = mcp::stdio(Arc::clone(&app)).await? else { return Ok(()) };
     let reconciling = Arc::clone(&app);
-    tokio::spawn(async move {
-        tokio::time::sleep(RECONCILE_AFTER).await;
-        if let Err(fault) = drain::recover(&reconciling).await {
-            let cause = std::error::Error::source(&fault);
-            tracing::warn!(cause = ?cause, "what an earlier process left behind could not be reconciled: {fault}");
-        }
-    });
+    tokio::spawn(async move { reconcile(&reconciling).await });
     // A chat that ends must not leave a gap: but for the sandbox, which ends with it, `run` keeps the logs.
     let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
     let schedule = wiring::schedule(&app);

@@ -3,7 +3,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
-use crate::runtime::drain::{self, Ended};
+use crate::runtime::drain::{self, Ended, RECONCILE_EVERY};
 use crate::runtime::metrics;
 use crate::runtime::notify::Manager;
 use crate::runtime::signals::Signals;
@@ -11,9 +11,6 @@ use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often what dead processes left behind is looked for.
-const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until a signal comes.
 ///

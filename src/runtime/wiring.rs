@@ -8,6 +8,7 @@ use crate::provider::routed::Routed;
 use crate::provider::tair::Tair;
 use crate::schedule::runner::Schedule;
 use crate::state::State;
+use crate::state::postgres::Postgres;
 use crate::state::sqlite::Sqlite;
 use crate::tair::client::Client;
 use crate::tair::environment::Environment;
@@ -15,12 +16,20 @@ use crate::tools::App;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Makes the state store: a file under the home, or the PostgreSQL that the configuration names.
+fn state(config: &Config) -> Arc<dyn State> {
+    match &config.state {
+        None => Arc::new(Sqlite::new(config.home.dir())),
+        Some(url) => Arc::new(Postgres::new(url, config.home.dir())),
+    }
+}
+
 /// Makes the application of a configuration.
 ///
 /// # Errors
 /// Those of the cloud's client: an invalid region or endpoint.
 pub fn app(config: Config) -> Result<Arc<App>, Fault> {
-    let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
+    let state = state(&config);
     let local = Local::new(&config, Arc::clone(&state));
     let provider: Arc<dyn Provider> = match &config.tair {
         None => Arc::new(local),

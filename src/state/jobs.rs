@@ -105,10 +105,14 @@ pub trait JobStore: Send + Sync {
     /// `job.busy` when another kind runs; `restore.unsettled` where the rollback of an earlier restore is pending.
     async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault>;
 
-    /// Stores the progress of a running job: `done` of `total` bytes, 0 for unknown.
-    async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<(), Fault>;
+    /// Stores the progress of a running job: `done` of `total` bytes, 0 for unknown. `false`: the job has ended, or is another
+    /// process's by now, and nothing was written.
+    async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<bool, Fault>;
 
     /// Stores the recovery record: what a crash from here on would need rolled back.
+    ///
+    /// # Errors
+    /// `job.taken_over` where the job is another process's by now.
     async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault>;
 
     /// Names the set that a job makes, once the cloud has given an id.
@@ -195,4 +199,13 @@ pub fn clear_command(job_id: &str) -> String {
 pub fn not_found(id: &str) -> Fault {
     Fault::new(Kind::NotFound, "job.not_found", format!("there is no job {}", crate::model::text::quoted(id)))
         .hint("Call describe_jobs without job_id for the list.")
+}
+
+/// The fault of a process that was taken for dead: another goes on with the job.
+#[must_use]
+pub fn taken_over(id: &str) -> Fault {
+    let message =
+        format!("job {id} is another process's by now: this one was silent for so long that it was taken for dead");
+    Fault::new(Kind::Provider, "job.taken_over", message)
+        .hint("Look at describe_jobs: the other process says what came of the job.")
 }

@@ -9,6 +9,8 @@ pub mod leases;
 pub mod liveness;
 pub mod owner;
 pub mod policies;
+pub mod postgres;
+pub mod sql;
 pub mod sqlite;
 pub mod verifications;
 
@@ -24,16 +26,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use verifications::Verifications;
 
-/// All that outlives a process, for one home directory.
+/// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
 pub trait State: JobStore + Leases + Ledger + Policies + Verifications {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 
-    /// The guard's signing key, made on first use.
+    /// Whether processes of other machines share the store: then it cannot be told without asking whether it holds anything.
+    fn is_shared(&self) -> bool;
+
+    /// Whether this process has opened the store: what nothing has needed yet is not touched by what can wait.
+    fn is_open(&self) -> bool;
+
+    /// The guard's signing key, made on first use: one for all that share the store.
     ///
     /// # Errors
-    /// `home.failed`, `guard.key`.
+    /// `home.failed`, `guard.key`; `state.failed` and its like where the store has it.
     async fn key(&self) -> Result<&Key, Fault>;
 
     /// Plans whose token may still be echoed, approved or not yet, newest first.

@@ -1,6 +1,7 @@
 //! Support for tests of the whole program: real servers of each kind, the program on a home of its own, and polling with a
 //! deadline. A missing server fails the test that needs it.
 
+pub mod backup_set;
 pub mod between;
 pub mod clock;
 pub mod clones;
@@ -9,6 +10,7 @@ pub mod emulator;
 pub mod http_server;
 pub mod keys;
 pub mod log;
+pub mod postgres;
 pub mod preload;
 pub mod program;
 pub mod recorder;

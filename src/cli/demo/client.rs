@@ -62,12 +62,33 @@ impl Client {
     /// # Errors
     /// `demo.failed`, where the tool failed or the server does not speak as it should.
     pub async fn call(&mut self, tool: &str, arguments: &Value, person: Option<Person<'_>>) -> Result<Value, Fault> {
-        let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments }), person).await?;
-        let structured = result.get("structuredContent").cloned().unwrap_or_default();
-        if result.get("isError").and_then(Value::as_bool) == Some(true) {
-            return Err(failed(format!("{tool} failed: {structured}")));
+        match self.reply_of(tool, arguments, person).await? {
+            (false, reply) => Ok(reply),
+            (true, fault) => Err(failed(format!("{tool} failed: {fault}"))),
         }
-        Ok(structured)
+    }
+
+    /// Calls a tool that has to fail, and returns its fault.
+    ///
+    /// # Errors
+    /// `demo.failed`, where the tool did not fail.
+    pub async fn refused(&mut self, tool: &str, arguments: &Value) -> Result<Value, Fault> {
+        match self.reply_of(tool, arguments, None).await? {
+            (true, fault) => Ok(fault),
+            (false, reply) => Err(failed(format!("{tool} did not fail: {reply}"))),
+        }
+    }
+
+    /// Whether a tool failed, and its structured result.
+    async fn reply_of(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        person: Option<Person<'_>>,
+    ) -> Result<(bool, Value), Fault> {
+        let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments }), person).await?;
+        let failed = result.get("isError").and_then(Value::as_bool) == Some(true);
+        Ok((failed, result.get("structuredContent").cloned().unwrap_or_default()))
     }
 
     async fn request(&mut self, method: &str, params: Value, person: Option<Person<'_>>) -> Result<Value, Fault> {

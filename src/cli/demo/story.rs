@@ -3,7 +3,7 @@
 use super::data::{self, Compared, Keys, compare};
 use super::stage::{Stage, Who};
 use super::talk::{call, connect, ensure, short, show_impact, shown, text};
-use super::{Scene, failed, keys, moment};
+use super::{Scene, failed, keys, moment, protection};
 use crate::config::SANDBOX;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
@@ -57,6 +57,7 @@ pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
     prove(&mut stage, scene, &before).await?;
     keys::play(&mut stage, scene, &mut conn, (&backup_id, &before)).await?;
     moment::play(&mut stage, scene, &mut conn).await?;
+    protection::play(&mut stage, scene, &backup_id).await?;
     audit(&mut stage, scene).await?;
     if let Some(client) = scene.client.take() {
         client.close().await?;

@@ -21,7 +21,7 @@ pub async fn check(app: &App) -> Findings {
     let mut findings = Findings::of("");
     home(app, &mut findings).await;
     match app.state.waiting().await {
-        Ok(_) => findings.pass("state store", "opens"),
+        Ok(_) => findings.pass("state store", opened(app)),
         Err(fault) => findings.fail("state store", &fault),
     }
     key(app, &mut findings).await;
@@ -30,6 +30,14 @@ pub async fn check(app: &App) -> Findings {
     jobs(app, &mut findings).await;
     waiting(app, &mut findings).await;
     findings
+}
+
+/// That the state store opens, and where it is if not under the home.
+fn opened(app: &App) -> String {
+    match &app.config.state {
+        None => "opens".into(),
+        Some(url) => format!("opens: PostgreSQL at {}", url.place),
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -76,6 +84,9 @@ async fn key(app: &App, findings: &mut Findings) {
     const NAME: &str = "guard key";
     if let Err(fault) = app.state.key().await {
         return findings.fail(NAME, &fault);
+    }
+    if app.state.is_shared() {
+        return findings.pass(NAME, "in the state store, one for all processes that share it");
     }
     let path = app.config.home.dir().join("guard.key");
     if mode(&path) & 0o077 != 0 {

@@ -16,7 +16,7 @@ use crate::model::calendar::{Calendar, History, invalid, retention, share, usual
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
-use crate::model::verification::{BY_SCHEDULE, Drills, Level, Look};
+use crate::model::verification::{BY_SCHEDULE, Drills, Verification};
 use crate::provider::Raised;
 use crate::provider::local::Inner;
 use crate::state::leases::Held;
@@ -84,13 +84,12 @@ impl Inner {
         let failed = |job: &Job| job.kind == JobKind::Backup && job.status == JobStatus::Failed;
         let jobs = self.state.jobs(Some(instance_id)).await?;
         let failed = jobs.iter().filter(|job| failed(job)).filter_map(|job| job.finished_at).collect();
-        let passed = |(level, look): (Level, Look)| (level == Level::Drill && look.fault.is_none()).then_some(look.at);
         // Also of sets that are gone by now.
-        let looks = self.state.verifications(instance_id).await?.into_values().flat_map(|found| found.0);
+        let found = self.state.verifications(instance_id).await?;
         let by_schedule = |job: &Job| job.kind == JobKind::Verification && job.caller == BY_SCHEDULE;
         let drills = Drills {
             newest: newest.map(|set| (set.id.clone(), set.finished_at)),
-            passed: looks.filter_map(passed).collect(),
+            passed: found.values().filter_map(Verification::drilled).collect(),
             tried: jobs.iter().filter(|job| by_schedule(job)).filter_map(|job| job.finished_at).collect(),
         };
         Ok(Some((calendar, History { since, taken, failed, drills })))

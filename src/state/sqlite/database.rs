@@ -2,14 +2,21 @@
 
 use crate::config::blocking::blocking;
 use crate::config::home::{file_fault, private_dir};
+use crate::guard::token::Key;
 use crate::model::fault::{Fault, Kind};
+use crate::state::key;
 use crate::state::owner::{Owner, lock_exclusive};
-use jiff::Timestamp;
+use crate::state::sql::database;
+use crate::state::sql::fault::{newer, not_migrated};
+use crate::state::sql::statement::{Row, Statement, Value, Written};
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlitePool};
+use sqlx::{AssertSqlSafe, Either, Executor as _, SqlSafeStr as _, Sqlite, SqlitePool};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -45,20 +52,6 @@ pub struct Database {
     pool: OnceCell<SqlitePool>,
 }
 
-impl From<sqlx::Error> for Fault {
-    fn from(e: sqlx::Error) -> Self {
-        let full = e.as_database_error().and_then(|d| d.code()).is_some_and(|c| c == "13");
-        let fault = if full {
-            Self::new(Kind::Unexpected, "state.disk_full", "the state store has no room left on its disk")
-                .hint("Free space under the home directory.")
-        } else {
-            Self::new(Kind::Unexpected, "state.failed", "the state store failed")
-                .hint("Run `tair-backup-mcp doctor`; the log on standard error has the cause.")
-        };
-        fault.because(e)
-    }
-}
-
 impl Database {
     /// The database under a home directory. Touches nothing yet.
     #[must_use]
@@ -66,14 +59,8 @@ impl Database {
         Self { home: home.into(), pool: OnceCell::new() }
     }
 
-    /// The home directory.
-    #[must_use]
-    pub fn home(&self) -> &Path {
-        &self.home
-    }
-
     /// The connection pool, opened at the first call.
-    pub(super) async fn pool(&self) -> Result<&SqlitePool, Fault> {
+    async fn pool(&self) -> Result<&SqlitePool, Fault> {
         self.pool.get_or_try_init(|| self.open()).await
     }
 
@@ -117,13 +104,9 @@ async fn migrate(pool: &SqlitePool, run: &Path) -> Result<(), Fault> {
     if found == known {
         return Ok(());
     }
-    let newer = |found: i64| {
-        let message =
-            format!("the home directory was written by a later version (state {found}, this program knows {known})");
-        Fault::new(Kind::Unexpected, "state.newer", message).hint("Use the later program, or another --home.")
-    };
+    let too_new = |found: i64| newer("the home directory", found, known, "Use the later program, or another --home.");
     if found > known {
-        return Err(newer(found));
+        return Err(too_new(found));
     }
     let migrator = Migrator::with_migrations(
         MIGRATIONS
@@ -134,10 +117,8 @@ async fn migrate(pool: &SqlitePool, run: &Path) -> Result<(), Fault> {
             .collect(),
     );
     let failed = |e: MigrateError| match e {
-        MigrateError::VersionMissing(found) => newer(found),
-        e => Fault::new(Kind::Unexpected, "state.failed", "the state store could not be brought to this version")
-            .hint("Run `tair-backup-mcp doctor`; the log on standard error has the cause.")
-            .because(e),
+        MigrateError::VersionMissing(found) => too_new(found),
+        e => not_migrated(e),
     };
     // All or nothing: a crash between two migrations must not leave tables that no version knows.
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -191,29 +172,72 @@ async fn in_no_use(tx: &mut SqliteConnection, run: &Path) -> Result<(), Fault> {
     .await
 }
 
-/// Something stored that no version of this program writes.
-pub(super) fn damaged(what: impl std::fmt::Display) -> Fault {
-    Fault::new(Kind::Damaged, "state.damaged", format!("the state store cannot be read: {what}"))
-        .hint("Run `tair-backup-mcp doctor`. Another --home starts with an empty store; backup sets are on the vault.")
+fn query(statement: &Statement) -> Query<'static, Sqlite, SqliteArguments> {
+    let query: Query<'static, Sqlite, SqliteArguments> = sqlx::query(AssertSqlSafe(statement.sql()));
+    statement.values().iter().fold(query, |query, value| match value {
+        Value::Text(text) => query.bind(text.clone()),
+        Value::Number(n) => query.bind(*n),
+        Value::Truth(is) => query.bind(*is),
+    })
 }
 
-/// Reads a count from a column.
-pub(super) fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, Fault> {
-    let stored: i64 = row.try_get(column)?;
-    u64::try_from(stored).map_err(|_| damaged(format!("{column} is {stored}")))
+async fn carry_out(connection: &mut SqliteConnection, statement: &Statement) -> Result<Written, sqlx::Error> {
+    let mut done = Written::default();
+    let mut steps = connection.fetch_many(query(statement));
+    while let Some(step) = steps.try_next().await? {
+        match step {
+            Either::Left(result) => done.changed += result.rows_affected(),
+            Either::Right(row) => done.rows.push(Row::Sqlite(row)),
+        }
+    }
+    Ok(done)
 }
 
-/// A count as stored.
-pub(super) fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
+#[async_trait]
+impl database::Database for Database {
+    const NOW: &'static str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
+    /// A file is always there.
+    const UP_FOR: &'static str = "9223372036854775807";
 
-/// A moment as stored: milliseconds since 1970.
-pub(super) fn ms(at: Timestamp) -> i64 {
-    at.as_millisecond()
-}
+    fn json_text(column: &str, path: &[&str]) -> String {
+        format!("json_extract({column}, '$.{}')", path.join("."))
+    }
 
-/// Reads a stored moment: milliseconds since 1970.
-pub(super) fn at(ms: i64) -> Result<Timestamp, Fault> {
-    Timestamp::from_millisecond(ms).map_err(|_| damaged(format!("{ms} is no time")))
+    fn home(&self) -> &Path {
+        &self.home
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn is_open(&self) -> bool {
+        self.pool.initialized()
+    }
+
+    async fn key(&self) -> Result<Key, Fault> {
+        let home = self.home.clone();
+        blocking(move || key::load_or_make(&home)).await
+    }
+
+    async fn read(&self, statement: Statement) -> Result<Vec<Row>, Fault> {
+        Ok(carry_out(&mut *self.pool().await?.acquire().await?, &statement).await?.rows)
+    }
+
+    async fn write(&self, statements: Vec<Statement>) -> Result<Written, Fault> {
+        let pool = self.pool().await?;
+        if let [alone] = statements.as_slice() {
+            return Ok(carry_out(&mut *pool.acquire().await?, alone).await?);
+        }
+        let mut first = None;
+        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        for statement in &statements {
+            if statement.is_due(first.as_ref()) {
+                let done = carry_out(&mut tx, statement).await?;
+                first.get_or_insert(done);
+            }
+        }
+        tx.commit().await?;
+        Ok(first.unwrap_or_default())
+    }
 }

@@ -18,14 +18,14 @@ mod silence;
 mod spool;
 
 use crate::support::Dice;
+use crate::support::backup_set::backup_set;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tair_backup_mcp::archive::{
     Archive, Coverage, Cut, CutAt, LogWriter, NewTimeline, NoCut, Outside, SealLimits, Timeline,
 };
-use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::vault::Vault;
 use tempfile::TempDir;
 
@@ -137,32 +137,10 @@ pub fn put(writer: &mut LogWriter, bytes: &[u8], ms: i64) {
 /// A set at a position of the history, complete at a moment.
 pub fn base(offset: u64, complete_ms: i64) -> BackupSet {
     BackupSet {
-        id: format!("b-{offset}"),
-        instance_id: "orders".into(),
-        mode: Mode::Manual,
-        note: String::new(),
-        engine: "redis".into(),
-        version: "7.0.15".into(),
-        run_id: String::new(),
         replication_id: REPLID.into(),
         replication_offset: offset,
-        write_calls: None,
         started_at: at(complete_ms - 10),
-        finished_at: at(complete_ms),
-        rdb_version: 10,
-        rdb_bytes: 0,
-        sha256: String::new(),
-        stored_bytes: 0,
-        counts: BTreeMap::new(),
-        functions: 0,
-        used_memory: 0,
-        types: BTreeMap::new(),
-        expires_at: None,
-        locked_until: None,
-        origin: Origin::Capture { address: String::new() },
-        held: None,
-        proof: None,
-        announced_version: None,
+        ..backup_set(&format!("b-{offset}"), Mode::Manual, at(complete_ms))
     }
 }
 

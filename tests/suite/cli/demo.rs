@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Output of the demo's steps, in order.
-const STEPS: [&str; 34] = [
+const STEPS: [&str; 42] = [
     "1. The agent looks around",
     "everything: there is no backup",
     "2. It makes a backup",
@@ -40,6 +40,14 @@ const STEPS: [&str; 34] = [
     "16. It goes back to right before that",
     "17. And back: what was written after the mistake",
     "right behind its last before the restore",
+    "18. And when nobody remembers?",
+    "kept for 7 days; the next at 20",
+    "19. Would the backup load? A drill",
+    "955 keys",
+    "20. Somebody changes one byte",
+    "backup.damaged: ",
+    "data.rdb.zst",
+    "counts as nobody's way back",
     "human_verified true",
 ];
 

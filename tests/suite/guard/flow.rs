@@ -2,7 +2,7 @@
 //! time is other than when it was made; one token makes one permit; and the question shows data as data. Rows are those of the
 //! list of attacks in tests/clients/python/test_guard.py.
 
-use crate::support::{Bench, Redis, text};
+use crate::support::{Bench, Redis, postgres, text};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ use tair_backup_mcp::model::key_filter::SomeKeys;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::local::Local;
 use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::postgres::Postgres;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, Progress, ToolCall};
 use tempfile::TempDir;
@@ -276,13 +277,19 @@ fn yes(open: &Confirmation) -> Yes {
 #[test]
 fn one_token_makes_one_permit() {
     let dir = TempDir::new().unwrap();
+    of_twenty_one_redeems(|| Sqlite::new(dir.path()));
+    let database = postgres::Database::new();
+    of_twenty_one_redeems(|| Postgres::new(&database.state_url(), dir.path()));
+}
+
+fn of_twenty_one_redeems<S: State + 'static>(store: impl Fn() -> S) {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let start = Arc::new(Barrier::new(20));
-    let first = Sqlite::new(dir.path());
+    let first = store();
     runtime().block_on(first.open(&open("nonce", 15))).unwrap();
     let callers: Vec<_> = (0..20)
         .map(|_| {
-            let (start, store) = (Arc::clone(&start), Sqlite::new(dir.path()));
+            let (start, store) = (Arc::clone(&start), store());
             std::thread::spawn(move || {
                 runtime().block_on(async {
                     // Opened before, so that all of them only redeem.
@@ -306,7 +313,13 @@ fn one_token_makes_one_permit() {
 #[tokio::test]
 async fn statuses_outlive_a_restart_and_only_open_or_approved_become_a_permit() {
     let dir = TempDir::new().unwrap();
-    let store = Sqlite::new(dir.path());
+    statuses_outlive(|| Sqlite::new(dir.path())).await;
+    let database = postgres::Database::new();
+    statuses_outlive(|| Postgres::new(&database.state_url(), dir.path())).await;
+}
+
+async fn statuses_outlive<S: State>(opened: impl Fn() -> S) {
+    let store = opened();
     // Each for an instance of its own, for one permit withdraws its instance's other plans.
     let of = |nonce: &str, minutes| {
         let mut confirmation = open(nonce, minutes);
@@ -327,7 +340,7 @@ async fn statuses_outlive_a_restart_and_only_open_or_approved_become_a_permit() 
     }
     let key = store.key().await.unwrap().0;
     drop(store);
-    let store = Sqlite::new(dir.path());
+    let store = opened();
     assert_eq!(store.key().await.unwrap().0, key);
     assert_eq!(store.find("open").await.unwrap().unwrap().plan, of("open", 15).plan);
     for nonce in ["redeemed", "declined", "superseded", "expired", "never"] {

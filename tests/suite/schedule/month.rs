@@ -2,12 +2,13 @@
 //! set, none has two, and of the sets exactly those go that nothing keeps.
 
 use crate::support::Dice;
+use crate::support::backup_set::backup_set;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::guard::retention::Stays;
-use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::model::calendar::{Calendar, EVERY_DAY, History, WINDOW, share, window};
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::schedule::due::{Due, due};
@@ -20,37 +21,6 @@ fn calendar(time: &str, days: &[&str]) -> Calendar {
         ..BackupPolicy::none()
     };
     Calendar::of(&policy).unwrap()
-}
-
-fn set(id: &str, mode: Mode, at: Timestamp) -> BackupSet {
-    BackupSet {
-        id: id.into(),
-        instance_id: "orders".into(),
-        mode,
-        note: String::new(),
-        engine: "redis".into(),
-        version: "7.0.15".into(),
-        run_id: String::new(),
-        replication_id: String::new(),
-        replication_offset: 0,
-        write_calls: None,
-        started_at: at,
-        finished_at: at,
-        rdb_version: 10,
-        rdb_bytes: 1,
-        sha256: String::new(),
-        stored_bytes: 1,
-        counts: BTreeMap::new(),
-        functions: 0,
-        used_memory: 0,
-        types: BTreeMap::new(),
-        expires_at: None,
-        locked_until: None,
-        origin: Origin::Capture { address: String::new() },
-        held: None,
-        proof: None,
-        announced_version: None,
-    }
 }
 
 /// A week of the calendar that people write.
@@ -146,7 +116,7 @@ impl Instance {
                 self.failed_in_a_row = 0;
                 *self.made.entry(window).or_default() += 1;
                 let name = format!("b-{:04}", self.sets.len() + self.gone);
-                self.sets.push(set(&name, Mode::Automated, now));
+                self.sets.push(backup_set(&name, Mode::Automated, now));
                 self.weeks.insert(week(now));
                 let (before, wanted) = (self.sets.len(), must_stay(&self.sets, &[], days, now));
                 self.sets = left(&self.sets, &[], days, now);
@@ -171,7 +141,7 @@ fn two_months_with_downtime_and_clocks_that_are_set() {
         let instances = calendars.into_iter().enumerate().map(|(n, calendar)| Instance {
             id: format!("cache-{n}"),
             calendar,
-            sets: vec![set("by-hand", Mode::Manual, start)],
+            sets: vec![backup_set("by-hand", Mode::Manual, start)],
             failed: Vec::new(),
             failed_in_a_row: 0,
             made: BTreeMap::new(),
@@ -224,7 +194,7 @@ fn only_what_nothing_keeps_goes() {
         let mut some = |n: usize| {
             let mode = [Mode::Automated, Mode::Automated, Mode::Automated, Mode::Manual, Mode::Safety][dice.below(5)];
             // Some are of a clock that was ahead.
-            let mut set = set(&format!("b-{n:03}"), mode, now + hours(72) - hours(dice.below(24 * 120)));
+            let mut set = backup_set(&format!("b-{n:03}"), mode, now + hours(72) - hours(dice.below(24 * 120)));
             set.expires_at = (dice.below(6) == 0).then(|| now + hours(24) - hours(dice.below(48)));
             set.locked_until = (dice.below(6) == 0).then(|| now + hours(24) - hours(dice.below(48)));
             set

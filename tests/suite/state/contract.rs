@@ -1,7 +1,9 @@
 //! The contract of a state store, for whatever implements its traits: each promise is checked through the traits alone, by
-//! stores that share one place as processes do. Run on SQLite here.
+//! stores that share one place as processes do. Run on each database.
 
+use super::places::Place;
 use crate::guard::flow::plan;
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,29 +18,6 @@ use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
-use tair_backup_mcp::state::sqlite::Sqlite;
-use tempfile::TempDir;
-
-/// A place that several stores share, as processes share a home directory.
-trait Place {
-    /// A store, as another process would open it. Dropping the store ends that process's liveness.
-    fn open(&self) -> Arc<dyn State>;
-}
-
-impl Place for TempDir {
-    fn open(&self) -> Arc<dyn State> {
-        Arc::new(Sqlite::new(self.path()))
-    }
-}
-
-/// Runs each promise on a place of its own.
-macro_rules! promises {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test] async fn $name() { super::$name(&tempfile::TempDir::new().unwrap()).await; })*
-        }
-    };
-}
 
 promises! {
     one_exclusive_job_an_instance,
@@ -62,7 +41,7 @@ promises! {
     what_was_verified_last_is_kept,
 }
 
-fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
+pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
     NewJob {
         id,
         provider: "local",
@@ -83,12 +62,28 @@ async fn started(store: &Arc<dyn State>, new: NewJob<'_>) -> Job {
     }
 }
 
-fn record() -> StoredRecovery {
+pub fn record() -> StoredRecovery {
     StoredRecovery { kind: RecoveryKind::LocalRestore, json: r#"{"back":"the way"}"#.into() }
 }
 
 fn fault() -> Fault {
     Fault::new(Kind::Provider, "restore.failed", "the target is away").hint("Bring it back.")
+}
+
+pub fn confirmation(nonce: &str, instance_id: &str, minutes: i64) -> Confirmation {
+    let now = Timestamp::now();
+    let mut plan = plan();
+    plan.instance_id = instance_id.into();
+    let expires_at = now + SignedDuration::from_mins(minutes);
+    Confirmation {
+        nonce: nonce.into(),
+        plan,
+        caller: "a".into(),
+        created_at: now,
+        expires_at,
+        status: Status::Open,
+        wrong_answers: 0,
+    }
 }
 
 async fn one_exclusive_job_an_instance(place: &impl Place) {
@@ -106,6 +101,20 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
     assert_eq!(one.job("rj-9").await.unwrap_err().code, "job.not_found");
+    // Of several that begin one at once one has begun it, and the others have joined that one.
+    let many: Vec<_> = (0..4).map(|_| place.open()).collect();
+    for round in 0..4 {
+        let (instance, ids) = (format!("i-{round}"), [0, 1, 2, 3].map(|n| format!("bj-{round}-{n}")));
+        let begun = many.iter().zip(&ids).map(|(store, id)| store.begin(new(id, JobKind::Backup, &instance)));
+        let (mut started, mut joined) = (Vec::new(), Vec::new());
+        for begun in join_all(begun).await {
+            match begun.unwrap() {
+                Begun::Started(job) => started.push(job.id),
+                Begun::Joined(job) => joined.push(job.id),
+            }
+        }
+        assert!(started.len() == 1 && joined == vec![started[0].clone(); 3], "{started:?} {joined:?}");
+    }
 }
 
 async fn a_job_remembers_what_it_restores(place: &impl Place) {
@@ -130,7 +139,7 @@ async fn a_job_remembers_who_asked(place: &impl Place) {
     let new = NewJob { caller: "agent", confirmation: "0a1b", ..new("rj-1", JobKind::Restore, "orders") };
     let job = started(&store, new).await;
     assert_eq!((job.caller.as_str(), job.confirmation.as_str()), ("agent", "0a1b"));
-    drop(store);
+    place.end(store).await;
     let orphan = place.open().adopt("local", None).await.unwrap().remove(0);
     assert_eq!((orphan.job.caller.as_str(), orphan.job.confirmation.as_str()), ("agent", "0a1b"));
 }
@@ -139,7 +148,7 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     let store = place.open();
     let job = started(&store, new("bj-1", JobKind::Backup, "orders")).await;
     assert_eq!((job.status, job.phase, job.stage.as_str()), (JobStatus::Running, Phase::Starting, "starting"));
-    store.progress("bj-1", Phase::Working, "receiving", 7, 10).await.unwrap();
+    assert!(store.progress("bj-1", Phase::Working, "receiving", 7, 10).await.unwrap());
     store.set_backup_id("bj-1", "b-2").await.unwrap();
     let job = store.job("bj-1").await.unwrap();
     assert_eq!((job.phase, job.stage.as_str(), job.done, job.total), (Phase::Working, "receiving", 7, 10));
@@ -147,7 +156,7 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     store.save_recovery("bj-1", &record()).await.unwrap();
     store.finish("bj-1", Ok("10 keys"), None).await.unwrap();
     // Whoever comes late changes nothing.
-    store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap();
+    assert!(!store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap());
     store.finish("bj-1", Err(&fault()), None).await.unwrap();
     store.fail_with_rollback_pending("bj-1", &fault(), None).await.unwrap();
     let job = place.open().job("bj-1").await.unwrap();
@@ -227,7 +236,7 @@ async fn a_dead_owners_jobs_are_handed_to_exactly_one(place: &impl Place) {
     started(&living, new("bj-3", JobKind::Backup, "users")).await;
     let next = [place.open(), place.open()];
     assert!(next[0].adopt("local", None).await.unwrap().is_empty(), "their owners live");
-    drop(dying);
+    place.end(dying).await;
     let (one, two) = tokio::join!(next[0].adopt("local", None), next[1].adopt("local", None));
     let mut orphans = one.unwrap();
     orphans.extend(two.unwrap());
@@ -249,7 +258,9 @@ async fn what_is_released_is_adopted_again(place: &impl Place) {
     store.release("rj-1", Phase::Detached, "goes on").await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert!(job.phase == Phase::Detached && !job.needs_reconciliation(), "{job:?}");
-    assert_eq!(place.open().adopt("local", None).await.unwrap().len(), 1);
+    let next = place.open();
+    assert_eq!(next.adopt("local", None).await.unwrap().len(), 1);
+    place.end(next).await;
     assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
     // A failed one stays failed, and says why its rollback is pending.
     store.save_recovery("rj-1", &record()).await.unwrap();
@@ -271,8 +282,10 @@ async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
     late.release("rj-1", Phase::Interrupted, "interrupted").await.unwrap();
     assert_eq!(next.adopt("local", None).await.unwrap().len(), 1);
     next.save_recovery("rj-1", &record()).await.unwrap();
-    late.progress("rj-1", Phase::Working, "late", 1, 2).await.unwrap();
-    late.save_recovery("rj-1", &StoredRecovery { json: "{}".into(), ..record() }).await.unwrap();
+    assert!(!late.progress("rj-1", Phase::Working, "late", 1, 2).await.unwrap());
+    // What would need rolled back is not written down, and so nothing may be touched any more.
+    let late_record = StoredRecovery { json: "{}".into(), ..record() };
+    assert_eq!(late.save_recovery("rj-1", &late_record).await.unwrap_err().code, "job.taken_over");
     late.finish("rj-1", Ok("late"), None).await.unwrap();
     late.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     late.release("rj-1", Phase::Detached, "late").await.unwrap();
@@ -295,7 +308,7 @@ async fn a_set_is_in_the_making_until_its_job_has_ended(place: &impl Place) {
     started(&dying, NewJob { backup_id: "b-1", ..new("bj-1", JobKind::Backup, "orders") }).await;
     started(&dying, NewJob { backup_id: "b-2", ..new("bj-2", JobKind::Backup, "carts") }).await;
     assert_eq!(sets().await, (vec!["b-1".to_owned()], vec![]));
-    drop(dying);
+    place.end(dying).await;
     assert_eq!(sets().await, (vec!["b-1".to_owned()], vec![]));
     assert_eq!(next.adopt("local", None).await.unwrap().len(), 2);
     next.finish("bj-1", Err(&fault()), None).await.unwrap();
@@ -394,10 +407,10 @@ async fn a_lease_outlives_no_work(place: &impl Place) {
 async fn a_dead_holders_lease_is_taken_over(place: &impl Place) {
     let dying = place.open();
     let lost = dying.acquire("archive/orders").await.unwrap().unwrap();
-    drop(dying);
+    place.end(dying).await;
     let next: Vec<Arc<dyn State>> = (0..4).map(|_| place.open()).collect();
     assert_eq!(next[0].holder("archive/orders").await.unwrap(), None);
-    let taken = futures::future::join_all(next.iter().map(|store| store.acquire("archive/orders"))).await;
+    let taken = join_all(next.iter().map(|store| store.acquire("archive/orders"))).await;
     let taken: Vec<_> = taken.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(taken.len(), 1, "{taken:?}");
     assert!(taken[0].epoch > lost.epoch && taken[0].holder != lost.holder, "{taken:?}");
@@ -431,21 +444,6 @@ async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
 
 async fn a_confirmation_moves_once(place: &impl Place) {
     let (one, two) = (place.open(), place.open());
-    let confirmation = |nonce: &str, instance_id: &str, minutes: i64| {
-        let now = Timestamp::now();
-        let mut plan = plan();
-        plan.instance_id = instance_id.into();
-        let expires_at = now + SignedDuration::from_mins(minutes);
-        Confirmation {
-            nonce: nonce.into(),
-            plan,
-            caller: "a".into(),
-            created_at: now,
-            expires_at,
-            status: Status::Open,
-            wrong_answers: 0,
-        }
-    };
     one.open(&confirmation("1", "orders", 15)).await.unwrap();
     one.open(&confirmation("2", "orders", 15)).await.unwrap();
     one.open(&confirmation("3", "carts", 15)).await.unwrap();
@@ -471,6 +469,13 @@ async fn a_confirmation_moves_once(place: &impl Place) {
     assert_eq!(one.count_wrong_answer("3").await.unwrap(), 1);
     assert_eq!(two.count_wrong_answer("3").await.unwrap(), 2);
     assert!(two.find("9").await.unwrap().is_none());
+    let many: Vec<_> = (0..4).map(|_| place.open()).collect();
+    for nonce in ["10", "11", "12", "13"] {
+        one.open(&confirmation(nonce, "orders", 15)).await.unwrap();
+        let redeemed = many.iter().map(|store| store.transition(nonce, &[Status::Open], Status::Redeemed));
+        let redeemed: Vec<bool> = join_all(redeemed).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(redeemed.iter().filter(|redeemed| **redeemed).count(), 1, "{nonce}: {redeemed:?}");
+    }
 }
 
 async fn the_audit_is_in_order(place: &impl Place) {

@@ -1,28 +1,17 @@
-//! Which owners count as alive: by a lock that ends with its process, and by heartbeats that stop coming, on a clock set by hand.
+//! Which owners count as alive: by a lock that ends with its process, and by heartbeats that stop coming, by the database's clock.
 
+use super::places::Place;
 use crate::support::{Bench, Redis, files_under, finish, wait};
-use jiff::Timestamp;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tair_backup_mcp::state::leases::Leases as _;
 use tair_backup_mcp::state::liveness::{Liveness, NOBODY};
 use tair_backup_mcp::state::owner::LockFiles;
-use tair_backup_mcp::state::sqlite::Sqlite;
-use tair_backup_mcp::state::sqlite::database::Database;
-use tair_backup_mcp::state::sqlite::heartbeats::{Clock, Heartbeats};
+use tair_backup_mcp::state::sql::Store;
+use tair_backup_mcp::state::sql::heartbeats::{Beat, Heartbeats};
 use tempfile::TempDir;
-
-const HOUR_MS: i64 = 3_600_000;
-
-/// A clock set by hand.
-fn clock() -> (Arc<AtomicI64>, Clock) {
-    let now = Arc::new(AtomicI64::new(1_790_000_000_000));
-    let read = Arc::clone(&now);
-    (now, Arc::new(move || Timestamp::from_millisecond(read.load(Ordering::SeqCst)).unwrap()))
-}
 
 /// The contract of both: a process keeps one name, alive from the first call to the last; a stranger's name is not alive.
 async fn one_lives_and_strangers_do_not(ours: &dyn Liveness, theirs: &dyn Liveness) {
@@ -118,79 +107,69 @@ fn what_killed_processes_left_goes() {
     assert!(lock_files(&bench).is_empty());
 }
 
-#[tokio::test]
-async fn an_owner_is_dead_once_too_many_heartbeats_are_missed() {
-    let dir = TempDir::new().unwrap();
-    let (now, clock) = clock();
+promises! {
+    an_owner_is_dead_once_too_many_heartbeats_are_missed,
+    heartbeats_are_renewed_by_themselves_until_their_owner_goes,
+    a_lease_behind_heartbeats_is_taken_over_from_the_silent,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Lets what an owner wrote last have been written so much earlier.
+async fn set_back(place: &impl Place, owner: &str, by: Duration) {
+    place.run(format!("UPDATE owners SET seen_at = seen_at - {} WHERE name = '{owner}'", by.as_millis())).await;
+}
+
+/// Polls until an owner is alive, or is not.
+async fn becomes(liveness: &dyn Liveness, owner: &str, alive: bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while liveness.lives(owner).await.unwrap() != alive {
+        assert!(Instant::now() < deadline, "{owner} does not become alive: {alive}");
+        // The renewing task runs while somebody waits here.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn an_owner_is_dead_once_too_many_heartbeats_are_missed(place: &impl Place) {
     // An hour of real time passes in no test: nothing is renewed here.
-    let of = || {
-        let database = Arc::new(Database::new(dir.path()));
-        Heartbeats::new(database, Arc::clone(&clock), Duration::from_secs(3600), 3)
-    };
-    let (ours, theirs) = (of(), of());
+    let beat = Beat { every: HOUR, missed: 3, back_within: Duration::ZERO };
+    let (ours, theirs) = (Heartbeats::new(place.database(), beat), Heartbeats::new(place.database(), beat));
     one_lives_and_strangers_do_not(&ours, &theirs).await;
     let one = theirs.me().await.unwrap();
     // Three are missed: the fourth may still be on its way.
-    now.fetch_add(4 * HOUR_MS, Ordering::SeqCst);
+    set_back(place, &one, HOUR * 4 - Duration::from_secs(600)).await;
     assert!(ours.lives(&one).await.unwrap());
-    now.fetch_add(1, Ordering::SeqCst);
+    set_back(place, &one, Duration::from_secs(600)).await;
     assert!(!ours.lives(&one).await.unwrap());
 }
 
-#[test]
-fn heartbeats_are_renewed_by_themselves_until_their_owner_goes() {
-    let dir = TempDir::new().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (now, clock) = clock();
-    let of = || {
-        let database = Arc::new(Database::new(dir.path()));
-        Heartbeats::new(database, Arc::clone(&clock), Duration::from_millis(20), 3)
-    };
-    let (ours, theirs) = (of(), of());
-    let one = runtime.block_on(theirs.me()).unwrap();
+async fn heartbeats_are_renewed_by_themselves_until_their_owner_goes(place: &impl Place) {
+    let beat = Beat { every: Duration::from_millis(20), missed: 3, back_within: Duration::ZERO };
+    let (ours, theirs) = (Heartbeats::new(place.database(), beat), Heartbeats::new(place.database(), beat));
+    let one = theirs.me().await.unwrap();
     for _ in 0..3 {
         // All that was written until now is long ago.
-        now.fetch_add(HOUR_MS, Ordering::SeqCst);
-        wait("a heartbeat", Duration::from_secs(20), || {
-            runtime.block_on(async {
-                // The renewing task runs while somebody waits here.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                ours.lives(&one).await.unwrap().then_some(())
-            })
-        });
+        set_back(place, &one, HOUR).await;
+        becomes(&ours, &one, true).await;
     }
     // One that was forgotten while it could not write comes back under its name.
-    runtime.block_on(async {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("state.db"));
-        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-        sqlx::query("DELETE FROM owners WHERE name = ?").bind(&one).execute(&pool).await.unwrap();
-        assert!(!ours.lives(&one).await.unwrap());
-    });
-    wait("the process to register again", Duration::from_secs(20), || {
-        runtime.block_on(async {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            ours.lives(&one).await.unwrap().then_some(())
-        })
-    });
+    place.run(format!("DELETE FROM owners WHERE name = '{one}'")).await;
+    becomes(&ours, &one, true).await;
     drop(theirs);
-    now.fetch_add(HOUR_MS, Ordering::SeqCst);
-    assert!(!runtime.block_on(ours.lives(&one)).unwrap());
+    becomes(&ours, &one, false).await;
 }
 
 /// The store asks whichever it is given: behind heartbeats a lease is taken over once its holder has been silent for too long.
-#[tokio::test]
-async fn a_lease_behind_heartbeats_is_taken_over_from_the_silent() {
-    let dir = TempDir::new().unwrap();
-    let (now, clock) = clock();
+async fn a_lease_behind_heartbeats_is_taken_over_from_the_silent(place: &impl Place) {
+    let beat = Beat { every: HOUR, missed: 1, back_within: Duration::ZERO };
     let of = || {
-        let database = Arc::new(Database::new(dir.path()));
-        let beats = Heartbeats::new(Arc::clone(&database), Arc::clone(&clock), Duration::from_secs(3600), 1);
-        Sqlite::with(database, Box::new(beats))
+        let database = place.database();
+        Store::with(Arc::clone(&database), Box::new(Heartbeats::new(database, beat)))
     };
     let (silent, next) = (of(), of());
     let lost = silent.acquire("archive/orders").await.unwrap().unwrap();
     assert_eq!(next.acquire("archive/orders").await.unwrap(), None);
-    now.fetch_add(3 * HOUR_MS, Ordering::SeqCst);
+    set_back(place, &lost.holder, HOUR * 3).await;
     let taken = next.acquire("archive/orders").await.unwrap().unwrap();
     assert!(taken.epoch > lost.epoch && !silent.renew(&lost).await.unwrap());
 }

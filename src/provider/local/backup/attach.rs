@@ -169,7 +169,7 @@ impl Attached {
 }
 
 /// How far a capture is matters less than the capture.
-pub fn told_anyway(progress: Result<(), Fault>) {
+pub fn told_anyway(progress: Result<bool, Fault>) {
     if let Err(fault) = progress {
         tracing::warn!("the progress of a backup could not be written down: {fault}");
     }

@@ -126,6 +126,7 @@ impl Inner {
         way_back.cut = match &swapped {
             Ok(_) => true,
             Err(RedisError::Restore { state, .. }) => *state == TargetState::Unknown,
+            Err(RedisError::Stopped { .. }) => true,
             Err(_) => false,
         };
         let cutover = way_back.conclude(None, None).await;

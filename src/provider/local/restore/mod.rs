@@ -46,8 +46,10 @@ use crate::provider::local::restore::replay::Behind;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::persistence::{self, Kept};
+use crate::state::jobs::taken_over;
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -216,25 +218,28 @@ impl Inner {
     }
 
     /// Runs a transfer to its end and writes down, at every tick, the stage and the bytes that `how_far` gives. The disk must not
-    /// hold the transfer up, so the two go on beside each other.
+    /// hold the transfer up, so the two go on beside each other. Where another process has taken this one for dead, the transfer is stopped.
     async fn reporting<T>(
         &self,
         job: &Job,
         set: &BackupSet,
         how_far: impl Fn() -> (&'static str, u64),
-        run: impl Future<Output = T>,
-    ) -> T {
-        let ticks = async {
+        run: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        let taken = async {
             loop {
                 tokio::time::sleep(TICK).await;
                 let (stage, bytes) = how_far();
-                // Progress that cannot be written down is no reason to drop a restore half way.
-                let _ = self.jobs.progress(job, stage, bytes, set.rdb_bytes).await;
+                // Progress that cannot be written down is no reason to drop a restore half way; that another process has taken this
+                // one for dead is: it has said what there is, and the next restore may have begun.
+                if let Ok(false) = self.jobs.progress(job, stage, bytes, set.rdb_bytes).await {
+                    return taken_over(&job.id);
+                }
             }
         };
         tokio::select! {
             done = run => done,
-            never = ticks => never,
+            fault = taken => Err(RedisError::Stopped { fault }),
         }
     }
 

@@ -4,7 +4,7 @@
 //! It must not call a set damaged for what the machine lacks: a server counts as a witness only where it must load what the set's source
 //! wrote, and starts without the set.
 
-use super::NotVerified;
+use super::{NotVerified, Walked};
 use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -45,19 +45,12 @@ const RECENT_HOURS: i64 = 1;
 
 impl Inner {
     /// [`Self::drill`], which makes room where a moment has to wait for it that somebody waits for.
-    pub(super) async fn drill_unless_wanted(
-        &self,
-        job: &Job,
-        set: &BackupSet,
-        statistics: &KeyStatistics,
-        began: Timestamp,
-        watch: &Arc<Watch>,
-    ) -> Result<String, NotVerified> {
+    pub(super) async fn drill_unless_wanted(&self, of: Walked<'_>) -> Result<String, NotVerified> {
         let wanted = self.build_wanted.notified();
         tokio::select! {
-            drilled = self.drill(job, set, statistics, began, watch) => drilled,
+            drilled = self.drill(&of) => drilled,
             () = wanted => {
-                watch.stop();
+                of.watch.stop();
                 let message = "the drill has made room for a moment that is being built, which says nothing of the set";
                 Err(NotVerified::Failed(Fault::new(Kind::Provider, "verify.failed", message).hint("Call verify_backup again.")))
             }
@@ -66,18 +59,12 @@ impl Inner {
 
     /// Has a server load the set, keeps that it did, and with the log on has it build a moment behind it. What came of it, as part of a
     /// sentence.
-    async fn drill(
-        &self,
-        job: &Job,
-        set: &BackupSet,
-        statistics: &KeyStatistics,
-        began: Timestamp,
-        watch: &Arc<Watch>,
-    ) -> Result<String, NotVerified> {
-        let program = self.drill_program(set, statistics).await.map_err(NotVerified::Failed)?;
-        let loaded = match self.loaded(job, set, statistics, &program, watch).await {
+    async fn drill(&self, of: &Walked<'_>) -> Result<String, NotVerified> {
+        let Walked { job, set, began, .. } = *of;
+        let program = self.drill_program(set, of.statistics).await.map_err(NotVerified::Failed)?;
+        let loaded = match self.loaded(of, &program).await {
             // Once, it may have been in passing.
-            Err(NotVerified::Damaged(Level::Drill, ..)) => self.loaded(job, set, statistics, &program, watch).await,
+            Err(NotVerified::Damaged(Level::Drill, ..)) => self.loaded(of, &program).await,
             loaded => loaded,
         }?;
         // Before the log is looked at: what is wrong with that is not wrong with the set.
@@ -113,14 +100,8 @@ impl Inner {
     }
 
     /// Loads the set, compares what the server holds with the manifest, and reads some keys.
-    async fn loaded(
-        &self,
-        job: &Job,
-        set: &BackupSet,
-        statistics: &KeyStatistics,
-        program: &Program,
-        watch: &Arc<Watch>,
-    ) -> Result<String, NotVerified> {
+    async fn loaded(&self, of: &Walked<'_>, program: &Program) -> Result<String, NotVerified> {
+        let Walked { job, set, statistics, watch, .. } = *of;
         // One at a time: whoever is next looks at what the one before has left of this machine.
         let _turn = self.builds.lock().await;
         self.has_room_to_drill(set).await.map_err(NotVerified::Failed)?;

@@ -13,6 +13,7 @@ use crate::model::text::{bytes, clean_to};
 use crate::model::time::written;
 use crate::model::verification::{Level, Look, Verification};
 use crate::provider::local::Inner;
+use crate::redis::rdb::statistics::KeyStatistics;
 use crate::state::leases::Held;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
@@ -24,6 +25,17 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(500);
 /// Longest fault that is kept of a set, in characters: it names a path.
 const FAULT_MAX: usize = 600;
+
+/// A set that was walked whole, and the job that it was walked for.
+#[derive(Clone, Copy)]
+struct Walked<'a> {
+    job: &'a Job,
+    set: &'a BackupSet,
+    statistics: &'a KeyStatistics,
+    /// When its reading began.
+    began: Timestamp,
+    watch: &'a Arc<Watch>,
+}
 
 /// Why a set was not verified.
 #[derive(Debug)]
@@ -245,7 +257,8 @@ impl Inner {
             self.keep_sound(&set, level, began, None).await?;
             return Ok(whole);
         }
-        Ok(format!("{whole}; {}", self.drill_unless_wanted(job, &set, &statistics, began, watch).await?))
+        let walked = Walked { job, set: &set, statistics: &statistics, began, watch };
+        Ok(format!("{whole}; {}", self.drill_unless_wanted(walked).await?))
     }
 
     /// Waits for a reading that is watched, and tells the job how far it is.

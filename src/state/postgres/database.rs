@@ -1,0 +1,212 @@
+//! The database on a PostgreSQL server: connected once a process, and migrated to the present tables.
+
+use crate::config::state_url::StateUrl;
+use crate::guard::token::Key;
+use crate::model::fault::Fault;
+use crate::state::postgres::attempts::{self, Attempts, Course, Fate};
+use crate::state::postgres::key;
+use crate::state::postgres::trouble::{fault, passes, uncertain};
+use crate::state::sql::database;
+use crate::state::sql::fault::{newer, not_migrated};
+use crate::state::sql::statement::{Row, Statement, Written};
+use async_trait::async_trait;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode};
+use sqlx::{Connection as _, PgPool, Postgres, SqlSafeStr as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "tables", include_str!("migrations/0001_tables.sql")),
+    (2, "verifications", include_str!("migrations/0002_verifications.sql")),
+    (3, "calendars", include_str!("migrations/0003_calendars.sql")),
+];
+/// The lock under which the tables are brought to the present ones.
+const MIGRATING: i64 = 0x7461_6972_6d69_6772;
+/// Connections at most: a process that waits for one another's reply has others left.
+const CONNECTIONS: u32 = 4;
+/// How long a connection is waited for.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
+/// How long it is asked what became of a transaction whose reply was lost: by then the server has noticed that nobody goes on with it.
+const FATE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The database at a url.
+pub struct Database {
+    url: StateUrl,
+    home: PathBuf,
+    pool: OnceCell<PgPool>,
+}
+
+impl Database {
+    /// The database at a url, of a process with that home directory. Touches nothing yet.
+    #[must_use]
+    pub fn new(url: &StateUrl, home: &Path) -> Self {
+        Self { url: url.clone(), home: home.into(), pool: OnceCell::new() }
+    }
+
+    fn fault(&self, e: sqlx::Error) -> Fault {
+        fault(e, &self.url.place)
+    }
+
+    /// A connection, of a pool that is opened at the first call.
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let pool = self.pool.get().ok_or(sqlx::Error::PoolClosed)?;
+        pool.acquire().await
+    }
+
+    async fn open(&self) -> Result<(), Fault> {
+        self.pool.get_or_try_init(|| self.connect()).await.map(drop)
+    }
+
+    async fn connect(&self) -> Result<PgPool, Fault> {
+        let mut options = PgConnectOptions::from_str(self.url.url.expose()).map_err(|e| self.fault(e))?;
+        if self.url.verified && std::env::var_os("PGSSLMODE").is_none() {
+            options = options.ssl_mode(PgSslMode::VerifyFull);
+        }
+        if options.get_application_name().is_none() {
+            options = options.application_name(env!("CARGO_PKG_NAME"));
+        }
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECTS_WITHIN);
+        let pool = pool.connect_lazy_with(options);
+        let mut connection = pool.acquire().await.map_err(|e| self.fault(e))?;
+        self.migrate(&mut connection).await?;
+        Ok(pool)
+    }
+
+    /// Brings a database of any earlier version, or an empty one, to the present one: all or nothing, and one process at a time.
+    async fn migrate(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+        let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default();
+        let too_new = |found: i64| {
+            newer("the state store", found, known, "Use the later program, or name another database in `state`.")
+        };
+        let found = found(connection).await.map_err(|e| self.fault(e))?;
+        if found == known {
+            return Ok(());
+        }
+        if found > known {
+            return Err(too_new(found));
+        }
+        let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
+            Migration::new(*version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
+        });
+        let mut migrator = Migrator::with_migrations(migrations.collect());
+        // The lock below ends with the transaction, also behind what gives each transaction a connection of its own.
+        migrator.set_locking(false);
+        let mut tx = connection.begin().await.map_err(|e| self.fault(e))?;
+        let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATING);
+        lock.execute(&mut *tx).await.map_err(|e| self.fault(e))?;
+        migrator.run_direct(None, &mut *tx, false).await.map_err(|e| match e {
+            MigrateError::VersionMissing(found) => too_new(found),
+            MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => self.fault(e),
+            e => not_migrated(e),
+        })?;
+        tx.commit().await.map_err(|e| self.fault(e))
+    }
+
+    /// What became of a write whose reply was lost. `None`: that cannot be found out.
+    async fn fate(&self, number: &str) -> Option<Fate> {
+        let mut attempts = Attempts::for_long(FATE_WITHIN);
+        loop {
+            let told = match self.connection().await {
+                Ok(connection) => attempts::fate(connection, number).await,
+                Err(e) => Err(e),
+            };
+            match told {
+                Ok(fate @ (Fate::Committed | Fate::RolledBack)) => return Some(fate),
+                Ok(Fate::InProgress) => {}
+                Ok(Fate::Forgotten) => return None,
+                Err(e) => tracing::warn!("what became of a change of the state store is not known yet: {e}"),
+            }
+            if !attempts.again().await {
+                return None;
+            }
+        }
+    }
+}
+
+/// The version of the tables; 0 where there are none.
+async fn found(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
+    if !there {
+        return Ok(0);
+    }
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await?;
+    Ok(newest.unwrap_or_default())
+}
+
+#[async_trait]
+impl database::Database for Database {
+    const NOW: &'static str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    const UP_FOR: &'static str = "(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000)::bigint";
+
+    fn json_text(column: &str, path: &[&str]) -> String {
+        format!("({column}::json #>> '{{{}}}')", path.join(","))
+    }
+
+    fn home(&self) -> &Path {
+        &self.home
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn is_open(&self) -> bool {
+        self.pool.initialized()
+    }
+
+    async fn key(&self) -> Result<Key, Fault> {
+        key::load_or_make(self).await
+    }
+
+    async fn read(&self, statement: Statement) -> Result<Vec<Row>, Fault> {
+        self.open().await?;
+        let mut attempts = Attempts::begin();
+        loop {
+            let read = match self.connection().await {
+                Ok(connection) => attempts::read(connection, &statement).await,
+                Err(e) => Err(e),
+            };
+            let e = match read {
+                Ok(rows) => return Ok(rows),
+                Err(e) => e,
+            };
+            if !passes(&e) || !attempts.again().await {
+                return Err(self.fault(e));
+            }
+            tracing::debug!("a statement is asked anew: {e}");
+        }
+    }
+
+    async fn write(&self, statements: Vec<Statement>) -> Result<Written, Fault> {
+        self.open().await?;
+        let mut attempts = Attempts::begin();
+        loop {
+            let mut course = Course::default();
+            let written = match self.connection().await {
+                Ok(connection) => attempts::write(connection, &statements, &mut course).await,
+                Err(e) => Err(e),
+            };
+            let Err(e) = written else { return Ok(course.first.unwrap_or_default()) };
+            let may_pass = match course.committing {
+                // Nothing was committed, for nobody asked for that.
+                None => passes(&e),
+                Some(number) => match self.fate(&number).await {
+                    Some(Fate::Committed) => return Ok(course.first.unwrap_or_default()),
+                    Some(_) => true,
+                    None => return Err(uncertain(e, &self.url.place)),
+                },
+            };
+            if !may_pass || !attempts.again().await {
+                return Err(self.fault(e));
+            }
+            tracing::debug!("a change is written anew: {e}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Liveness where processes share only a database: each renews a row from time to time, and a process whose row is too old by the
+//! database's clock is dead. Where processes share a disk, lock files know at once.
+//!
+//! Silence alone proves little: a database that was away for a while has heard of nobody. So nobody is taken for dead before the
+//! database, and this process's way to it, have been there for long enough that a living process had been heard again.
+
+use crate::model::fault::Fault;
+use crate::model::ids::{hex, random};
+use crate::state::liveness::Liveness;
+use crate::state::sql::database::Database;
+use crate::state::sql::statement::Statement;
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+
+/// Age at which another process, when it registers, removes the row of a silent one: a day.
+const STALE_MS: i64 = 86_400_000;
+
+/// How hearts beat.
+#[derive(Debug, Clone, Copy)]
+pub struct Beat {
+    /// Between two heartbeats.
+    pub every: Duration,
+    /// How many heartbeats in a row may not come from a process that lives.
+    pub missed: u32,
+    /// How long it may take until a living process is heard again where nobody could write for a while.
+    pub back_within: Duration,
+}
+
+/// Heartbeats as rows of the table `owners`.
+pub struct Heartbeats<D: Database> {
+    database: Arc<D>,
+    beat: Beat,
+    me: OnceCell<Registered<D>>,
+    /// Since this process has registered.
+    pulse: Arc<Mutex<Option<Pulse>>>,
+}
+
+/// When this process wrote a heartbeat.
+#[derive(Clone, Copy)]
+struct Pulse {
+    /// The last one.
+    last: Instant,
+    /// The first one after a time in which it could not, if there was one.
+    back_since: Option<Instant>,
+}
+
+/// This process's row, renewed by a task until this value is dropped.
+struct Registered<D: Database> {
+    name: String,
+    database: Arc<D>,
+    renewing: JoinHandle<()>,
+}
+
+impl<D: Database> Drop for Registered<D> {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        // Where nothing runs any more the row grows old, and whoever waits for what it holds waits for that.
+        if let Ok(runtime) = Handle::try_current() {
+            let forget = Statement::new("DELETE FROM owners WHERE name = $1").bind(&self.name);
+            let database = Arc::clone(&self.database);
+            runtime.spawn(async move {
+                if let Err(fault) = database.write(vec![forget]).await {
+                    tracing::debug!("a process that ends could not say so: {fault}");
+                }
+            });
+        }
+    }
+}
+
+impl<D: Database> Heartbeats<D> {
+    /// Heartbeats on a database. Touches nothing yet.
+    #[must_use]
+    pub fn new(database: Arc<D>, beat: Beat) -> Self {
+        Self { database, beat, me: OnceCell::new(), pulse: Arc::default() }
+    }
+
+    async fn register(&self) -> Result<Registered<D>, Fault> {
+        let name = format!("{}-{}", std::process::id(), hex(&random::<8>()?));
+        let stale = Statement::new(format!("DELETE FROM owners WHERE seen_at < {} - $1", D::NOW)).bind(STALE_MS);
+        self.database.write(vec![stale, seen::<D>(&name)]).await?;
+        let (database, every, own_name) = (Arc::clone(&self.database), self.beat.every, name.clone());
+        let pulse = Arc::clone(&self.pulse);
+        *lock(&pulse) = Some(Pulse { last: Instant::now(), back_since: None });
+        let renewing = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                match renew(&*database, &own_name).await {
+                    Ok(()) => {
+                        if let Some(pulse) = lock(&pulse).as_mut() {
+                            *pulse = pulse.again(every);
+                        }
+                    }
+                    // The next heartbeat may succeed; several must be missing before others call this process dead.
+                    Err(fault) => tracing::warn!("a heartbeat could not be written: {fault}"),
+                }
+            }
+        });
+        Ok(Registered { name, database: Arc::clone(&self.database), renewing })
+    }
+
+    /// Whether this process cannot write, or could not until just now: others could not either, perhaps.
+    fn is_cut_off(&self) -> bool {
+        let Beat { every, back_within, .. } = self.beat;
+        let is_back = |pulse: Pulse| pulse.back_since.is_some_and(|since| since.elapsed() < back_within);
+        lock(&self.pulse).is_some_and(|pulse| pulse.is_late(every) || is_back(pulse))
+    }
+}
+
+impl Pulse {
+    /// Whether a heartbeat has not come when it should have.
+    fn is_late(self, every: Duration) -> bool {
+        self.last.elapsed() > every.saturating_mul(2)
+    }
+
+    /// The same with a heartbeat now.
+    fn again(self, every: Duration) -> Self {
+        let now = Instant::now();
+        Self { last: now, back_since: if self.is_late(every) { Some(now) } else { self.back_since } }
+    }
+}
+
+fn lock(pulse: &Mutex<Option<Pulse>>) -> MutexGuard<'_, Option<Pulse>> {
+    pulse.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes down that a process is alive.
+fn seen<D: Database>(name: &str) -> Statement {
+    Statement::new(format!(
+        "INSERT INTO owners (name, seen_at) VALUES ($1, {now}) ON CONFLICT (name) DO UPDATE SET seen_at = {now}",
+        now = D::NOW
+    ))
+    .bind(name)
+}
+
+async fn renew<D: Database>(database: &D, name: &str) -> Result<(), Fault> {
+    let renew = Statement::new(format!("UPDATE owners SET seen_at = {} WHERE name = $1", D::NOW)).bind(name);
+    if database.write(vec![renew]).await?.changed == 0 {
+        tracing::error!("this process was forgotten, and its jobs may be another's by now; it registers again");
+        database.write(vec![seen::<D>(name)]).await?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl<D: Database> Liveness for Heartbeats<D> {
+    async fn me(&self) -> Result<String, Fault> {
+        Ok(self.me.get_or_try_init(|| self.register()).await?.name.clone())
+    }
+
+    async fn lives(&self, owner: &str) -> Result<bool, Fault> {
+        let silent = Statement::new(format!(
+            "SELECT {} - seen_at AS silent, {} AS up_for FROM owners WHERE name = $1",
+            D::NOW,
+            D::UP_FOR
+        ));
+        let rows = self.database.read(silent.bind(owner)).await?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        let (silent, up_for): (i64, i64) = (row.get("silent")?, row.get("up_for")?);
+        let ms = |long: Duration| i64::try_from(long.as_millis()).unwrap_or(i64::MAX);
+        let Beat { every, missed, back_within } = self.beat;
+        let may = every.saturating_mul(missed.saturating_add(1));
+        Ok(silent <= ms(may) || up_for < ms(back_within) || self.is_cut_off())
+    }
+}

@@ -1,0 +1,312 @@
+//! Jobs on a database. Code reads a job's typed columns; the job's texts are written for people and never interpreted.
+
+use crate::guard::ledger::AuditRecord;
+use crate::model::access::Access;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
+use crate::model::restore::RestoredTo;
+use crate::model::restored_keys::RestoredKeys;
+use crate::state::jobs::{
+    Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found, taken_over,
+};
+use crate::state::liveness::NOBODY;
+use crate::state::sql::database::Database;
+use crate::state::sql::job_row::{job, logged};
+use crate::state::sql::orphans::{self, in_reach};
+use crate::state::sql::rollback;
+use crate::state::sql::statement::Statement;
+use crate::state::sql::{Store, ledger};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Stage of a job that has just been begun.
+const STARTING: &str = "starting";
+/// Times a job is begun anew where what was in its way has ended meanwhile.
+const BEGINNINGS: u32 = 8;
+
+/// Begins a job unless something is in its way: one statement, so that of two processes one begins.
+const BEGIN: &str = "
+    INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, caller, confirmation, account,
+      principal, region, endpoint, created_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+    WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE instance_id = $4 AND status = $6 AND exclusive AND $10)
+      AND NOT EXISTS (SELECT 1 FROM jobs WHERE instance_id = $4 AND rollback_pending AND $18)
+    ON CONFLICT DO NOTHING RETURNING *";
+
+impl<D: Database> Store<D> {
+    /// Writes how a job ended, and the audit's line about that end where the row has changed.
+    pub(super) async fn end(&self, end: Statement, audit: Option<AuditRecord>) -> Result<bool, Fault> {
+        let line = audit.map(|record| ledger::line(record).if_changed());
+        let written = self.database.write(std::iter::once(end).chain(line).collect()).await?;
+        let changed = written.changed == 1;
+        self.notify(written);
+        Ok(changed)
+    }
+
+    /// The sets that an instance's backup jobs of this status were to make.
+    async fn sets_of_backups(&self, instance_id: &str, status: JobStatus) -> Result<Vec<String>, Fault> {
+        let sets = Statement::new("SELECT backup_id FROM jobs WHERE instance_id = $1 AND kind = $2 AND status = $3")
+            .bind(instance_id)
+            .bind(JobKind::Backup.as_str())
+            .bind(status.as_str());
+        self.database.read(sets).await?.iter().map(|row| row.get("backup_id")).collect()
+    }
+
+    /// What keeps a job from being begun: the job that is joined instead, or why it must wait. `None`: nothing does any more.
+    async fn in_the_way(&self, new: &NewJob<'_>) -> Result<Option<Job>, Fault> {
+        let running = Statement::new("SELECT * FROM jobs WHERE instance_id = $1 AND status = $2 AND exclusive AND $3")
+            .bind(new.instance_id)
+            .bind(JobStatus::Running.as_str())
+            .bind(new.exclusive);
+        if let Some(row) = self.row(running).await? {
+            let other = job(&row)?;
+            if other.kind == new.kind && in_reach(other.access.as_ref(), new.access) {
+                return Ok(Some(other));
+            }
+            let what = format!("{} job {} is running on {}", other.kind.as_str(), other.id, new.instance_id);
+            return Err(Fault::new(Kind::Provider, "job.busy", what)
+                .hint("Follow it with describe_jobs and call again when it is over.")
+                .retry_after(Duration::from_secs(5)));
+        }
+        if new.kind != JobKind::Restore {
+            return Ok(None);
+        }
+        let Some(other) = self.pending_rollback(new.instance_id).await? else { return Ok(None) };
+        let what = format!(
+            "the rollback of restore job {other} on {} is pending: the instance could not be reached afterwards, or it is not known what was touched",
+            new.instance_id
+        );
+        Err(Fault::new(Kind::Provider, "restore.unsettled", what).hint(format!(
+            "Bring the instance back and call describe_jobs, which rolls it back, or says what to look at; then make a new plan. Where \
+             that is of no use, a person who has looked at the instance clears it at a terminal: {}.",
+            clear_command(&other)
+        )))
+    }
+}
+
+/// A value of a column that holds JSON.
+fn as_json(value: &impl serde::Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|e| {
+        Fault::new(Kind::Unexpected, "state.failed", "what a job has restored could not be written").because(e)
+    })
+}
+
+#[async_trait]
+impl<D: Database> JobStore for Store<D> {
+    async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault> {
+        let owner = self.liveness.me().await?;
+        let access = new.access.cloned().unwrap_or_default();
+        let begin = Statement::new(BEGIN)
+            .bind(new.id)
+            .bind(new.provider)
+            .bind(new.kind.as_str())
+            .bind(new.instance_id)
+            .bind(new.backup_id)
+            .bind(JobStatus::Running.as_str())
+            .bind(Phase::Starting.as_str())
+            .bind(STARTING)
+            .bind(owner)
+            .bind(new.exclusive)
+            .bind(new.caller)
+            .bind(new.confirmation)
+            .bind(access.account)
+            .bind(access.principal)
+            .bind(access.region)
+            .bind(access.endpoint)
+            .bind(Timestamp::now())
+            // Rolling the old restore back while a new one runs would detach the target from the new one.
+            .bind(new.kind == JobKind::Restore)
+            .one_by_one(format!("job {}", new.instance_id));
+        for _ in 0..BEGINNINGS {
+            let begun = self.write(begin.clone()).await?;
+            if let Some(row) = begun.rows.first() {
+                let started = job(row)?;
+                self.notify(begun);
+                return Ok(Begun::Started(started));
+            }
+            if let Some(other) = self.in_the_way(&new).await? {
+                return Ok(Begun::Joined(other));
+            }
+        }
+        let what = format!("jobs of {} begin and end too fast for another to begin", new.instance_id);
+        Err(Fault::new(Kind::Provider, "job.busy", what).hint("Call again.").retry_after(Duration::from_secs(5)))
+    }
+
+    async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<bool, Fault> {
+        let progress = Statement::new(
+            "UPDATE jobs SET phase = $1, stage = $2, done = $3, total = $4 WHERE id = $5 AND status = $6 AND owner = $7",
+        )
+        .bind(phase.as_str())
+        .bind(stage)
+        .bind(done)
+        .bind(total)
+        .bind(id)
+        .bind(JobStatus::Running.as_str())
+        .bind(self.liveness.me().await?);
+        let written = self.write(progress).await?;
+        let changed = written.changed == 1;
+        self.notify(written);
+        Ok(changed)
+    }
+
+    async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault> {
+        let save = Statement::new("UPDATE jobs SET recovery = $1, recovery_kind = $2 WHERE id = $3 AND owner = $4")
+            .bind(&recovery.json)
+            .bind(recovery.kind.as_str())
+            .bind(id)
+            .bind(self.liveness.me().await?);
+        match self.write(save).await?.changed {
+            0 => Err(taken_over(id)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault> {
+        let set = Statement::new("UPDATE jobs SET backup_id = $1 WHERE id = $2").bind(backup_id).bind(id);
+        self.notify(self.write(set).await?);
+        Ok(())
+    }
+
+    async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault> {
+        let cloud_jobs = serde_json::Value::from(cloud_jobs).to_string();
+        let set = Statement::new("UPDATE jobs SET cloud_jobs = $1 WHERE id = $2").bind(cloud_jobs).bind(id);
+        self.write(set).await.map(drop)
+    }
+
+    async fn set_restored(&self, id: &str, restored: &RestoredTo) -> Result<(), Fault> {
+        let set = Statement::new("UPDATE jobs SET restored = $1 WHERE id = $2").bind(as_json(restored)?).bind(id);
+        self.write(set).await.map(drop)
+    }
+
+    async fn set_restored_keys(&self, id: &str, keys: &RestoredKeys) -> Result<(), Fault> {
+        let set = Statement::new("UPDATE jobs SET restored_keys = $1 WHERE id = $2").bind(as_json(keys)?).bind(id);
+        self.write(set).await.map(drop)
+    }
+
+    async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault> {
+        let set = Statement::new("UPDATE jobs SET serving_at = $1 WHERE id = $2").bind(at).bind(id);
+        self.notify(self.write(set).await?);
+        Ok(())
+    }
+
+    async fn finish(&self, id: &str, outcome: Result<&str, &Fault>, audit: Option<AuditRecord>) -> Result<bool, Fault> {
+        let (status, failure, code, message, hint) = match outcome {
+            Ok(message) => (JobStatus::Succeeded, "", "", message, ""),
+            Err(fault) => (
+                JobStatus::ended_by(fault.kind),
+                fault.kind.as_str(),
+                fault.code,
+                fault.message.as_str(),
+                fault.hint.as_str(),
+            ),
+        };
+        let end = Statement::new(
+            "UPDATE jobs SET status = $1, stage = $1, phase = $2, code = $3, message = $4, hint = $5, recovery = '', recovery_kind = '', finished_at = $6, failure = $7
+             WHERE id = $8 AND status = $9 AND owner = $10",
+        )
+        .bind(status.as_str())
+        .bind(Phase::Ended.as_str())
+        .bind(code)
+        .bind(message)
+        .bind(hint)
+        .bind(Timestamp::now())
+        .bind(failure)
+        .bind(id)
+        .bind(JobStatus::Running.as_str())
+        .bind(self.liveness.me().await?);
+        self.end(end, audit).await
+    }
+
+    async fn fail_with_rollback_pending(
+        &self,
+        id: &str,
+        fault: &Fault,
+        audit: Option<AuditRecord>,
+    ) -> Result<bool, Fault> {
+        let end = Statement::new(
+            "UPDATE jobs SET status = $1, rollback_pending = (recovery <> ''), stage = CASE recovery WHEN '' THEN $1 ELSE $2 END,
+             phase = $3, owner = $4, code = $5, message = $6, hint = $7, finished_at = $8, failure = $9
+             WHERE id = $10 AND status = $11 AND owner = $12",
+        )
+        .bind(JobStatus::ended_by(fault.kind).as_str())
+        .bind(ROLLBACK_PENDING)
+        .bind(Phase::Ended.as_str())
+        .bind(NOBODY)
+        .bind(fault.code)
+        .bind(&fault.message)
+        .bind(&fault.hint)
+        .bind(Timestamp::now())
+        .bind(fault.kind.as_str())
+        .bind(id)
+        .bind(JobStatus::Running.as_str())
+        .bind(self.liveness.me().await?);
+        self.end(end, audit).await
+    }
+
+    async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault> {
+        let end = Statement::new(
+            "UPDATE jobs SET rollback_pending = FALSE, stage = status, message = $1, hint = $2, recovery = '', recovery_kind = ''
+             WHERE id = $3 AND status <> $4 AND rollback_pending",
+        )
+        .bind(message)
+        .bind(hint)
+        .bind(id)
+        .bind(JobStatus::Running.as_str());
+        self.end(end, audit).await
+    }
+
+    async fn clear_rollback(&self, id: &str, message: &str, hint: &str, audit: AuditRecord) -> Result<bool, Fault> {
+        rollback::clear(self, id, (message, hint), audit).await
+    }
+
+    async fn pending_rollback(&self, instance_id: &str) -> Result<Option<String>, Fault> {
+        let pending = Statement::new("SELECT id FROM jobs WHERE instance_id = $1 AND rollback_pending");
+        self.row(pending.bind(instance_id)).await?.map(|row| row.get("id")).transpose()
+    }
+
+    async fn job(&self, id: &str) -> Result<Job, Fault> {
+        let row = self.row(Statement::new("SELECT * FROM jobs WHERE id = $1").bind(id)).await?;
+        row.as_ref().map(job).transpose()?.ok_or_else(|| not_found(id))
+    }
+
+    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
+        let latest = Statement::new(
+            "SELECT * FROM jobs WHERE $1 IS NULL OR instance_id = $1 ORDER BY created_at DESC, id DESC LIMIT 50",
+        );
+        let rows = self.database.read(latest.bind(instance_id)).await?;
+        Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
+    }
+
+    async fn adopt(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault> {
+        orphans::adopt(self, provider, access).await
+    }
+
+    async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        // Whoever owns it: one whose process is dead is no damage either until it is reconciled.
+        self.sets_of_backups(instance_id, JobStatus::Running).await
+    }
+
+    async fn sets_given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        self.sets_of_backups(instance_id, JobStatus::Failed).await
+    }
+
+    async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault> {
+        let release = Statement::new(
+            "UPDATE jobs SET owner = $1, stage = $2, phase = CASE status WHEN $3 THEN $4 ELSE phase END
+             WHERE id = $5 AND (status = $3 OR rollback_pending) AND owner IN ($1, $6)",
+        )
+        .bind(NOBODY)
+        .bind(stage)
+        .bind(JobStatus::Running.as_str())
+        .bind(phase.as_str())
+        .bind(id)
+        .bind(self.liveness.me().await?);
+        self.notify(self.write(release).await?);
+        Ok(())
+    }
+
+    fn changes(&self) -> Changes {
+        Changes::new(self.changed.subscribe())
+    }
+}

@@ -1,0 +1,142 @@
+//! The guard's ledger on a database: confirmations and the audit.
+
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
+use crate::model::fault::{Fault, Kind};
+use crate::state::sql::Store;
+use crate::state::sql::database::Database;
+use crate::state::sql::statement::{Row, Statement};
+use async_trait::async_trait;
+
+fn confirmation(row: &Row) -> Result<Confirmation, Fault> {
+    let broken = |e: &dyn std::fmt::Display| {
+        Fault::new(Kind::Damaged, "state.damaged", format!("a confirmation in the state store cannot be read: {e}"))
+            .hint("Call restore_instance without confirmation_token for a new plan.")
+    };
+    let plan: String = row.get("plan")?;
+    let status: String = row.get("status")?;
+    Ok(Confirmation {
+        nonce: row.get("nonce")?,
+        plan: serde_json::from_str(&plan).map_err(|e| broken(&e))?,
+        caller: row.get("caller")?,
+        created_at: row.moment("created_at")?,
+        expires_at: row.moment("expires_at")?,
+        status: ConfirmationStatus::parse(&status).ok_or_else(|| broken(&status))?,
+        wrong_answers: wrong_answers(row)?,
+    })
+}
+
+fn wrong_answers(row: &Row) -> Result<u32, Fault> {
+    Ok(u32::try_from(row.get::<i64>("wrong_answers")?).unwrap_or(u32::MAX))
+}
+
+#[async_trait]
+impl<D: Database> Ledger for Store<D> {
+    async fn open(&self, c: &Confirmation) -> Result<(), Fault> {
+        let open = Statement::new(
+            "INSERT INTO confirmations (nonce, plan, caller, status, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(&c.nonce)
+        .bind(c.plan.to_json()?)
+        .bind(&c.caller)
+        .bind(c.status.as_str())
+        .bind(c.created_at)
+        .bind(c.expires_at);
+        self.write(open).await.map(drop)
+    }
+
+    async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault> {
+        let row = self.row(Statement::new("SELECT * FROM confirmations WHERE nonce = $1").bind(nonce)).await?;
+        row.as_ref().map(confirmation).transpose()
+    }
+
+    async fn transition(
+        &self,
+        nonce: &str,
+        from: &[ConfirmationStatus],
+        to: ConfirmationStatus,
+    ) -> Result<bool, Fault> {
+        // One statement: of two calls at once one changes the row, and the other finds it changed.
+        let first = from.first().map_or("", |s| s.as_str());
+        let second = from.get(1).map_or(first, |s| s.as_str());
+        let transition = Statement::new(format!(
+            "UPDATE confirmations SET status = $1 WHERE nonce = $2 AND status IN ($3, $4) AND expires_at > {}",
+            D::NOW
+        ))
+        .bind(to.as_str())
+        .bind(nonce)
+        .bind(first)
+        .bind(second);
+        Ok(self.write(transition).await?.changed == 1)
+    }
+
+    async fn withdraw_others(&self, instance_id: &str, nonce: &str) -> Result<(), Fault> {
+        let withdraw = Statement::new(format!(
+            "UPDATE confirmations SET status = $1 WHERE nonce <> $2 AND status IN ($3, $4) AND {} = $5",
+            D::json_text("plan", &["instance_id"])
+        ))
+        .bind(ConfirmationStatus::Superseded.as_str())
+        .bind(nonce)
+        .bind(ConfirmationStatus::Open.as_str())
+        .bind(ConfirmationStatus::Approved.as_str())
+        .bind(instance_id);
+        self.write(withdraw).await.map(drop)
+    }
+
+    async fn count_wrong_answer(&self, nonce: &str) -> Result<u32, Fault> {
+        let count = Statement::new(
+            "UPDATE confirmations SET wrong_answers = wrong_answers + 1 WHERE nonce = $1 RETURNING wrong_answers",
+        );
+        let counted = self.write(count.bind(nonce)).await?;
+        wrong_answers(counted.rows.first().ok_or(sqlx::Error::RowNotFound)?)
+    }
+
+    async fn record(&self, r: AuditRecord) -> Result<(), Fault> {
+        self.write(line(r)).await.map(drop)
+    }
+}
+
+/// The statement that appends a line to the audit.
+pub(super) fn line(r: AuditRecord) -> Statement {
+    Statement::new("INSERT INTO audit (at, event, caller, instance_id, nonce, detail) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(r.at)
+        .bind(r.event)
+        .bind(r.caller)
+        .bind(r.instance_id)
+        .bind(r.nonce)
+        .bind(r.detail)
+}
+
+/// Plans whose token may still be echoed, approved or not yet, newest first.
+pub(super) async fn redeemable<D: Database>(database: &D) -> Result<Vec<Confirmation>, Fault> {
+    let open = Statement::new(format!(
+        "SELECT * FROM confirmations WHERE status IN ($1, $2) AND expires_at > {} ORDER BY created_at DESC",
+        D::NOW
+    ))
+    .bind(ConfirmationStatus::Open.as_str())
+    .bind(ConfirmationStatus::Approved.as_str());
+    database.read(open).await?.iter().map(confirmation).collect()
+}
+
+/// The audit, oldest first: the last `limit` records, of one instance if named.
+pub(super) async fn audit<D: Database>(
+    database: &D,
+    instance_id: Option<&str>,
+    limit: u32,
+) -> Result<Vec<AuditRecord>, Fault> {
+    let last = Statement::new(
+        "SELECT * FROM (SELECT * FROM audit WHERE $1 IS NULL OR instance_id = $1 ORDER BY seq DESC LIMIT $2) AS latest ORDER BY seq",
+    )
+    .bind(instance_id)
+    .bind(limit);
+    let read = |row: &Row| {
+        Ok(AuditRecord {
+            at: row.moment("at")?,
+            event: row.get("event")?,
+            caller: row.get("caller")?,
+            instance_id: row.get("instance_id")?,
+            nonce: row.get("nonce")?,
+            detail: row.get("detail")?,
+        })
+    };
+    database.read(last).await?.iter().map(read).collect()
+}

@@ -1,0 +1,98 @@
+//! The state store on a database: the traits of this room, written once for each database that can be asked in SQL.
+//!
+//! Only statements are here, and what is decided by what they return. How a database is reached and opened is in its own folder.
+
+pub mod database;
+mod dependents;
+pub mod fault;
+pub mod heartbeats;
+mod job_row;
+mod jobs;
+mod leases;
+mod ledger;
+mod orphans;
+mod policies;
+mod rollback;
+pub mod statement;
+mod verifications;
+
+use crate::guard::facts::backup::Dependent;
+use crate::guard::ledger::{AuditRecord, Confirmation};
+use crate::guard::token::Key;
+use crate::model::fault::Fault;
+use crate::state::State;
+use crate::state::liveness::Liveness;
+use async_trait::async_trait;
+use database::Database;
+use statement::{Row, Statement, Written};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::{OnceCell, watch};
+
+/// The store on a database.
+pub struct Store<D> {
+    database: Arc<D>,
+    liveness: Box<dyn Liveness>,
+    key: OnceCell<Key>,
+    /// Number of job changes that this process has made, for those who wait.
+    changed: watch::Sender<u64>,
+}
+
+impl<D: Database> Store<D> {
+    /// The store on a database, which asks `liveness` who lives. Touches nothing yet.
+    #[must_use]
+    pub fn with(database: Arc<D>, liveness: Box<dyn Liveness>) -> Self {
+        Self { database, liveness, key: OnceCell::new(), changed: watch::Sender::new(0) }
+    }
+
+    /// The first row of what a statement reads.
+    async fn row(&self, statement: Statement) -> Result<Option<Row>, Fault> {
+        Ok(self.database.read(statement).await?.into_iter().next())
+    }
+
+    /// Carries one statement out.
+    async fn write(&self, statement: Statement) -> Result<Written, Fault> {
+        self.database.write(vec![statement]).await
+    }
+
+    /// Wakes those who wait for changes, once a statement has written.
+    fn notify(&self, _: Written) {
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+}
+
+#[async_trait]
+impl<D: Database> State for Store<D> {
+    fn home(&self) -> &Path {
+        self.database.home()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.database.is_shared()
+    }
+
+    fn is_open(&self) -> bool {
+        self.database.is_open()
+    }
+
+    async fn key(&self) -> Result<&Key, Fault> {
+        self.key.get_or_try_init(|| self.database.key()).await
+    }
+
+    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
+        ledger::redeemable(&*self.database).await
+    }
+
+    async fn dependents(
+        &self,
+        instance_id: &str,
+        backup_ids: &[String],
+    ) -> Result<BTreeMap<String, Vec<Dependent>>, Fault> {
+        dependents::of_sets(&*self.database, instance_id, backup_ids).await
+    }
+
+    async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault> {
+        ledger::audit(&*self.database, instance_id, limit).await
+    }
+}

@@ -1,0 +1,104 @@
+//! Two processes with homes of their own on one PostgreSQL and one vault are one service: what one plans the other confirms, and what one
+//! leaves behind when it dies the other takes over.
+
+use crate::support::postgres::Database;
+use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
+use rustix::process::{Pid, Signal, kill_process};
+use std::time::Duration;
+
+fn pair(redis: &Redis) -> (Database, [Bench; 2]) {
+    pair_with(redis, "")
+}
+
+/// Two homes on one database, with one vault; `more` are further lines of the instance.
+fn pair_with(redis: &Redis, more: &str) -> (Database, [Bench; 2]) {
+    let database = Database::new();
+    let config = format!("state = \"{}\"\n\n{}", database.url(), unattended(redis, more));
+    let benches = [Bench::new(&config), Bench::new(&config)];
+    let vault = benches[0].home().join("vault");
+    for home in benches.each_ref().map(Bench::home) {
+        std::fs::create_dir(home).unwrap();
+    }
+    std::fs::create_dir(&vault).unwrap();
+    std::os::unix::fs::symlink(&vault, benches[1].home().join("vault")).unwrap();
+    (database, benches)
+}
+
+#[test]
+fn a_plan_of_one_is_confirmed_on_the_other_once() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let (_database, [one, two]) = pair(&redis);
+    redis.run(&["SET", "a", "1"]);
+    let backup = one.backup();
+    redis.run(&["SET", "a", "2"]);
+    assert_eq!(text(&two.backups()[0]["backup_id"]), backup);
+    let token = one.token(&backup);
+    let done = two.run(&Bench::echo(&backup, &token));
+    assert_eq!((done.code, redis.run(&["GET", "a"]).text().as_str()), (0, "1"), "{done:?}");
+    for bench in [&one, &two] {
+        let again = bench.run(&Bench::echo(&backup, &token));
+        assert!(again.code == 3 && again.err.contains("confirm.used"), "{again:?}");
+        let jobs = bench.jobs();
+        assert_eq!(jobs.iter().filter(|job| job["kind"] == "restore").count(), 1, "{jobs:?}");
+    }
+    // Nothing of the state is on this machine.
+    for bench in [&one, &two] {
+        let there = ["state.db", "guard.key"].map(|name| bench.home().join(name).exists());
+        assert_eq!(there, [false, false]);
+    }
+}
+
+#[test]
+fn a_job_of_a_process_that_died_is_taken_over() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let (database, [one, two]) = pair(&redis);
+    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "5"]);
+    let mut dying = one.spawn(&["create-backup", "--instance-id", "orders", "--json"]);
+    wait("the backup to run", Duration::from_secs(30), || {
+        two.jobs().first().filter(|job| job["status"] == "running").map(drop)
+    });
+    dying.kill().unwrap();
+    dying.wait().unwrap();
+    let jobs = two.jobs();
+    assert_eq!(jobs[0]["status"], "running", "until it was silent for long it may live: {jobs:?}");
+    // As if it had been.
+    database.run("UPDATE owners SET seen_at = seen_at - 3600000");
+    wait("the job to be taken over", Duration::from_secs(40), || {
+        (two.jobs()[0]["code"] == "job.interrupted").then_some(())
+    });
+    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    let next = two.run(&["create-backup", "--instance-id", "orders", "--json"]);
+    assert_eq!((next.code, &next.json()["status"]), (0, &"succeeded".into()), "{next:?}");
+    assert_eq!(one.jobs().len(), 2);
+}
+
+/// A process that stood still for so long that another took its restore over writes no further once it goes on: the next restore may have
+/// begun.
+#[test]
+fn a_restore_that_was_taken_over_is_stopped() {
+    const KEYS: i64 = 150_000;
+    let redis = Redis::start("redis-7.0", &["--databases", "1"]);
+    let (database, [one, two]) = pair_with(&redis, "restore_way = \"commands\"");
+    redis.run(&["DEBUG", "POPULATE", &KEYS.to_string(), "k", "60"]);
+    let backup = one.backup();
+    redis.run(&["FLUSHALL"]);
+    let held = || match redis.run(&["DBSIZE"]) {
+        Reply::Int(keys) => keys,
+        other => panic!("{other:?}"),
+    };
+    let token = one.token(&backup);
+    let late = one.spawn(&Bench::echo(&backup, &token));
+    wait("keys to be written", Duration::from_secs(60), || (held() > 0).then_some(()));
+    let process = Pid::from_child(&late);
+    kill_process(process, Signal::STOP).unwrap();
+    database.run("UPDATE owners SET seen_at = seen_at - 3600000");
+    wait("the restore to be taken over", Duration::from_secs(40), || {
+        (two.jobs()[0]["code"] == "job.interrupted").then_some(())
+    });
+    kill_process(process, Signal::CONT).unwrap();
+    let done = finish(late);
+    let written = held();
+    assert!(done.code != 0 && done.json()["code"] == "job.interrupted" && written < KEYS, "{written} keys; {done:?}");
+    let next = two.restore(&backup);
+    assert_eq!((next.code, held()), (0, KEYS), "{next:?}");
+}
