@@ -457,7 +457,7 @@ fn asks_a_text(line: &str) -> bool {
 }
 
 /// Where a text is asked all the same, and why nothing else tells.
-const ARGUED: [(&str, &str, &str); 8] = [
+const ARGUED: [(&str, &str, &str); 9] = [
     ("src/tair/error.rs", "daily backup times", "the cloud documents the message, and sends it without its code"),
     ("src/emulator/answer.rs", "DENIED_BY_RAM", "the emulator's own code, under which the cloud sends more members"),
     ("src/model/text.rs", "contains(\"unknown\")", "serde tells of an unknown field in words alone"),
@@ -466,6 +466,7 @@ const ARGUED: [(&str, &str, &str); 8] = [
     ("src/provider/tair/clone/record.rs", "MAY_BE", "the job's own hint has it already, and it is said once"),
     ("src/redis/rdb/library.rs", "#!", "the code of a function library is a program's"),
     ("src/cli/demo/story.rs", "person.no_channel", "the demo is a client, and codes are what clients have"),
+    ("src/cli/demo/protection.rs", "backup.damaged", "the demo is a client, and codes are what clients have"),
 ];
 
 #[test]

@@ -45,8 +45,8 @@ const STEPS: [&str; 42] = [
     "19. Would the backup load? A drill",
     "955 keys",
     "20. Somebody changes one byte",
-    "backup.damaged: ",
-    "data.rdb.zst",
+    "backup.damaged:",
+    "data.rdb.zst:",
     "counts as nobody's way back",
     "human_verified true",
 ];
