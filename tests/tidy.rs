@@ -515,6 +515,37 @@ fn no_code_asks_a_text_what_it_says() {
     }
 }
 
+/// What may lie at the top of the tree, beside dotted files and what cargo builds.
+const TOP: [&str; 16] = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "benches",
+    "config.example.toml",
+    "docs",
+    "prompts",
+    "scripts",
+    "skills",
+    "src",
+    "tests",
+    "tools",
+];
+
+#[test]
+fn nothing_else_lies_at_the_top() {
+    for entry in std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            name.starts_with('.') || name == "target" || TOP.contains(&name.as_str()),
+            "{name} has no place at the top"
+        );
+    }
+}
+
 #[test]
 fn no_vague_rooms() {
     for (path, _) in sources() {

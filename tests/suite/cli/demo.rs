@@ -1,6 +1,6 @@
 //! `demo` shows every step, end to end, and leaves nothing behind however it ends; `doctor` reports what is wrong.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -94,6 +94,17 @@ fn nothing_is_left(dir: &Path) {
     assert!(!dir.join("user/.local").exists(), "the user's own home was touched");
 }
 
+/// Whether the README's picture of a terminal is what a demo printed, but for ids, times and the like; and why not.
+fn is_the_picture(printed: &str) -> (bool, String) {
+    let script = crate::support::root().join("scripts/picture");
+    let mut check = Command::new("python3");
+    check.arg(script).arg("--check").stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = check.spawn().expect("python3 must be on PATH");
+    check.stdin.take().unwrap().write_all(printed.as_bytes()).unwrap();
+    let done = check.wait_with_output().unwrap();
+    (done.status.success(), String::from_utf8(done.stderr).unwrap())
+}
+
 /// A user's own configuration, in the default place and in the environment, must not lead the demo to the user's instances.
 #[test]
 fn the_demo_shows_every_step_and_leaves_nothing() {
@@ -114,6 +125,12 @@ fn the_demo_shows_every_step_and_leaves_nothing() {
     assert_eq!(text.matches("the person was asked").count(), 5, "the audit says so only where somebody was");
     assert!(!text.contains('\x1b'), "colour without a terminal");
     nothing_is_left(dir.path());
+    let (same, why) = is_the_picture(&text);
+    assert!(same, "{why}");
+    // A comparison that takes everything would pass, too.
+    for (shown, other) in [("955 of 955 keys equal", "954 of 955 keys equal"), ("types: sandbox", "types: yes")] {
+        assert!(text.contains(shown) && !is_the_picture(&text.replace(shown, other)).0, "{shown}");
+    }
 }
 
 /// A server that was left running before the sample data was in it gets it from the next who uses it.

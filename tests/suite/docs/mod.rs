@@ -7,6 +7,7 @@ mod errors;
 mod hints;
 mod places;
 mod rooms;
+mod snippets;
 mod toolchain;
 
 use std::path::{Path, PathBuf};

@@ -25,7 +25,7 @@ fn expanded(path: &str) -> Vec<String> {
 }
 
 /// Folders of the tree whose files may be named in a document.
-const FOLDERS: [&str; 8] = ["src/", "tests/", "tools/", "prompts/", "benches/", "scripts/", "docs/", ".ci/"];
+const FOLDERS: [&str; 9] = ["src/", "tests/", "tools/", "prompts/", "benches/", "scripts/", "docs/", "skills/", ".ci/"];
 
 /// Methods of MCP, which look like paths.
 const METHODS: [&str; 2] = ["tools/list", "tools/call"];
@@ -86,18 +86,6 @@ fn every_link_within_the_tree_leads_somewhere() {
     assert!(followed > 30, "only {followed} links were found");
 }
 
-/// The README repeats a few figures; they are measured once.
-#[test]
-fn figures_of_the_readme_are_those_of_the_benchmarks() {
-    let (readme, measured) = (read("README.md"), read("docs/benchmarks.md"));
-    let section = readme.split("\n## Figures\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows: Vec<&str> = section.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| ---")).skip(1).collect();
-    assert!(rows.len() >= 3, "{section}");
-    for row in rows {
-        assert!(measured.lines().any(|l| l.starts_with(row)), "docs/benchmarks.md has no row {row}");
-    }
-}
-
 /// A document that nobody is sent to is not found.
 #[test]
 fn every_document_is_linked_from_the_readme() {
@@ -109,4 +97,33 @@ fn every_document_is_linked_from_the_readme() {
             || links(&readme).iter().any(|l| l.split('#').next() == document.to_str());
         assert!(reached, "README.md does not link {}", document.display());
     }
+}
+
+/// The README is read before anything else, and in one sitting.
+#[test]
+fn the_readme_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 140, "README.md has {lines} lines: move what is not needed at first to docs/");
+}
+
+/// Every picture is there, says in words what it shows, and can be read as XML by whoever draws it: each tag that is opened is closed.
+#[test]
+fn pictures_are_there_and_whole() {
+    let mut seen = 0;
+    for document in documents() {
+        for picture in read(&document).split("![").skip(1).filter_map(|rest| rest.split_once(')')) {
+            let (words, path) = picture.0.split_once("](").unwrap();
+            let svg = read(document.parent().unwrap().join(path));
+            seen += 1;
+            assert!(words.len() > 20, "{}: {path} is not described", document.display());
+            assert!(svg.starts_with("<svg ") && svg.contains("<title>") && !svg.contains("<script"), "{path}");
+            let tags = svg
+                .split('<')
+                .skip(1)
+                .filter(|tag| !tag.starts_with('!') && !tag.split('>').next().unwrap().ends_with('/'));
+            let (closed, opened): (Vec<&str>, Vec<&str>) = tags.partition(|tag| tag.starts_with('/'));
+            assert_eq!(closed.len(), opened.len(), "{path}: a tag is not closed");
+        }
+    }
+    assert!(seen >= 3, "only {seen} pictures were found");
 }

@@ -23,25 +23,42 @@ fn frozen_listings_are_what_the_types_say() {
     }
 }
 
-/// The README's table of tools is what the descriptions say.
-#[test]
-fn the_readme_lists_the_tools_as_they_are() {
-    let mut table = String::from("\n| Tool | What it does | Risk |\n| --- | --- | --- |\n");
-    for verb in NAMES {
+/// What a person reads of a tool: the first sentence of its description, and its risk.
+fn in_short() -> Vec<(&'static str, String, String)> {
+    let tools = NAMES.iter().map(|verb| {
         let md = std::fs::read_to_string(root().join(format!("tools/{verb}.md"))).unwrap();
         let (front, description) = contract::front_matter(&md);
-        table += &format!("| `{verb}` | {description} | {} |\n", front["risk"].as_str().unwrap());
-    }
-    let path = root().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let start = readme.find("<!-- tools:").and_then(|at| Some(at + readme[at..].find("-->")? + 4)).unwrap();
-    let end = readme.find("<!-- /tools -->").unwrap();
-    let wanted = format!("{}{table}\n{}", &readme[..start], &readme[end..]);
+        let first = description.split_once(". ").map_or(description, |(first, _)| first).trim_end_matches('.');
+        (*verb, format!("{first}."), front["risk"].as_str().unwrap().to_owned())
+    });
+    tools.collect()
+}
+
+/// What stands between the markers of a document is `list`; `UPDATE_CONTRACTS=1` writes it.
+fn lists_the_tools(document: &str, list: &str) {
+    let path = root().join(document);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let start = text.find("<!-- tools:").and_then(|at| Some(at + text[at..].find("-->")? + 4)).unwrap();
+    let end = text.find("<!-- /tools -->").unwrap();
+    let wanted = format!("{}\n{list}\n{}", &text[..start], &text[end..]);
     if std::env::var_os("UPDATE_CONTRACTS").is_some() {
         std::fs::write(&path, &wanted).unwrap();
         return;
     }
-    assert!(readme == wanted, "README.md's table of tools is stale: run with UPDATE_CONTRACTS=1");
+    assert!(text == wanted, "{document}: its list of tools is stale: run with UPDATE_CONTRACTS=1");
+}
+
+/// The README's table of tools, and the skill's list of them, are what the descriptions say.
+#[test]
+fn the_readme_and_the_skill_list_the_tools_as_they_are() {
+    let mut table = String::from("| Tool | What it does | Risk |\n| --- | --- | --- |\n");
+    let mut list = String::new();
+    for (verb, does, risk) in in_short() {
+        table += &format!("| `{verb}` | {does} | {risk} |\n");
+        list += &format!("- `{verb}` (risk: {risk}): {does}\n");
+    }
+    lists_the_tools("README.md", &table);
+    lists_the_tools("skills/tair-backup/SKILL.md", &list);
 }
 
 /// Every user pays for every token in every request.
