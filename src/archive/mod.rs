@@ -31,7 +31,7 @@ mod writer;
 
 use crate::model::fault::{Fault, Kind};
 use crate::vault::Vault;
-use crate::vault::bucket::error;
+use crate::vault::lacking;
 use crate::vault::store::Store;
 pub use copy::LogCopy;
 pub use coverage::{Coverage, Hole, Run};
@@ -98,7 +98,7 @@ impl Archive {
 
 /// The fault of a failed operation on the log, on the vault or in the spool.
 fn failed(what: &str, place: &str, e: io::Error) -> Fault {
-    let hint = match error::hint(&e) {
+    let hint = match lacking::hint(&e) {
         Some(hint) => hint,
         None if e.kind() == io::ErrorKind::StorageFull => {
             "The disk is full; free space there. The log goes on from where it stopped, as long as the source's backlog reaches back."

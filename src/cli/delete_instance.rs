@@ -1,7 +1,7 @@
 //! `delete-instance`: ends a clone before its time. A person's word at a terminal; no tool does it, and no other instance can be deleted.
 
 use crate::cli::{print, terminal};
-use crate::config::ConfirmationPolicy;
+use crate::config::guard::ConfirmationPolicy;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::tools::App;

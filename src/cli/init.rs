@@ -6,11 +6,12 @@ mod file;
 mod hosts;
 
 use crate::cli::{print, terminal};
+use crate::config::Config;
 use crate::config::blocking::blocking;
+use crate::config::guard::ConfirmationPolicy;
 use crate::config::home::default_config_file;
 use crate::config::instance::{InstanceConfig, Password, is_variable};
 use crate::config::named_url::{self, NamedUrls};
-use crate::config::{Config, ConfirmationPolicy};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
 use file::Written;

@@ -1,7 +1,7 @@
 //! Every tool as a subcommand, made from the registry: its arguments, its run to the end, and the output.
 
 use crate::cli::{INTERRUPTED, print, render, terminal};
-use crate::config::ConfirmationPolicy;
+use crate::config::guard::ConfirmationPolicy;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;

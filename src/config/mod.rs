@@ -7,6 +7,7 @@ pub mod backup_log;
 pub mod blocking;
 pub mod durable;
 pub mod encryption;
+pub mod guard;
 pub mod home;
 pub mod instance;
 pub mod instance_url;
@@ -22,12 +23,13 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, shell_word, unknown_field};
 use backup_log::BackupLogConfig;
 use encryption::{Encryption, RawEncryption};
+use guard::GuardConfig;
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
 use notify::{NotifyConfig, RawNotify};
 use public_key::PublicKey;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use state_url::StateUrl;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -36,70 +38,6 @@ use vault::{CloudDefaults, VaultPlace};
 
 /// Id of the instance that exists without configuration.
 pub const SANDBOX: &str = "sandbox";
-
-/// Who has to say yes to a restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum ConfirmationPolicy {
-    /// A person, through a channel the model does not control.
-    #[default]
-    Person,
-    /// Nobody: echoing the token is enough. An operator's choice, said in every reply.
-    Token,
-}
-
-impl ConfirmationPolicy {
-    /// The policy in replies, as written in the file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Person => "person",
-            Self::Token => "token",
-        }
-    }
-}
-
-/// `[guard]`: the operator's rules for acts that need a yes.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GuardConfig {
-    /// Who has to say yes.
-    pub confirmation: ConfirmationPolicy,
-    /// Writes per second above which a restore is blocked; `None`: never.
-    pub max_writes_per_second: Option<f64>,
-    /// Minutes a confirmation token is good for.
-    pub token_minutes: u32,
-    /// Days that a safety backup is kept.
-    pub safety_retention_days: u32,
-    /// Seconds that a plan spends on what becomes of keys, at most; 0: none.
-    pub impact_seconds: u32,
-    /// Megabytes on this machine's disk that the tail of a restore takes at most.
-    pub tail_megabytes: u32,
-    /// Whether a set without a signature is refused where one is restored.
-    pub require_signed: bool,
-}
-
-impl GuardConfig {
-    /// Bytes that the tail of a restore takes at most.
-    #[must_use]
-    pub const fn tail_bytes(&self) -> u64 {
-        (self.tail_megabytes as u64) << 20
-    }
-}
-
-impl Default for GuardConfig {
-    fn default() -> Self {
-        Self {
-            confirmation: ConfirmationPolicy::Person,
-            max_writes_per_second: None,
-            token_minutes: 15,
-            safety_retention_days: 7,
-            impact_seconds: 20,
-            tail_megabytes: 4096,
-            require_signed: false,
-        }
-    }
-}
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -319,24 +257,10 @@ impl Config {
             }
             instances.push(instance);
         }
-        if raw.guard.max_writes_per_second.is_some_and(|most| !most.is_finite() || most < 0.0) {
-            return Err(refused(&path, "guard.max_writes_per_second must be 0 or more"));
-        }
-        if !(1..=1440).contains(&raw.guard.token_minutes) {
-            return Err(refused(&path, "guard.token_minutes must be between 1 and 1440"));
-        }
-        if !(1..=3650).contains(&raw.guard.safety_retention_days) {
-            return Err(refused(&path, "guard.safety_retention_days must be between 1 and 3650"));
-        }
+        let guard = raw.guard.check().map_err(|why| refused(&path, &why))?;
         if !(1..=CLONE_LIFETIME_MAX).contains(&raw.clone_lifetime_hours) {
             let why = format!("clone_lifetime_hours must be between 1 and {CLONE_LIFETIME_MAX}");
             return Err(refused(&path, &why));
-        }
-        if raw.guard.impact_seconds > 3600 {
-            return Err(refused(&path, "guard.impact_seconds must be between 0 and 3600"));
-        }
-        if !(1..=1 << 24).contains(&raw.guard.tail_megabytes) {
-            return Err(refused(&path, "guard.tail_megabytes must be between 1 and 16777216"));
         }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let state = raw.state.as_deref().map(StateUrl::parse).transpose().map_err(|why| refused(&path, &why))?;
@@ -359,7 +283,7 @@ impl Config {
         Ok(Self {
             home,
             file: Some(path),
-            guard: raw.guard,
+            guard,
             download_roots,
             state,
             background: raw.background,

@@ -2,7 +2,7 @@
 //!
 //! A yes is typed content, the instance id, never just an action: hosts that accept empty forms by themselves exist.
 
-use crate::config::ConfirmationPolicy;
+use crate::config::guard::ConfirmationPolicy;
 use crate::guard::impact::{Impact, key_lines};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::Plan;

@@ -1,6 +1,6 @@
 //! The operator's rules that a plan is made under.
 
-use crate::config::ConfirmationPolicy;
+use crate::config::guard::ConfirmationPolicy;
 use serde::{Deserialize, Serialize};
 
 /// The operator's rules. They are part of a plan: editing them voids the plan.

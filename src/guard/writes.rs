@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_void_at_what_it_did_not_tell() {
-        use crate::config::ConfirmationPolicy;
+        use crate::config::guard::ConfirmationPolicy;
         let rules = |max_writes_per_second| Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second };
         let then = look(10, None, None);
         let now = look(16, None, None);

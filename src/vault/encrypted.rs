@@ -4,7 +4,8 @@
 //! What was written before encryption was turned on is read as it is. It must never call something damaged for a key that is missing.
 
 use crate::config::encryption::{Encryption, KeySource};
-use crate::vault::store::{Ranges, Store, Upload, read_whole};
+use crate::vault::lacking::no_key;
+use crate::vault::store::{AGE, Ranges, Store, Upload, read_whole};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::stream::{StreamReader, StreamWriter};
 use age::x25519::{Identity, Recipient};
@@ -14,8 +15,6 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// What an age file begins with.
-const MAGIC: &[u8] = b"age-encryption.org/v1\n";
 /// Longest header that is looked through: one of some thirty recipients.
 const HEADER_MAX: usize = 4 << 10;
 /// Bytes of a file's nonce, of a chunk, and of what a chunk has more when it is encrypted.
@@ -26,28 +25,6 @@ const TAG: u64 = 16;
 const KEY: &str = "key.age";
 /// Longest file with keys, or with a passphrase.
 const KEY_MAX: u64 = 64 << 10;
-
-/// Why something could not be read or written for want of a key. It lies within the error that a store gives.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct KeyError(String);
-
-fn no_key(why: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, KeyError(why.into()))
-}
-
-/// Whether a key was missing, which says nothing of what is stored.
-#[must_use]
-pub fn is_for_want_of_a_key(e: &io::Error) -> bool {
-    e.get_ref().is_some_and(|inner| inner.is::<KeyError>())
-}
-
-/// The error of an object that is not what it should be, where that is because it is encrypted, and nothing here decrypts.
-pub fn encrypted_without_key(object: &dyn Ranges) -> Option<io::Error> {
-    let mut head = [0; MAGIC.len()];
-    object.read_exact_at(&mut head, 0).ok().filter(|()| head == MAGIC)?;
-    Some(no_key("it is encrypted (age), and the configuration names no key"))
-}
 
 /// The keys, read.
 struct Keys {
@@ -290,7 +267,7 @@ impl Seek for Cursor {
 
 /// Bytes within an age file of so many, by the beginning of it, for which no key is needed; `None` where it is none.
 fn size_within(head: &[u8], total: u64) -> Option<u64> {
-    if !head.starts_with(MAGIC) {
+    if !head.starts_with(AGE) {
         return None;
     }
     let mut end = 0;

@@ -4,8 +4,8 @@
 //! let two threads decompress, and let each be verified by its own checksum before a byte of it goes anywhere. The object is
 //! read by ranges: its end, then frame by frame.
 
-use crate::vault::encrypted::encrypted_without_key;
-use crate::vault::store::{Ranges, is_lacking};
+use crate::vault::lacking::is_lacking;
+use crate::vault::store::{Ranges, encrypted_without_key};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

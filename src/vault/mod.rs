@@ -16,6 +16,7 @@ mod faulty;
 pub mod frames;
 pub mod hashing;
 pub mod ingest;
+pub mod lacking;
 pub mod layout;
 pub mod manifest;
 mod minisign;
@@ -36,10 +37,10 @@ use crate::config::vault::VaultPlace;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, clean_to, nearer_than, quoted};
+use bucket::Bucket;
 use bucket::keys::AccessKeys;
-use bucket::{Bucket, error};
 use disk::Disk;
-use encrypted::{Encrypted, is_for_want_of_a_key};
+use encrypted::Encrypted;
 use frames::FrameReader;
 use layout::{DATA, Folder, MANIFEST, folder, object};
 use manifest::Manifest;
@@ -50,7 +51,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Store, lacking, read_whole};
+use store::{Store, read_whole};
 
 /// Longest manifest in bytes; a longer file is none of ours. One of as many databases as are counted takes some 5 MB.
 const LONGEST_MANIFEST: u64 = 8 << 20;
@@ -74,9 +75,9 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
 }
 
 fn lacked(what: &str, place: &str, e: &io::Error) -> Fault {
-    let hint = match error::hint(e) {
+    let hint = match lacking::hint(e) {
         Some(hint) => hint,
-        None if is_for_want_of_a_key(e) => {
+        None if lacking::is_for_want_of_a_key(e) => {
             "Name the key in [encryption] of the configuration (identity_file, or the passphrase); it says nothing of what lies there."
         }
         None if e.kind() == io::ErrorKind::StorageFull => "The disk of the vault is full; free space on it.",
@@ -96,7 +97,7 @@ fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
 /// The fault of what could not be read: damage, unless it says nothing of what is stored.
 fn unreadable(place: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
     let why = why.into();
-    match lacking(&*why) {
+    match lacking::lacking(&*why) {
         Some(e) => lacked("read", place, e).because(why),
         None => damaged(place, why),
     }

@@ -4,10 +4,7 @@
 //! a bucket offers. Blocking: the vault calls the store from worker threads. What every store must do, one suite asks of each
 //! (`tests/suite/vault/contract.rs`).
 
-use crate::vault::bucket::error::is_out_of_reach;
-use crate::vault::encrypted::is_for_want_of_a_key;
-use rustix::io::Errno;
-use std::error::Error;
+use crate::vault::lacking::no_key;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -132,20 +129,14 @@ pub trait Store: Debug + Send + Sync {
     }
 }
 
-/// Whether something could not be read for what this machine lacked just then or lets us not do, a bucket did not give for now, or takes a key
-/// that is not here: that says nothing of what is stored.
-pub(super) fn is_lacking(e: &io::Error) -> bool {
-    let of_ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::ACCESS, Errno::PERM, Errno::STALE];
-    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno))
-        || is_out_of_reach(e)
-        || is_for_want_of_a_key(e)
-}
+/// What an age file begins with.
+pub(super) const AGE: &[u8] = b"age-encryption.org/v1\n";
 
-/// What of that is behind an error.
-pub(super) fn lacking<'e>(e: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
-    std::iter::successors(Some(e), |e: &&'e (dyn Error + 'static)| (*e).source())
-        .filter_map(|e| e.downcast_ref::<io::Error>())
-        .find(|e| is_lacking(e))
+/// The error of an object that is not what it should be, where that is because it is encrypted, and nothing here decrypts.
+pub(crate) fn encrypted_without_key(object: &dyn Ranges) -> Option<io::Error> {
+    let mut head = [0; AGE.len()];
+    object.read_exact_at(&mut head, 0).ok().filter(|()| head == AGE)?;
+    Some(no_key("it is encrypted (age), and the configuration names no key"))
 }
 
 /// Reads a small object whole.

@@ -1,7 +1,7 @@
 //! The checks of this machine: home, vault, state, key, configuration, sandbox, jobs, and plans that wait for approval.
 
 use super::{Findings, Status};
-use crate::config::ConfirmationPolicy;
+use crate::config::guard::ConfirmationPolicy;
 use crate::config::home::{SIGNING_KEY, private_dir};
 use crate::config::vault::VaultPlace;
 use crate::model::fault::Fault;

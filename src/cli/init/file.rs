@@ -1,7 +1,7 @@
 //! The configuration file that `init` writes: its text, with a comment on every key, and writing it whole.
 
-use crate::config::ConfirmationPolicy;
 use crate::config::durable::{private_dir, put_new, replace};
+use crate::config::guard::ConfirmationPolicy;
 use crate::config::instance::Password;
 use crate::model::calendar;
 use crate::model::fault::{Fault, Kind};

@@ -2,7 +2,7 @@
 
 use super::backup::log;
 use super::{cell, count, items, number, size, table, text};
-use crate::config::ConfirmationPolicy;
+use crate::config::guard::ConfirmationPolicy;
 use serde_json::Value;
 
 /// Renders the reply of `describe_instances`.

@@ -23,9 +23,9 @@ mod verify;
 mod write_lock;
 
 use crate::archive::Archive;
+use crate::config::Config;
 use crate::config::blocking::blocking;
 use crate::config::instance::InstanceConfig;
-use crate::config::{Config, SANDBOX};
 use crate::guard::act::{Act, PolicyChange, Source};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
@@ -384,15 +384,7 @@ impl Provider for Local {
     async fn shut_down(&self, cancel_backups: bool) {
         self.inner.logs.stop().await;
         self.inner.jobs.shut_down(cancel_backups).await;
-        if let Some(sandbox) = &self.inner.sandbox {
-            // A plan is for the server process it was made for: while one waits for its person, that process stays. The
-            // next command to end without a plan waiting stops it.
-            let waits =
-                self.inner.state.redeemable().await.is_ok_and(|w| w.iter().any(|c| c.plan.instance_id == SANDBOX));
-            if !(waits && sandbox.is_used().await) {
-                sandbox.stop().await;
-            }
-        }
+        self.inner.stop_sandbox().await;
     }
 
     async fn read_set(&self, set: &BackupSet) -> Result<SetStream, Fault> {

@@ -1,5 +1,6 @@
 //! Recovery: what a process that died left behind is found, reconciled, and said, at the next start of any process.
 
+use crate::config::SANDBOX;
 use crate::model::fault::Fault;
 use crate::model::job::{JobKind, JobStatus, Unfinished};
 use crate::provider::jobs::Reconciled;
@@ -47,6 +48,16 @@ impl Inner {
             }
         }
         self.delete_expired().await;
+    }
+
+    /// Stops the sandbox's server at this process's end. A plan is for the server process it was made for: while one waits for its person, that
+    /// process stays, and the next command to end without a plan waiting stops it.
+    pub async fn stop_sandbox(&self) {
+        let Some(sandbox) = &self.sandbox else { return };
+        let waits = self.state.redeemable().await.is_ok_and(|w| w.iter().any(|c| c.plan.instance_id == SANDBOX));
+        if !(waits && sandbox.is_used().await) {
+            sandbox.stop().await;
+        }
     }
 
     /// Reconciles one job. An error: not now.

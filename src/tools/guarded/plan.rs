@@ -2,7 +2,7 @@
 
 use super::reply::{Guarded, GuardedStatus, impact, shown};
 use super::{Flow, FlowState};
-use crate::config::ConfirmationPolicy;
+use crate::config::guard::ConfirmationPolicy;
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::blocked;
 use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};

@@ -7,8 +7,8 @@ use crate::config::tair::is_this_machine;
 use crate::config::vault::{BucketPlace, Service};
 use crate::model::ids::{hex, random};
 use crate::model::text::clean_to;
-use crate::vault::bucket::error::failed;
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
+use crate::vault::lacking::out_of_reach;
 use futures::TryStreamExt as _;
 use opendal::layers::RetryLayer;
 use opendal::{Buffer, ErrorKind, HttpTransporter, Lister, OperationContext, Operator, Writer};
@@ -69,7 +69,7 @@ impl Client {
 
     async fn operator(&self) -> io::Result<Operator> {
         let key = match &self.keys {
-            Some(keys) => Some(keys.get().await.map_err(|e| failed(e.kind(), e.to_string()))?),
+            Some(keys) => Some(keys.get().await.map_err(|e| out_of_reach(e.kind(), e.to_string()))?),
             None => None,
         };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +136,8 @@ impl Client {
         if let Some(http) = self.http.get() {
             return Ok(HttpTransporter::new(http.clone()));
         }
-        let setup = |e: &dyn std::fmt::Display| failed(io::ErrorKind::Other, format!("TLS cannot be set up: {e}"));
+        let setup =
+            |e: &dyn std::fmt::Display| out_of_reach(io::ErrorKind::Other, format!("TLS cannot be set up: {e}"));
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -183,7 +184,7 @@ impl Client {
             Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
             Err(e) if matches!(e.kind(), ErrorKind::ConditionNotMatch | ErrorKind::NotFound) => {
                 let why = "the object was taken away, or another has taken its name, while it was read";
-                Err(failed(io::ErrorKind::InvalidData, why))
+                Err(out_of_reach(io::ErrorKind::InvalidData, why))
             }
             Err(e) => Err(said(&e)),
         }
@@ -216,10 +217,12 @@ impl Client {
             matches!(answered.kind(), ErrorKind::ConditionNotMatch | ErrorKind::Conflict | ErrorKind::AlreadyExists);
         match self.look(name).await {
             Ok(Some(found)) if found.mark.as_deref() == Some(mark) => Ok(()),
-            Ok(Some(_)) => Err(failed(io::ErrorKind::AlreadyExists, "another object has this name; it is as it was")),
+            Ok(Some(_)) => {
+                Err(out_of_reach(io::ErrorKind::AlreadyExists, "another object has this name; it is as it was"))
+            }
             Ok(None) if refused => {
                 let why = "somebody else was at this name at the same moment, and nothing has it";
-                Err(failed(io::ErrorKind::ResourceBusy, why))
+                Err(out_of_reach(io::ErrorKind::ResourceBusy, why))
             }
             // Nothing has the name, or nobody says what has.
             Ok(None) | Err(_) => Err(said(answered)),
@@ -350,5 +353,5 @@ fn said(e: &opendal::Error) -> io::Error {
     if let Some(innermost) = innermost.filter(|innermost| !why.contains(innermost.as_str())) {
         why += &format!(": {innermost}");
     }
-    failed(kind, clean_to(&why, REASON_MAX))
+    out_of_reach(kind, clean_to(&why, REASON_MAX))
 }

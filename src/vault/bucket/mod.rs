@@ -5,7 +5,6 @@
 
 mod blocks;
 mod client;
-pub mod error;
 pub mod keys;
 mod thread;
 mod uploading;

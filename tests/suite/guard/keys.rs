@@ -1,7 +1,7 @@
 //! A restore of some keys says what becomes of those, and of no others; and it is judged by what they need.
 
 use crate::guard::assess::passing;
-use tair_backup_mcp::config::ConfirmationPolicy;
+use tair_backup_mcp::config::guard::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, Source};
 use tair_backup_mcp::guard::assess::{Assessment, assess};
 use tair_backup_mcp::guard::check::{Status, of_status};

@@ -3,7 +3,7 @@
 
 use crate::guard::assess::passing;
 use jiff::{SignedDuration, Timestamp};
-use tair_backup_mcp::config::ConfirmationPolicy;
+use tair_backup_mcp::config::guard::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, Source};
 use tair_backup_mcp::guard::assess::{Assessment, assess};
 use tair_backup_mcp::guard::check::{Status, of_status};

@@ -828,7 +828,7 @@ fn writes_and_moments_out_of_reach_block() {
             false,
         );
         let rules = tair_backup_mcp::guard::rules::Rules {
-            confirmation: tair_backup_mcp::config::ConfirmationPolicy::Token,
+            confirmation: tair_backup_mcp::config::guard::ConfirmationPolicy::Token,
             max_writes_per_second: Some(0.0),
         };
         let now = ours.assess(&act, None, rules);

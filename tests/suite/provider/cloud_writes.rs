@@ -5,7 +5,7 @@ use crate::provider::cloud::{Cloud, ID, Ours, redis};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tair_backup_mcp::config::ConfirmationPolicy;
+use tair_backup_mcp::config::guard::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::check::{CheckName, Status};
 use tair_backup_mcp::guard::plan::Plan;

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tair_backup_mcp::config::ConfirmationPolicy;
+use tair_backup_mcp::config::guard::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::assess::assess;
 use tair_backup_mcp::guard::check::{CheckName, Status};

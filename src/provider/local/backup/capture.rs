@@ -14,8 +14,8 @@ use crate::redis::replica::handshake::{Extent, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
-use crate::vault::bucket::error;
 use crate::vault::ingest::{Ingest, IngestError, Metadata};
+use crate::vault::lacking;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -200,7 +200,9 @@ fn refused(error: IngestError) -> Fault {
         IngestError::Vault(fault) => fault,
         IngestError::Rdb(RdbError::Sink { source: e, .. }) => {
             Fault::new(Kind::Unexpected, "vault.failed", format!("the vault cannot be written: {e}"))
-                .hint(error::hint(&e).unwrap_or("Free space on the disk of the vault, then call create_backup again."))
+                .hint(
+                    lacking::hint(&e).unwrap_or("Free space on the disk of the vault, then call create_backup again."),
+                )
                 .because(e)
         }
         IngestError::Rdb(

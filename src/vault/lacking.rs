@@ -1,0 +1,72 @@
+//! Why something could not be read or written that says nothing of what is stored: what this machine lacks, a bucket that is out of reach, a
+//! key that is not here. Whoever reads must not call any of it damage.
+
+use rustix::io::Errno;
+use std::error::Error;
+use std::io;
+
+/// Why a bucket did not do what it was asked. It lies within the error that a store gives.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BucketError(String);
+
+/// A failure of a bucket.
+pub(super) fn out_of_reach(kind: io::ErrorKind, why: impl Into<String>) -> io::Error {
+    io::Error::new(kind, BucketError(why.into()))
+}
+
+fn is_of_bucket(e: &io::Error) -> bool {
+    e.get_ref().is_some_and(|inner| inner.is::<BucketError>())
+}
+
+/// What a failure of a bucket asks for; `None` where it was none of a bucket.
+#[must_use]
+pub fn hint(e: &io::Error) -> Option<&'static str> {
+    is_of_bucket(e).then(|| match e.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "These credentials may not do that in the bucket; docs/vault.md has the rights that are needed."
+        }
+        _ => {
+            "Check `vault` in the configuration, the network and the credentials; `tair-backup-mcp doctor` tries them."
+        }
+    })
+}
+
+/// Whether a bucket did not answer, or would not give what it has.
+#[must_use]
+pub fn is_out_of_reach(e: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    is_of_bucket(e) && !matches!(e.kind(), NotFound | InvalidData | UnexpectedEof)
+}
+
+/// Why something could not be read or written for want of a key. It lies within the error that a store gives.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyError(String);
+
+/// The error of what takes a key that is not here.
+pub(super) fn no_key(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, KeyError(why.into()))
+}
+
+/// Whether a key was missing, which says nothing of what is stored.
+#[must_use]
+pub fn is_for_want_of_a_key(e: &io::Error) -> bool {
+    e.get_ref().is_some_and(|inner| inner.is::<KeyError>())
+}
+
+/// Whether something could not be read for what this machine lacked just then or lets us not do, a bucket did not give for now, or takes a key
+/// that is not here: that says nothing of what is stored.
+pub(super) fn is_lacking(e: &io::Error) -> bool {
+    let of_ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::ACCESS, Errno::PERM, Errno::STALE];
+    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno))
+        || is_out_of_reach(e)
+        || is_for_want_of_a_key(e)
+}
+
+/// What of that is behind an error.
+pub(super) fn lacking<'e>(e: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    std::iter::successors(Some(e), |e: &&'e (dyn Error + 'static)| (*e).source())
+        .filter_map(|e| e.downcast_ref::<io::Error>())
+        .find(|e| is_lacking(e))
+}
