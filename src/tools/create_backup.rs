@@ -21,7 +21,7 @@ pub struct Args {
     /// The instance to back up
     #[arg(long)]
     pub instance_id: String,
-    /// Wait this long for the end; 0: return at once
+    /// Wait this long; 0: return at once
     #[serde(default)]
     #[arg(long)]
     pub wait_seconds: Option<u64>,

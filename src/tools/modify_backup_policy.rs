@@ -41,7 +41,7 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub save: Option<String>,
-    /// AOF on or off
+    /// AOF
     #[serde(default, deserialize_with = "flag")]
     #[arg(long, value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub appendonly: Option<bool>,

@@ -29,7 +29,7 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub level: Option<String>,
-    /// Wait this long for the end; default 20
+    /// Wait this long; default 20
     #[serde(default)]
     #[arg(long)]
     pub wait_seconds: Option<u64>,
