@@ -112,7 +112,7 @@ fn there_and_back() {
     let here = place(&bench);
     large_set(&here, &large_rdb());
     here.set(SECOND);
-    let signature = format!("orders/{SECOND}/manifest.json.minisig");
+    let signature = format!("orders/{SECOND}/beside.json");
     here.vault.store().put_new(&signature, b"a signature").unwrap();
     let (archive, _) = log(&here.vault, here.dir.path(), 40);
     let (prefix, all) = (s3::prefix(), objects(&*here.vault.store()));
@@ -127,7 +127,7 @@ fn there_and_back() {
     assert_eq!(told["logs"][0]["copied"], 44, "{told}");
     assert!(objects(&*bucket) == all, "{:?}", objects(&*bucket).keys());
     // Again, with a signature that has come since: that alone is copied.
-    here.vault.store().put_new(&format!("orders/{FIRST}/manifest.json.minisig"), b"another").unwrap();
+    here.vault.store().put_new(&format!("orders/{FIRST}/beside.json"), b"another").unwrap();
     let (code, told) = copy(&bench, &url, &["--instance-id", "orders"]);
     assert_eq!((code, statuses(&told)), (0, of(&[(SECOND, "there"), (FIRST, "copied")])), "{told}");
     assert_eq!((&told["logs"][0]["copied"], &told["logs"][0]["there"]), (&0.into(), &44.into()), "{told}");
@@ -136,7 +136,8 @@ fn there_and_back() {
 
     // Moved: the program has it all there, and takes it on to another disk.
     bench.configure(&config(&format!("vault = \"{url}\"")));
-    let sets = bench.backups();
+    let listed = bench.json(&["describe-backups", "--instance-id", "orders", "--start-time", "1970-01-01T00:00Z"]);
+    let sets = listed["backups"].as_array().unwrap();
     assert!(sets.len() == 2 && sets.iter().all(|set| set["status"] == "whole"), "{sets:?}");
     let verify = ["verify-backup", "--instance-id", "orders", "--backup-id", FIRST, "--level", "structure"];
     assert_eq!(bench.json(&verify)["status"], "succeeded");
@@ -319,7 +320,7 @@ fn nothing_is_put_over_what_is_there() {
     let here = place(&bench);
     let ids: Vec<String> = (1..=5).map(|n| format!("b-2026010{n}T000000Z-aaaaaa")).collect();
     ids.iter().for_each(|id| drop(here.set(id)));
-    let signature = |id: &str| format!("orders/{id}/manifest.json.minisig");
+    let signature = |id: &str| format!("orders/{id}/beside.json");
     here.vault.store().put_new(&signature(&ids[2]), b"ours").unwrap();
     let (_, timeline) = log(&here.vault, here.dir.path(), 3);
     let segment = segments(&bench.home().join("vault"), &timeline).swap_remove(0);

@@ -68,6 +68,7 @@ fn each_set_has_a_copy_soon() {
     let second = bench.backup();
     copied(&format!("has {second}, the newest"));
     assert_eq!(doctor(&bench)["status"], "pass");
+    redis.run(&["SET", "a", "3"]);
     let restored = bench.restore(&first);
     assert_eq!(restored.code, 0, "{restored:?}");
     let third = bench.backup();
