@@ -136,16 +136,22 @@ fn next_calls_are_tools() {
 fn flags_exist() {
     let bench = Bench::new("");
     let help = |args: &[&str]| bench.run(args).out;
+    let listed = |help: &str| -> Vec<String> {
+        help.lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+            .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+            .collect()
+    };
     let mut all = help(&["--help"]);
-    let commands: Vec<String> = all
-        .lines()
-        .filter_map(|line| line.strip_prefix("  "))
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
-        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
-        .collect();
+    let commands = listed(&all);
     assert!(commands.len() > 10, "{commands:?}");
     for command in &commands {
-        all += &help(&[command, "--help"]);
+        let shown = help(&[command, "--help"]);
+        if shown.contains("\nCommands:\n") {
+            listed(&shown).iter().for_each(|verb| all += &help(&[command, verb, "--help"]));
+        }
+        all += &shown;
     }
     let mut seen = 0;
     for (path, text) in sources() {
