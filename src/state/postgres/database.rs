@@ -89,9 +89,12 @@ impl Database {
     async fn connect(&self) -> Result<PgPool, Fault> {
         let options = self.options()?;
         let mut connection = self.first(&options).await?;
-        let migrated = timeout(MIGRATES_WITHIN, self.migrate(&mut connection)).await;
-        migrated.unwrap_or_else(|_| Err(self.fault(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))))?;
-        compare_clocks(&mut connection).await;
+        let prepared = timeout(MIGRATES_WITHIN, async {
+            self.migrate(&mut connection).await?;
+            compare_clocks(&mut connection).await;
+            Ok::<(), Fault>(())
+        });
+        prepared.await.unwrap_or_else(|_| Err(self.fault(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))))?;
         *self.beating.lock().await = Some(connection);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECTS_WITHIN);
         Ok(pool.connect_lazy_with(options))
