@@ -40,7 +40,7 @@ pub struct PolicyRow {
     pub backup_log_start_time: Option<String>,
     /// What the server keeps on its disk by itself; absent in replies of other tools.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    #[schemars(with = "Option<serde_json::Map<String,serde_json::Value>>")]
     pub persistence: Option<PersistenceRow>,
 }
 
