@@ -244,10 +244,7 @@ impl Ingest {
         }
         let json = Manifest::of(&set).map_err(|e| vault_fault("put", &store.place(&name), e.into()))?;
         // Before the manifest: a set is never there without its signature. Where another's is there, so is another's data.
-        let signed_by = staging.vault.put_signature(&set, &json).map_err(|(fault, another)| {
-            staging.disowned = another;
-            fault
-        })?;
+        let signed_by = staging.vault.put_signature(&set, &json, &mut staging.disowned)?;
         set.manifest = Some(ManifestDigest { sha256: hex(&Sha256::digest(&json)), signed_by });
         let Err(e) = store.put_new(&name, &json) else {
             staging.disowned = true;

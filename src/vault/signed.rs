@@ -113,11 +113,16 @@ impl Vault {
     /// Signs a manifest that is about to be put, and puts the signature. Who it is signed by; `None` where nothing is signed here.
     ///
     /// # Errors
-    /// The fault, and whether another has the name of the signature.
-    pub(super) fn put_signature(&self, set: &BackupSet, manifest: &[u8]) -> Result<Option<String>, (Fault, bool)> {
+    /// `vault.failed`, with `another` set where another's signature has the name; `home.failed`, `vault.key`.
+    pub(super) fn put_signature(
+        &self,
+        set: &BackupSet,
+        manifest: &[u8],
+        another: &mut bool,
+    ) -> Result<Option<String>, Fault> {
         let Some(signing) = &self.signing else { return Ok(None) };
         let comment = format!("{}/{}\tfile:{MANIFEST}\thashed", set.instance_id, set.id);
-        let (file, key) = signing.sign(manifest, &comment).map_err(|fault| (fault, false))?;
+        let (file, key) = signing.sign(manifest, &comment)?;
         if signing.to_be_published()
             && let Err(e) = self.publish(&key)
         {
@@ -127,8 +132,8 @@ impl Vault {
         match self.store.put_new(&name, file.as_bytes()) {
             Ok(()) => Ok(Some(key.id())),
             Err(e) => {
-                let another = e.kind() == ErrorKind::AlreadyExists;
-                Err((vault_fault("put", &self.store.place(&name), e), another))
+                *another = e.kind() == ErrorKind::AlreadyExists;
+                Err(vault_fault("put", &self.store.place(&name), e))
             }
         }
     }

@@ -71,7 +71,7 @@ impl Segment {
         let io = |e: std::io::Error| match e.kind() {
             std::io::ErrorKind::NotFound => damaged(&place, "is not there any more"),
             // What does not decrypt.
-            std::io::ErrorKind::InvalidData => damaged(&place, &e.to_string()),
+            std::io::ErrorKind::InvalidData => damaged(&place, e.to_string()),
             _ => failed("read", &place, e),
         };
         let object = store.open(&object_name).map_err(io)?;
