@@ -41,7 +41,7 @@ impl Copier {
     /// The sets of an instance that have a copy, newest first: those that somebody asked for, and those of its policy.
     async fn wanted(&self, instance_id: &str) -> Result<Vec<BackupSet>, Fault> {
         let sets = self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await?;
-        Ok(sets.into_iter().flatten().filter(|set| has_copy(set)).collect())
+        Ok(sets.into_iter().flatten().filter(has_copy).collect())
     }
 
     /// Copies what of an instance's sets has no copy yet; `known` has the ids of those that have one, and gets more. One that cannot be copied does
