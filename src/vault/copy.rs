@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// Largest window of the data's compression, as a power of two: a frame of it has a mebibyte.
 const WINDOW_LOG_MAX: u32 = 23;
 
+/// Folders at the top that are no instance's and are not copied with the rest: the log, which the archive copies, and what a probe has put.
+const NOT_BESIDE: [&str; 2] = [".log", ".probe"];
+
 /// What became of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetCopy {
@@ -56,6 +59,29 @@ impl Vault {
         let (from, to, watch) = (self.clone(), to.clone(), Arc::clone(watch));
         let (instance_id, backup_id) = (instance_id.to_owned(), backup_id.to_owned());
         blocking(move || copy_set(&from, &to, &instance_id, &backup_id, &watch)).await
+    }
+
+    /// Copies what lies beside sets and log, in folders of its own, and belongs to all of them.
+    ///
+    /// # Errors
+    /// `copy.conflict` where something else has a name there; `vault.failed`.
+    pub async fn copy_beside(&self, to: &Self, watch: &Arc<Watch>) -> Result<(), Fault> {
+        let (from, to, watch) = (self.clone(), to.clone(), Arc::clone(watch));
+        blocking(move || {
+            let listed = |e: io::Error| vault_fault("read", &from.store.place(""), e);
+            for folder in from.store.folders("").map_err(listed)? {
+                if !folder.starts_with('.') || NOT_BESIDE.contains(&folder.as_str()) {
+                    continue;
+                }
+                for file in from.store.list(&folder).map_err(listed)? {
+                    if !file.is_empty() && !is_being_written(&file) {
+                        copy_one(&from, &to, &format!("{folder}/{file}"), &watch, None)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Whether a set with this very manifest is there. Its data is not looked at: a manifest is put when the data has been read back.
@@ -100,6 +126,22 @@ impl Vault {
 
 fn another_set(to: &Vault, manifest: &str) -> Fault {
     conflict(&to.store.place(manifest), "is the manifest of another set")
+}
+
+/// Copies an object of which nothing is known but its bytes; `has`: whether it is there, where that is known. Whether it was put.
+fn copy_one(from: &Vault, to: &Vault, name: &str, watch: &Watch, has: Option<bool>) -> Result<bool, Fault> {
+    let (here, there) = (from.store.place(name), to.store.place(name));
+    let has = match has {
+        Some(has) => has,
+        None => to.store.has(name).map_err(|e| vault_fault("read", &there, e))?,
+    };
+    match copy_object::copy(&*from.store, &*to.store, name, watch, has) {
+        Ok(Some(put)) => Ok(put),
+        Ok(None) => Err(conflict(&there, format!("is another object than {here}"))),
+        Err(NotCopied::Read(e)) => Err(vault_fault("read", &here, e)),
+        Err(NotCopied::Write(e)) => Err(vault_fault("write", &there, e)),
+        Err(NotCopied::Refused(why)) => Err(vault_fault("read back", &there, io::Error::other(why))),
+    }
 }
 
 /// A set on its way.
@@ -266,19 +308,11 @@ impl Copying<'_> {
     /// Copies what else belongs to the set. Whether it was put.
     fn beside(&mut self, name: &str, has: bool) -> Result<bool, Fault> {
         let name = self.name(name);
-        let (here, there) = (self.from.store.place(&name), self.to.store.place(&name));
-        match copy_object::copy(&*self.from.store, &*self.to.store, &name, self.watch, has) {
-            Ok(Some(put)) => {
-                if put {
-                    self.put.push(name);
-                }
-                Ok(put)
-            }
-            Ok(None) => Err(conflict(&there, format!("is another object than {here}"))),
-            Err(NotCopied::Read(e)) => Err(vault_fault("read", &here, e)),
-            Err(NotCopied::Write(e)) => Err(vault_fault("write", &there, e)),
-            Err(NotCopied::Refused(why)) => Err(vault_fault("read back", &there, io::Error::other(why))),
+        let put = copy_one(self.from, self.to, &name, self.watch, Some(has))?;
+        if put {
+            self.put.push(name);
         }
+        Ok(put)
     }
 
     /// Takes away what this call has put, without which there is no set.

@@ -202,6 +202,9 @@ impl Copier {
         progress: &Arc<Progress>,
         copy: &mut VaultCopy,
     ) -> Result<(), Fault> {
+        if !dry_run {
+            self.from.0.copy_beside(&self.to.0, &progress.watch).await?;
+        }
         let (mut found, mut total) = (Vec::new(), 0);
         for id in instances {
             progress.at(format!("looking at the sets of {id}"), None);

@@ -8,6 +8,7 @@ use crate::support::{Bench, finish, text, wait};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -115,8 +116,11 @@ fn there_and_back() {
     let signature = format!("orders/{SECOND}/beside.json");
     here.vault.store().put_new(&signature, b"a signature").unwrap();
     let (archive, _) = log(&here.vault, here.dir.path(), 40);
+    let mut beside = here.vault.store().upload_whole(".of-all-sets/1").unwrap();
+    beside.write_all(b"beside them").unwrap();
+    beside.finish().unwrap();
     let (prefix, all) = (s3::prefix(), objects(&*here.vault.store()));
-    assert_eq!(all.len(), 2 * 2 + 1 + 40 + 4, "{:?}", all.keys());
+    assert_eq!(all.len(), 2 * 2 + 1 + 1 + 40 + 4, "{:?}", all.keys());
     let (url, bucket) = (s3::url(&prefix), s3::store_at(s3::port(), &prefix));
 
     let (code, told) = copy(&bench, &url, &["--dry-run"]);

@@ -58,6 +58,9 @@ impl Copier {
         let wanted = self.wanted(instance_id).await?;
         known.retain(|id| wanted.iter().any(|set| set.id == *id));
         let mut kept_from_it = Ok(());
+        if known.is_empty() {
+            kept_from_it = self.from.0.copy_beside(&self.to.0, &progress.watch).await;
+        }
         for set in wanted.iter().filter(|set| !known.contains(&set.id)).cloned().collect::<Vec<_>>() {
             let copied = self.from.0.copy_set(&self.to.0, instance_id, &set.id, &progress.watch).await;
             if progress.is_stopped() {
