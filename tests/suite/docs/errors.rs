@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tair_backup_mcp::model::job::JobKind;
 
 /// A dotted literal that ends so is a file, not a code.
-const FILES: [&str; 13] =
-    ["aof", "toml", "lock", "db", "log", "rdb", "conf", "json", "ini", "tsv", "zst", "draft", "html"];
+const FILES: [&str; 14] =
+    ["aof", "age", "toml", "lock", "db", "log", "rdb", "conf", "json", "ini", "tsv", "zst", "draft", "html"];
 
 /// Kinds of a fault and their exit codes.
 const KINDS: [(&str, u8); 6] =
