@@ -26,7 +26,8 @@ fn measured(bench: &Bench, what: &str, args: &[&str]) -> Done {
             while !over.load(Ordering::Relaxed) {
                 // Gone once it has ended; what was read before stands.
                 let text = std::fs::read_to_string(&status).unwrap_or_default();
-                let kb = text.lines().find_map(|l| l.strip_prefix(HELD)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+                let kb =
+                    text.lines().find_map(|l| l.strip_prefix(HELD)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
                 peak.fetch_max(kb.unwrap_or(0) * 1024, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(2));
             }
