@@ -79,10 +79,10 @@ pub(super) fn query(statement: &Statement) -> Query<'static, Postgres, PgArgumen
     })
 }
 
-/// A text as PostgreSQL takes it: without NUL, which it has no place for, nor can read from JSON.
+/// A text as PostgreSQL takes it: without NUL, which it has no place for, nor can read from JSON. What only quotes that stays.
 fn storable(text: &str) -> String {
     let mut text = text.replace('\0', "\u{fffd}");
-    let mut from = 0;
+    let mut from = if text.starts_with(['{', '[']) { 0 } else { text.len() };
     while let Some(found) = text.get(from..).and_then(|rest| rest.find(ESCAPED_NUL)) {
         let at = from + found;
         let before = text.get(..at).unwrap_or_default();
@@ -239,10 +239,11 @@ mod tests {
     fn no_text_has_nul() {
         for (text, stored) in [
             ("a\0b", "a\u{fffd}b"),
-            (r#""\u0000""#, r#""\ufffd""#),
-            (r#""\\u0000""#, r#""\\u0000""#),
-            (r#""\\\u0000\u0000""#, r#""\\\ufffd\ufffd""#),
-            ("é\\u0000é", "é\\ufffdé"),
+            (r#"["\u0000"]"#, r#"["\ufffd"]"#),
+            (r#"["\\u0000"]"#, r#"["\\u0000"]"#),
+            (r#"{"a": "\\\u0000\u0000"}"#, r#"{"a": "\\\ufffd\ufffd"}"#),
+            (r#"["é\u0000é"]"#, r#"["é\ufffdé"]"#),
+            ("no JSON: \\u0000", "no JSON: \\u0000"),
         ] {
             assert_eq!(storable(text), stored, "{text}");
         }
