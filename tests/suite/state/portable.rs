@@ -62,8 +62,8 @@ async fn fill(store: &Arc<dyn State>) {
             .await
             .unwrap();
     }
-    set_policy(&store, "orders", &usual()).await;
-    set_policy(&store, "carts", &BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() }).await;
+    set_policy(store, "orders", &usual()).await;
+    set_policy(store, "carts", &BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() }).await;
     let look = Look { at: Timestamp::now(), sha256: "of the set".into(), server: Some("Redis 7".into()), fault: None };
     store.set_verified("orders", "b-1", Level::Drill, &look).await.unwrap();
     let broken = Look { fault: Some("cut".into()), server: None, ..look };

@@ -90,6 +90,9 @@ fn log(vault: &Vault, dir: &Path, segments: i64) -> (Archive, Timeline) {
     (archive, timeline)
 }
 
+/// What becomes of each request.
+type Fates = Box<dyn FnMut(&s3::Request) -> Fate + Send>;
+
 fn copy(bench: &Bench, to: &str, more: &[&str]) -> (i32, Value) {
     let done = bench.run(&[&["vault", "copy", "--to", to, "--json"][..], more].concat());
     (done.code, done.json())
@@ -361,7 +364,7 @@ fn nothing_is_put_over_what_is_there() {
 /// out, there is no manifest and nothing left.
 #[test]
 fn what_does_not_get_there_leaves_nothing() {
-    let copied = |here: &Place, fate: &dyn Fn(PathBuf) -> Box<dyn FnMut(&s3::Request) -> Fate + Send>| {
+    let copied = |here: &Place, fate: &dyn Fn(PathBuf) -> Fates| {
         let (set, prefix) = (here.set(FIRST), s3::prefix());
         let line = Line::to(s3::port(), fate(here.path(FIRST, "manifest.json")));
         let to = Place::on(|spill| s3::vault_at(line.port, &prefix, spill));
