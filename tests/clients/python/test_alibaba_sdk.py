@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -154,12 +155,16 @@ def test_an_automatic_set_is_not_deleted(bench):
     cloud_native(bench)
     with emulate(bench) as port:
         back_up(client(port))
-    # Nothing takes backups by itself yet: the manifest of one is made to say so.
+    # The manifest of one is made to say that a policy took it, as an earlier version would have: not signed, and remembered by nobody.
     (manifest,) = (bench.home / "vault/orders").glob("*/manifest.json")
     fields = json.loads(manifest.read_text()) | {"mode": "automated", "checksum": ""}
     # As it would have been written: the checksum is over the fields with an empty one in its place.
     compact = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    manifest.unlink()
     manifest.write_text(json.dumps(fields | {"checksum": hashlib.sha256(compact.encode()).hexdigest()}))
+    manifest.with_name("manifest.json.minisig").unlink()
+    with contextlib.closing(sqlite3.connect(bench.home / "state.db")) as state, state:
+        state.execute("DELETE FROM manifests")
     with emulate(bench) as port:
         sdk = client(port)
         (automatic,) = backups(sdk)

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { execFile, spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { createHash } from "node:crypto";
-import { appendFile, readFile, readdir, writeFile } from "node:fs/promises";
+import { appendFile, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -134,7 +134,7 @@ test("Node SDK: a manual set is deleted, an automatic one is not", async () => {
       assert.deepEqual(await backups(sdk), []);
       await backUp(sdk);
     });
-    // Nothing takes backups by itself yet: the manifest of one is made to say so.
+    // The manifest of one is made to say that a policy took it, as an earlier version would have: not signed, and remembered by nobody.
     const vault = path.join(bench.folder, "home/vault/orders");
     const [set] = (await readdir(vault)).filter((name) => !name.startsWith("."));
     const manifest = path.join(vault, set, "manifest.json");
@@ -142,7 +142,10 @@ test("Node SDK: a manual set is deleted, an automatic one is not", async () => {
     const text = (await readFile(manifest, "utf8")).replace(/"mode": ?"manual"/, '"mode":"automated"');
     const fields = JSON.stringify({ ...JSON.parse(text), checksum: "" });
     const checksum = createHash("sha256").update(fields).digest("hex");
+    await rm(manifest);
     await writeFile(manifest, JSON.stringify({ ...JSON.parse(fields), checksum }));
+    await rm(`${manifest}.minisig`);
+    for (const end of ["", "-wal", "-shm"]) await rm(path.join(bench.folder, `home/state.db${end}`), { force: true });
     await serving(bench, async ({ sdk: connect }) => {
       const sdk = connect();
       const [automatic] = await backups(sdk);
