@@ -2,6 +2,7 @@
 //! leads to what was before the transaction that it is in.
 
 use super::*;
+use std::collections::BTreeSet;
 use tair_backup_mcp::archive::Why;
 
 /// Something that came at once: when, since when it may have been written, and how far the whole transactions reach then.
@@ -83,7 +84,13 @@ fn every_moment_is_that_of_the_model() {
             windows.iter().map(|w| (w.from, w.to)).collect::<Vec<_>>(),
             [(at(T0 - 3), at(events.last().unwrap().ms))]
         );
+        // Each moment around what happens; of the long silences between, in which nothing changes, some.
+        let happens = events.iter().flat_map(|event| [event.since, event.ms]).chain([T0, ms]);
+        let near: BTreeSet<i64> = happens.flat_map(|at| at - 6..=at + 6).collect();
         for t in T0 - 5..=ms + 3 {
+            if !near.contains(&t) && dice.below(40) > 0 {
+                continue;
+            }
             let expected = model(&events, &bases, t);
             match (coverage.cut(&bases, &CutAt::Moment(at(t))), expected) {
                 (Ok(cut), Ok((from, to))) => {
