@@ -65,18 +65,14 @@ pub struct Protection {
     /// The log that this program keeps of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRow>,
-    /// Of an instance that this program reaches itself: when backups are taken by themselves, or the call that has them taken. Not listed: every
-    /// token of the list is paid.
+    /// Of an instance that this program reaches itself: when backups are taken by themselves, or the call that has them taken.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub backup_policy: Option<String>,
-    /// When the newest set was taken of which a verified copy lies at the second place (`copy_to`). Not listed either.
+    /// When the newest set was taken of which a verified copy lies at the second place (`copy_to`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub copied_until: Option<String>,
-    /// What the second place has of the instance, as a sentence. Not listed either.
+    /// What the second place has of the instance, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub copy: Option<String>,
 }
 

@@ -1,11 +1,13 @@
 //! The command line: its output is the tool's own result, its exit codes tell the kind of failure, and damage on the vault harms
 //! nothing.
 
-use crate::support::{Bench, Done, Redis, files_under, finish, root, text, wait, write_over};
+use crate::support::{Bench, Done, Redis, files_under, finish, text, wait, write_over};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use tair_backup_mcp::mcp::contract;
+use tair_backup_mcp::tools::registry;
 
 fn bench() -> (Redis, Bench) {
     let redis = Redis::start("redis-7.0", &[]);
@@ -28,7 +30,7 @@ fn fits(value: &Value, schema: &Value, at: &str) {
     let wanted = schema["type"].as_str().unwrap_or(kind);
     assert!(wanted == kind || (wanted, kind) == ("number", "integer"), "{at} is {kind}, the schema says {wanted}");
     for (key, inner) in value.as_object().into_iter().flatten() {
-        // The listing has only the names of nested fields; a plan has further details by name.
+        // What has no names of its own may have any; a plan has further details by name.
         if schema["properties"].is_null() || !schema["additionalProperties"].is_null() {
             continue;
         }
@@ -45,9 +47,7 @@ fn fits(value: &Value, schema: &Value, at: &str) {
 }
 
 fn fits_tool(verb: &str, value: &Value) {
-    let listing = std::fs::read_to_string(root().join(format!("tools/{verb}.json"))).unwrap();
-    let listing: Value = serde_json::from_str(&listing).unwrap();
-    fits(value, &listing["outputSchema"], verb);
+    fits(value, &contract::reply(registry::find(verb).unwrap()), verb);
 }
 
 fn refused(done: &Done, code: i32, stable: &str) {
