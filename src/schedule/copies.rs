@@ -25,8 +25,8 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(3600);
 const ANEW: Duration = Duration::from_secs(3600);
 /// Instances whose sets are copied at the same time, and instances whose logs are.
 const AT_ONCE: usize = 2;
-/// Part of the time that looking at a log may take: one of years takes long to list.
-const SHARE_OF_TIME: u32 = 10;
+/// How many times as long as a look at a log took it is waited for the next one: a log of years takes long to list.
+const WAITS: u32 = 10;
 
 /// What the work needs.
 pub struct Copies {
@@ -107,7 +107,7 @@ impl Copies {
             let wait = match done {
                 Ok(()) => {
                     failures = Failures::default();
-                    self.seal_after.max(begun.elapsed().saturating_mul(SHARE_OF_TIME))
+                    self.seal_after.max(begun.elapsed().saturating_mul(WAITS))
                 }
                 Err(fault) => failures.add(&fault, id, "log is", copier.place()),
             };
