@@ -23,8 +23,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// How often the second place is asked for all it has, and what expires there is looked for.
 const ANEW: Duration = Duration::from_secs(3600);
-/// Instances whose sets are copied at the same time, and instances whose logs are.
+/// Instances whose sets are copied at the same time, and instances whose logs are: the first copy of a log must not keep others waiting.
 const AT_ONCE: usize = 2;
+const LOGS_AT_ONCE: usize = 4;
 /// How many times as long as a look at a log took it is waited for the next one: a log of years takes long to list.
 const WAITS: u32 = 10;
 
@@ -60,7 +61,7 @@ impl Failures {
 impl Copies {
     /// Copies until the process is asked to end; what is on its way then is taken back.
     pub async fn run(self) {
-        let (sets, logs) = (Semaphore::new(AT_ONCE), Semaphore::new(AT_ONCE));
+        let (sets, logs) = (Semaphore::new(AT_ONCE), Semaphore::new(LOGS_AT_ONCE));
         let all = self.copiers.iter().map(|(id, copier)| {
             futures::future::join(self.keep_sets(id, copier, &sets), self.keep_log(id, copier, &logs))
         });
