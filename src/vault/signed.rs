@@ -49,12 +49,25 @@ impl Vault {
         self.signing.as_ref()
     }
 
-    /// Asks whose signatures are believed by now.
-    pub(super) async fn ask_signers(&self) -> Result<(), Fault> {
-        match &self.signing {
-            Some(signing) => signing.ask_signers().await,
-            None => Ok(()),
+    /// Reads what is judged by signatures; again where one was of a key that is known only now that those of all who are of this service were asked
+    /// for.
+    ///
+    /// # Errors
+    /// Those of `read`; `home.failed`, `vault.key`; those of the state store.
+    pub(super) async fn judged<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        read: impl Fn() -> F,
+    ) -> Result<T, Fault> {
+        let Some(signing) = &self.signing else { return read().await };
+        signing.ask_signers_once().await?;
+        let before = signing.seen();
+        let done = read().await;
+        if signing.seen().unknown == before.unknown {
+            return done;
         }
+        signing.ask_signers().await?;
+        // Another thread may have asked meanwhile.
+        if signing.seen().changes == before.changes { done } else { read().await }
     }
 
     /// Whether a set may be restored as far as its signature goes: with `require_signed` one without may not.
@@ -158,7 +171,10 @@ impl Vault {
     /// # Errors
     /// `vault.failed`.
     pub async fn examine(&self, instance_id: &str) -> Result<Vec<(String, Examined)>, Fault> {
-        self.ask_signers().await?;
+        self.judged(|| self.look_into_all(instance_id)).await
+    }
+
+    async fn look_into_all(&self, instance_id: &str) -> Result<Vec<(String, Examined)>, Fault> {
         let folders = self.folders(instance_id).await?;
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         blocking(move || {
