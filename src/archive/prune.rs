@@ -122,7 +122,7 @@ impl Archive {
         };
         let first = |name: &String| SegmentName::parse(name).map_or(u64::MAX, |segment| segment.first);
         needless.segments.sort_by_key(first);
-        let (mut free, mut kept) = (0, needless.segments.len());
+        let (mut free, mut kept) = (0_usize, needless.segments.len());
         // The last one first: as a rule none is locked.
         let mut asked = kept.saturating_sub(1);
         while free < kept

@@ -127,6 +127,9 @@ impl Store for Bucket {
     }
 
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
+        if !self.client.lists_versions() {
+            return Ok(());
+        }
         let (mut last, mut over, mut hidden) = (String::new(), BTreeSet::new(), BTreeSet::new());
         self.names(prefix, Listed::Versions, &mut |named| {
             if named.is_marker {
