@@ -3,8 +3,9 @@
 
 use super::contract::content;
 use super::{GivenUp, Place, RDB, expired, metadata};
+use crate::support::log::{LONG, Service, service_log};
 use crate::support::s3::{self, ARCHIVER, KEY};
-use crate::support::{Bench, Redis, text, unattended};
+use crate::support::{Bench, Redis, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::io::Read as _;
@@ -12,6 +13,7 @@ use tair_backup_mcp::guard::grant::{Delete, Grant};
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::model::fault::Kind;
 use tair_backup_mcp::model::vault_check::Deletion;
+use tair_backup_mcp::vault::ingest::Metadata;
 use tair_backup_mcp::vault::lacking::is_refused;
 use tair_backup_mcp::vault::store::Overlaid;
 
@@ -111,6 +113,27 @@ fn a_key_without_the_right_to_delete_is_enough() {
     let expiring = Place::on(|spill| s3::vault_in(s3::BUCKET, &prefix, KEY, spill));
     expiring.run(expiring.vault.delete(expired(&set), "orders", ID)).unwrap();
     assert_eq!(place.list(&[]), [(LEFT.to_owned(), false)]);
+}
+
+/// The service runs on such a key: what has expired is told to be retained, as information, and backups are taken.
+#[test]
+fn a_service_runs_without_the_right_to_delete() {
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["SET", "a", "1"]);
+    let place = Place::on(|spill| s3::vault_in(s3::BUCKET, &prefix, ARCHIVER, spill));
+    let over = Metadata { expires_at: Some(Timestamp::UNIX_EPOCH), ..metadata() };
+    let staged = place.staged(ID).unwrap();
+    place.run(staged.commit(over)).unwrap();
+    let mut bench = Bench::new(&format!("vault = \"{}\"\n{}", s3::url(&prefix), unattended(&redis, "")));
+    bench.env = vec![("AWS_ACCESS_KEY_ID", ARCHIVER.0.to_owned()), ("AWS_SECRET_ACCESS_KEY", ARCHIVER.1.to_owned())];
+    let service = Service::start(&bench);
+    let told = format!("backup {ID} is retained, whole");
+    wait("it to be retained", LONG, || service_log(&bench).contains(&told).then_some(()));
+    let backup = bench.backup();
+    assert_eq!(service.ask_to_end(), Some(0));
+    let log = service_log(&bench);
+    assert!(!log.contains("could not be deleted") && !log.contains("could not be removed"), "{log}");
+    assert_eq!(place.list(&[]), [(backup, true), (ID.to_owned(), true)]);
 }
 
 /// A probe tells for how long what is put is locked, and puts nothing more as long as it is.
