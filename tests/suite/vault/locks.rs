@@ -66,7 +66,7 @@ fn what_a_lock_keeps_is_retained() {
 /// An intruder with all rights hides one object and puts another over the next: whoever comes anew reads what was put first, and is told. Where
 /// nothing locks them, a deletion of ours leaves nothing of either.
 #[test]
-fn what_hides_or_covers_an_object_is_seen_through() {
+fn what_hides_or_covers_an_object_is_passed_over() {
     for bucket in [s3::locked(), s3::versioned()] {
         let prefix = s3::prefix();
         let there = || Place::on(|spill| s3::vault_in(bucket, &prefix, KEY, spill));
