@@ -53,6 +53,8 @@ pub(super) struct Found {
     tag: Option<String>,
     /// The same, in a bucket that keeps versions.
     pub version: Option<String>,
+    /// Whether only that leads to it: something hides it. To read by version may take another right.
+    pub by_version: bool,
     mark: Option<String>,
 }
 
@@ -185,12 +187,14 @@ impl Client {
 
     /// What has a name, or that version of it; `None` where there is none.
     pub async fn stat(&self, name: &str, version: Option<String>) -> io::Result<Option<Found>> {
+        let by_version = version.is_some();
         let of = StatOptions { version, ..StatOptions::default() };
         match self.operator().await?.stat_options(name, of).await {
             Ok(found) => Ok(Some(Found {
                 size: found.content_length(),
                 tag: found.etag().map(str::to_owned),
                 version: found.version().map(str::to_owned),
+                by_version,
                 mark: found.user_metadata().and_then(|all| all.get(MARK).map(str::to_owned)),
             })),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -198,16 +202,21 @@ impl Client {
         }
     }
 
-    /// What is answered about a version besides: opendal passes over its lock.
-    pub async fn headers(&self, name: &str, version: String) -> io::Result<HeaderMap> {
-        let of = StatOptions { version: Some(version), ..StatOptions::default() };
+    /// What is answered about an object besides: opendal passes over its lock. Nothing, where that is not told.
+    pub async fn headers(&self, name: &str, found: Found) -> io::Result<HeaderMap> {
+        let of = StatOptions { version: found.version.filter(|_| found.by_version), ..StatOptions::default() };
         let operator = self.operator().await?;
         let signed = operator.presign_stat_options(name, SIGNED_FOR, of).await.map_err(|e| said(&e))?;
         let request = self.http()?.head(signed.uri().to_string()).headers(signed.header().clone());
-        let reply = request.send().await.and_then(reqwest::Response::error_for_status);
         // Without the url, which is signed.
-        let why = |e: reqwest::Error| clean_to(&e.without_url().to_string(), REASON_MAX);
-        reply.map(|reply| reply.headers().clone()).map_err(|e| out_of_reach(io::ErrorKind::Other, why(e)))
+        let failed =
+            |e: reqwest::Error| out_of_reach(io::ErrorKind::Other, clean_to(&e.without_url().to_string(), REASON_MAX));
+        let reply = request.send().await.map_err(failed)?;
+        // It was there just now: whoever asks may not know.
+        if reply.status().is_client_error() {
+            return Ok(HeaderMap::new());
+        }
+        Ok(reply.error_for_status().map_err(failed)?.headers().clone())
     }
 
     /// Reads a range that the object has, of the very object that was found and no other.
@@ -215,9 +224,9 @@ impl Client {
         let operator = self.operator().await?;
         let mut read = operator.read_with(name).range(from..from + len);
         match (&found.version, &found.tag) {
-            (Some(version), _) => read = read.version(version),
-            (None, Some(tag)) => read = read.if_match(tag),
-            (None, None) => {}
+            (Some(version), _) if found.by_version => read = read.version(version),
+            (_, Some(tag)) => read = read.if_match(tag),
+            _ => {}
         }
         match read.await {
             Ok(bytes) if bytes.len() as u64 == len => Ok(bytes.to_vec()),

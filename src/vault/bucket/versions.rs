@@ -55,8 +55,8 @@ impl Client {
             return Ok(None);
         }
         // A bucket that locks keeps versions.
-        let Some(version) = self.look(name).await?.and_then(|found| found.version) else { return Ok(None) };
-        let headers = self.headers(name, version).await?;
+        let Some(found) = self.look(name).await?.filter(|found| found.version.is_some()) else { return Ok(None) };
+        let headers = self.headers(name, found).await?;
         let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
         let put = text("last-modified").and_then(|at| rfc2822::parse(at).ok()).map(|at| at.timestamp());
         let until = text("x-amz-object-lock-retain-until-date").and_then(|at| at.parse::<Timestamp>().ok());
