@@ -4,6 +4,8 @@ use crate::archive::layout::{self, Name};
 use crate::archive::segment::read::Segment;
 use crate::archive::{Archive, SegmentName, Timeline, failed};
 use crate::model::fault::{Fault, Kind};
+use crate::model::text::clean;
+use crate::vault::store::Overlaid;
 use std::collections::BTreeMap;
 
 impl Archive {
@@ -19,6 +21,9 @@ impl Archive {
         };
         for timeline in timelines {
             let prefix = timeline.prefix();
+            let place = |name: &str| clean(&self.store.place(&format!("{prefix}/{name}")));
+            let mut tell = |name: &str, what: Overlaid| wrong.push(format!("{}: {}", place(name), what.as_str()));
+            self.store.overlaid(&prefix, &mut tell).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
             let (mut segments, mut pruned) = (Vec::new(), 0);
             let mut add = |name: &str| match layout::name_of(name) {
                 Some(Name::Segment(segment)) => segments.push(segment),

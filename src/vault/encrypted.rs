@@ -5,7 +5,7 @@
 
 use crate::config::encryption::{Encryption, KeySource};
 use crate::vault::lacking::no_key;
-use crate::vault::store::{AGE, Ranges, Store, Upload, read_whole};
+use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload, read_whole};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::stream::{StreamReader, StreamWriter};
 use age::x25519::{Identity, Recipient};
@@ -326,6 +326,14 @@ impl Store for Encrypted {
 
     fn delete(&self, name: &str) -> io::Result<()> {
         self.store.delete(name)
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        self.store.lock(name)
+    }
+
+    fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
+        self.store.overlaid(prefix, found)
     }
 
     fn deleted(&self, folder: &str) -> io::Result<()> {

@@ -8,11 +8,12 @@ use crate::config::public_key::PublicKey;
 use crate::model::backup::{BackupSet, ManifestDigest};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
+use crate::model::text::clean;
 use crate::vault::lacking::is_lacking;
 use crate::vault::layout::{Folder, MANIFEST, SIGNATURE, folder, object};
 use crate::vault::minisign::{LONGEST, public_file};
 use crate::vault::signing::{Judged, Signing};
-use crate::vault::store::read_whole;
+use crate::vault::store::{Overlaid, read_whole};
 use crate::vault::{LONGEST_MANIFEST, Vault, lacked, unreadable, vault_fault};
 use sha2::{Digest as _, Sha256};
 use std::io::{self, ErrorKind, Write as _};
@@ -180,6 +181,26 @@ impl Vault {
         blocking(move || {
             let ours = folders.into_iter().filter(|(id, _)| !id.starts_with('.'));
             ours.map(|(id, names)| Ok((id.clone(), vault.look_into(&instance_id, &id, &names)?))).collect()
+        })
+        .await
+    }
+
+    /// What others have put over objects under a prefix, or hidden there: each object by its folder there, and what to say of it.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub async fn overlaid(&self, prefix: &str) -> Result<Vec<(String, String)>, Fault> {
+        let (vault, prefix) = (self.clone(), prefix.to_owned());
+        blocking(move || {
+            let mut all = Vec::new();
+            let mut tell = |name: &str, what: Overlaid| {
+                let folder = name.split_once('/').map_or("", |(folder, _)| folder);
+                let place = vault.store.place(&format!("{prefix}/{name}"));
+                all.push((folder.to_owned(), format!("{}: {}", clean(&place), what.as_str())));
+            };
+            let looked = vault.store.overlaid(&prefix, &mut tell);
+            looked.map_err(|e| vault_fault("read", &vault.store.place(&prefix), e))?;
+            Ok(all)
         })
         .await
     }

@@ -4,6 +4,7 @@ use super::{GivenUp, Place, RDB, expired, metadata};
 use crate::support::s3;
 use std::io::{ErrorKind, Read as _, Write as _};
 use tair_backup_mcp::model::backup::{BackupSet, Origin};
+use tair_backup_mcp::model::vault_check::Deletion;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::probe::Probe;
 use tair_backup_mcp::vault::store::Store;
@@ -238,7 +239,7 @@ fn sets_are_kept_alike() {
         place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap();
         let gone = place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap_err();
         assert_eq!((gone.code, listed(&*store, "")), ("backup.not_found", vec![]), "{kind}");
-        let all = Probe { create_only: true, listed: true, ranged: true };
+        let all = Probe { create_only: true, listed: true, ranged: true, deletion: Deletion::Done };
         // Again: what is there from the first is no success of the second.
         assert_eq!([(); 2].map(|()| place.run(place.vault.probe()).unwrap()), [all; 2], "{kind}");
     });

@@ -10,6 +10,7 @@ mod files;
 mod format1;
 mod frames;
 mod known;
+mod locks;
 mod sets;
 pub mod signed;
 

@@ -80,6 +80,12 @@ impl Inner {
             }
             found.extend(checked);
         }
+        // What lies over an object is not read, and says that somebody can write there.
+        for (id, what) in self.vault.overlaid(instance_id).await? {
+            if let Some(set) = found.iter_mut().find(|set: &&mut CheckedSet| set.backup_id == id) {
+                set.wrong.push(what);
+            }
+        }
         for (_, id) in recorded.into_keys().filter(|(_, id)| !seen.contains(id)) {
             // It may have been made, or deleted by us, since.
             let again = self.recorded(instance_id).await?;

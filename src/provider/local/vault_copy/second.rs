@@ -143,6 +143,11 @@ impl Copier {
             let backup_id = verdict.backup_id().to_owned();
             match self.to.0.delete(verdict.delete(), instance_id, &backup_id).await {
                 Err(fault) if fault.kind == Kind::NotFound => continue,
+                // The place keeps it: that is no failure.
+                Err(fault) if fault.kind == Kind::Refused => {
+                    tracing::info!(instance = %instance_id, "the copy at {}: {}", self.place, fault.message);
+                    continue;
+                }
                 gone => gone?,
             }
             deleted += 1;
