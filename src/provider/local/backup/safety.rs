@@ -116,7 +116,10 @@ impl Inner {
             Err(fault) if fault.kind == Kind::Damaged => return Ok(facts(SafetyStatus::Damaged(fault.message))),
             Err(fault) => return Err(fault),
         };
-        let look = self.read_back(&set, stored_digest, reading).await?;
+        let look = match self.read_back(&set, stored_digest, reading).await {
+            Err(fault) if fault.kind == Kind::NotFound => return Ok(facts(SafetyStatus::Gone)),
+            look => look?,
+        };
         // After the set: of what is read of both, the target's is the later.
         let (target, _) = self.position(instance_id).await?;
         Ok(facts(SafetyStatus::Whole {
@@ -133,11 +136,11 @@ impl Inner {
                 if reading == Reading::ForPlan || self.vault.open_known(set, stored_digest).await?.is_some() {
                     return Ok(SetLook::KnownFromPlan);
                 }
+                // What is damaged is kept as damaged, so that the next plan uses another.
+                self.read_whole(set).await?;
                 return Ok(SetLook::Damaged("its file is not the one that was read for the plan".into()));
             }
-            // In this order: what is known to be whole is then the file that the digest names.
-            let stored_digest = self.vault.stored_digest(set).await?;
-            let statistics = self.vault.verify(set).await?;
+            let (stored_digest, statistics) = self.read_whole(set).await?;
             // A module's data beside the keys is judged for a set that is restored, not for one that is kept.
             let crc64 = statistics.checksum == Checksum::Verified;
             Ok(SetLook::Verified { stored_digest, crc64, module_data: false })
