@@ -1,7 +1,8 @@
 //! Verification of sets at rest, each a job: bytes and digests, the whole walk, or a drill. What it came to is kept.
 //!
-//! A set in which a fault was found, here or by a plan that has read it, counts as damaged until a verification that is as deep as what found it finds none, for it may have been
-//! in passing: [`Inner::sets`] and [`Inner::set`] are the vault's, without such sets. Nothing here changes a set or an instance.
+//! A set in which a fault was found, here or by a plan that has read it, counts as damaged until a verification that is as deep as what
+//! found it finds none, for it may have been in passing: [`Inner::sets`] and [`Inner::set`] are the vault's, without such sets. Nothing here
+//! changes a set or an instance.
 
 mod drill;
 
