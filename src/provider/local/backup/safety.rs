@@ -45,7 +45,7 @@ impl Inner {
             let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
             return self.safety_status(instance_id, &safety).await;
         }
-        match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
+        match self.start_capture(instance_id, Mode::Safety, "taken before a restore", None).await? {
             Begun::Started(job) => {
                 Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
             }
@@ -73,10 +73,17 @@ impl Inner {
             (0..RECENT_SECONDS).contains(&(now.as_second() - set.started_at.as_second()))
                 && origin(set) == target
                 && self.vault.may_be_restored(set).is_ok()
+                && self.outlasts_a_safety_backup(set)
                 && set.write_calls.is_some()
                 && set.write_calls == assessment.writes.map(|w| w.calls)
         };
         Ok(sets.into_iter().flatten().find(|set| has_backlog && is_fresh(set)))
+    }
+
+    /// Whether a set is kept for as long as a safety backup that would be taken in its place.
+    fn outlasts_a_safety_backup(&self, set: &BackupSet) -> bool {
+        let kept = self.expires_at(Mode::Safety, None, set.started_at);
+        set.mode == Mode::Safety || set.expires_at.is_none_or(|at| kept.is_some_and(|kept| at >= kept))
     }
 
     /// Where the instance is in its replication history now, and whether it keeps a backlog.
