@@ -73,7 +73,7 @@ impl Inner {
     }
 
     /// Deletes a set by `deleting`, and forgets its manifest first: a crash in between leaves a set that nobody remembers, and not one that
-    /// somebody else seems to have removed.
+    /// somebody else seems to have removed. What the set was verified to is forgotten behind it.
     pub(in crate::provider::local) async fn forgetting(
         &self,
         instance_id: &str,
@@ -89,6 +89,11 @@ impl Inner {
             && let Err(fault) = self.state.set_manifest(instance_id, backup_id, Some(recorded)).await
         {
             tracing::error!(backup = %backup_id, "the digest of its manifest could not be written down: {fault}");
+        }
+        if deleted.as_ref().err().is_none_or(|fault| fault.kind == Kind::NotFound)
+            && let Err(fault) = self.state.forget_verified(instance_id, backup_id).await
+        {
+            tracing::warn!(backup = %backup_id, "what it was verified to could not be forgotten: {fault}");
         }
         deleted
     }
