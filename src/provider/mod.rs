@@ -250,7 +250,7 @@ pub trait Provider: Send + Sync {
     /// instance's id and the set's.
     ///
     /// # Errors
-    /// `backup.not_found`; `job.busy` where that set is being verified; `verify.unsupported` where sets are not here.
+    /// `backup.not_found`; `job.busy` where that set is being verified; `verify.unsupported` where sets are not here, or not to this level.
     async fn verify(&self, set: (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
         let _ = (set, level, caller);
         Err(unsupported("verify"))

@@ -25,6 +25,7 @@ use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::instance::Capability;
 use tair_backup_mcp::model::job::{Job, JobStatus};
+use tair_backup_mcp::model::verification::{Level, Look};
 use tair_backup_mcp::provider::part::{Part, parts};
 use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
@@ -402,6 +403,33 @@ fn a_backup_is_taken_listed_and_downloaded() {
     // The cloud keeps its log to itself.
     let able = ours.run(ours.provider().capabilities(ID)).unwrap();
     assert_eq!(able.need(&[Capability::DownloadMoment]).unwrap_err().code, "download.no_log");
+}
+
+/// A set in which a look has found a fault is damaged, and neither downloaded nor restored, until a look that is as deep finds none.
+#[test]
+fn a_set_that_was_found_damaged_is_not_used() {
+    let server = redis(500);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let fault = Some("cut at byte 7".to_owned());
+    let look = Look { at: jiff::Timestamp::now(), sha256: String::new(), server: None, fault };
+    ours.run(ours.app.state.set_verified(ID, &set.id, Level::Structure, &look)).unwrap();
+    let is_damaged = || {
+        let listed = ours.run(ours.provider().backups(ID, None)).unwrap().remove(0);
+        let refused = ours.run(ours.provider().backup(ID, &set.id)).err().map(|fault| fault.code);
+        assert_eq!(refused, listed.as_ref().err().map(|_| "backup.damaged"));
+        listed.err().is_some_and(|damaged| damaged.reason.contains("cut at byte 7"))
+    };
+    for (level, still) in [(Level::Checksum, true), (Level::Structure, false)] {
+        assert!(is_damaged(), "before {level:?}");
+        let plan = ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
+        assert!(plan["status"] == "blocked" && plan.to_string().contains("cut at byte 7"), "{plan:#}");
+        let job = ours.run(ours.provider().verify((ID, &set.id), level, "local")).unwrap();
+        let ended = ours.ended(&job.id);
+        assert_eq!(ended.status, JobStatus::Succeeded, "{ended:?}");
+        assert_eq!(is_damaged(), still, "behind {level:?}");
+    }
 }
 
 /// A download that stopped goes on where it stopped, also where what it left belongs to another set.

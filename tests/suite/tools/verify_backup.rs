@@ -457,10 +457,11 @@ fn a_drill_builds_a_second_of_the_log() {
     assert_eq!(row(&bench, &backup)["status"], "whole");
 }
 
-/// A set of the cloud cannot be read at rest here: it is said what can be done there.
+/// A set of the cloud is read from there, and nothing of it is kept; the cloud loads none for a trial, and it is said what can be done there.
 #[test]
-fn the_cloud_says_what_can_be_done_there() {
+fn the_cloud_s_sets_are_read_from_there() {
     let redis = Redis::start(KIND, &[]);
+    redis.fill(1, 1);
     let served = Bench::new(&format!("[[instance]]\nid = \"r-cloud\"\nurl = \"{}\"\n", redis.url()));
     let emulator = Emulator::start(&served, &[]);
     let cloud =
@@ -472,7 +473,22 @@ fn the_cloud_says_what_can_be_done_there() {
     };
     let made = call(&["create-backup", "--instance-id", "r-cloud", "--json"]).json();
     let backup = text(&made["backup_id"]);
-    let refused = call(&["verify-backup", "--instance-id", "r-cloud", "--backup-id", &backup]);
-    assert!(refused.code == 5 && refused.err.contains("[verify.unsupported]"), "{refused:?}");
-    assert!(refused.err.contains("download_backup") || refused.err.contains("download-backup"), "{refused:?}");
+    let verify = |level| {
+        call(&["verify-backup", "--instance-id", "r-cloud", "--backup-id", &backup, "--level", level, "--json"])
+    };
+    let refused = verify("drill");
+    assert!(refused.code == 5 && refused.out.contains("verify.unsupported"), "{refused:?}");
+    assert!(text(&refused.json()["hint"]).contains("create_instance_from_backup"), "{refused:?}");
+    for (level, said) in [("checksum", "CRC64 holds"), ("structure", "inside of every value")] {
+        let verified = verify(level);
+        let reply = verified.json();
+        assert_eq!((verified.code, text(&reply["status"])), (0, "succeeded".into()), "{level}: {verified:?}");
+        let message = text(&reply["message"]);
+        assert!(message.contains(said) && message.contains("kept nowhere"), "{message}");
+        let listed = call(&["describe-backups", "--instance-id", "r-cloud", "--backup-id", &backup, "--json"]).json();
+        let shown = text(&listed["backups"][0]["verified"]);
+        assert!(shown.starts_with(&format!("{level} 20")), "{shown}");
+    }
+    let kept = files_under(&cloud.home());
+    assert!(!kept.iter().any(|path| path.to_string_lossy().contains("rdb")), "{kept:?}");
 }
