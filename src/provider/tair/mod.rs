@@ -117,14 +117,8 @@ impl Provider for Tair {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(
-        &self,
-        instance_id: &str,
-        mode: Mode,
-        _note: &str,
-        days: Option<u32>,
-    ) -> Result<(Job, bool), Fault> {
-        self.inner.start_backup(instance_id, mode, days).await
+    async fn create_backup(&self, id: &str, mode: Mode, _note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
+        self.inner.start_backup(id, mode, days).await
     }
 
     async fn backups(
