@@ -197,7 +197,7 @@ impl Schedule {
             format!("taken by the policy, due at {}", written(begins))
         };
         // One that somebody else began is none of the calendar's: it is waited for, and the next look takes ours.
-        let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note).await?;
+        let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note, None).await?;
         tracing::info!(instance = %id, job = %job.id, joined, late, "a backup by the policy");
         self.wait_for(&job).await?;
         Ok(())

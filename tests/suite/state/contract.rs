@@ -563,6 +563,17 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
     other.set_verified("orders", "b-2", drill, &look(6, None, None)).await.unwrap();
     let kept = store.verifications("orders").await.unwrap();
     assert_eq!(kept["b-2"], Verification([(structure, look(1, None, None)), (drill, look(6, None, None))].into()));
+    // Of what is gone the last drill that was passed stays, and what no server has loaded.
+    other.set_verified("orders", "b-3", checksum, &look(7, None, Some("cut"))).await.unwrap();
+    other.set_verified("orders", "b-3", drill, &look(8, None, Some("does not load"))).await.unwrap();
+    for gone in ["b-1", "b-2", "b-3", "b-4"] {
+        store.forget_verified("orders", gone).await.unwrap();
+    }
+    let kept = other.verifications("orders").await.unwrap();
+    let drills = [("b-2", look(6, None, None)), ("b-3", look(8, None, Some("does not load")))];
+    let drills = drills.map(|(set, look)| (set.to_owned(), Verification([(drill, look)].into())));
+    assert_eq!(kept, drills.into());
+    assert_eq!(store.verifications("carts").await.unwrap().len(), 1);
 }
 
 async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {

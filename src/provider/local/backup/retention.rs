@@ -37,10 +37,15 @@ struct Judged {
 }
 
 impl Inner {
-    /// When retention may delete a set begun at a moment; `None`: never.
-    pub fn expires_at(&self, mode: Mode, started_at: Timestamp) -> Option<Timestamp> {
-        let kept = SignedDuration::from_hours(i64::from(self.safety_retention_days) * 24);
-        (mode == Mode::Safety).then(|| started_at.checked_add(kept).unwrap_or(Timestamp::MAX))
+    /// When retention may delete a set begun at a moment, a manual one after so many days; `None`: never.
+    pub fn expires_at(&self, mode: Mode, days: Option<u32>, started_at: Timestamp) -> Option<Timestamp> {
+        let days = match mode {
+            Mode::Safety => Some(self.safety_retention_days),
+            Mode::Manual => days,
+            Mode::Automated | Mode::Unknown => None,
+        };
+        let kept = SignedDuration::from_hours(i64::from(days?) * 24);
+        Some(started_at.checked_add(kept).unwrap_or(Timestamp::MAX))
     }
 
     /// Deletes what has expired of every instance, if nobody has looked within the hour. What cannot be deleted now is tried again.

@@ -96,7 +96,9 @@ impl Inner {
                 Some(examined) => found.extend(self.judged(instance_id, &id, examined, &again, deep).await?),
                 None => {
                     let place = self.vault.store().place(&object(instance_id, &id, MANIFEST));
-                    let wrong = format!("{place}: is not there; this home has put the set and never deleted it");
+                    let wrong = format!(
+                        "{place}: is not there; this home has put the set and never deleted it. Where it was meant to go, vault forget --instance-id {instance_id} --backup-id {id} says so"
+                    );
                     found.push(CheckedSet {
                         instance_id: instance_id.to_owned(),
                         backup_id: id,
