@@ -5,6 +5,7 @@ mod contract;
 mod copy;
 mod copy_to;
 mod crash;
+mod damage;
 mod encrypted;
 mod files;
 mod format1;
