@@ -235,7 +235,7 @@ fn rdb_of(id: &str) -> Vec<u8> {
 }
 
 /// Writes a log of three segments, a second apart.
-fn write_log(archive: &Archive, timeline: &Timeline, values: [&str; 3]) {
+pub fn write_log(archive: &Archive, timeline: &Timeline, values: [&str; 3]) {
     let mut writer = archive.writer(timeline, limits(1 << 20)).unwrap();
     for (ms, value) in [T0, T0 + 1000, T0 + 2000].into_iter().zip(values) {
         put(&mut writer, &[select(0), set("a", value)].concat(), ms);
