@@ -1,5 +1,6 @@
 //! Tests of the vault: making, listing and deleting sets, and the remains of crashes.
 
+mod another_user;
 mod bucket;
 mod contract;
 mod copy;
