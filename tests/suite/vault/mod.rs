@@ -7,6 +7,7 @@ mod copy;
 mod copy_to;
 mod crash;
 mod damage;
+mod disk_faults;
 mod encrypted;
 mod files;
 mod format1;
