@@ -2,6 +2,7 @@
 
 mod another_user;
 mod bucket;
+mod bucket_crash;
 mod contract;
 mod copy;
 mod copy_to;
