@@ -2,12 +2,14 @@
 //! not notice a step that needs more.
 
 use crate::schedule::service::{DAILY, days, put, wednesday};
-use crate::support::{Bench, Done, Redis, finish, text, unattended};
+use crate::support::{Bench, Done, Redis, finish, text, unattended, wait};
 use jiff::Timestamp;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Whom the program is run as where the suite is root's.
@@ -59,7 +61,11 @@ impl Another {
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        finish(command.spawn().unwrap())
+        // A copy is busy for as long as another test that forked meanwhile holds it open.
+        finish(wait("the program to begin", Duration::from_secs(10), || match command.spawn() {
+            Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => None,
+            begun => Some(begun.unwrap()),
+        }))
     }
 
     /// Both calls of what needs a yes.
