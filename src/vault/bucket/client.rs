@@ -230,7 +230,11 @@ impl Client {
         }
         match read.await {
             Ok(bytes) if bytes.len() as u64 == len => Ok(bytes.to_vec()),
-            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            // What the object has is known from its tag: a reply that is shorter says nothing of it.
+            Ok(bytes) => {
+                let why = format!("{} of {len} bytes came that were asked for", bytes.len());
+                Err(out_of_reach(io::ErrorKind::Other, why))
+            }
             Err(e) if matches!(e.kind(), ErrorKind::ConditionNotMatch | ErrorKind::NotFound) => {
                 let why = "the object was taken away, or another has taken its name, while it was read";
                 Err(out_of_reach(io::ErrorKind::InvalidData, why))

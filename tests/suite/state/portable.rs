@@ -32,7 +32,7 @@ promises! {
 }
 
 /// Fills a store with everything that it keeps.
-async fn fill(store: &Arc<dyn State>) {
+pub async fn fill(store: &Arc<dyn State>) {
     let failed =
         Fault::new(Kind::Provider, "restore.failed", "the target\nis \"away\" \u{1f4a5}").hint("Bring it back.");
     for (id, instance_id) in [("bj-1", "orders"), ("rj-2", "carts"), ("rj-3", "users"), ("bj-4", "more")] {
@@ -71,7 +71,7 @@ async fn fill(store: &Arc<dyn State>) {
 }
 
 /// The rows of a file, but for what imports have added.
-fn rows(file: &Path) -> Vec<String> {
+pub fn rows(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap();
     let all = text.lines().filter(|line| !line.contains("\"state.imported\"") && !line.starts_with("{\"sha256\""));
     all.skip(1).map(str::to_owned).collect()

@@ -41,7 +41,7 @@ fn place(bench: &Bench) -> Place {
 }
 
 /// All objects of a store, by their names.
-fn objects(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
+pub fn objects(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
     let mut folders = store.folders("").unwrap();
     folders.retain(|folder| folder != ".probe");
     let names = folders.into_iter().flat_map(|folder| {
