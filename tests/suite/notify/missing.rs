@@ -86,9 +86,24 @@ async fn a_backup_that_is_missing_is_told_once_and_when_it_is_over() {
     };
     let pings = listener.pings().0;
     clock.until("the next day's backup", 240, || (of_backups() > pings).then_some(()));
-    assert_eq!(service.ask_to_end(), Some(0));
     let count = |event: &str| listener.told_of(event).len();
     assert_eq!((count("backup_overdue"), count("backup_recovered")), (1, 1), "{:?}", listener.told());
+
+    // Of a vault that cannot be listed no backup is due for the schedule, so that none fails: it is missing all the same.
+    let failed = count("backup_failed");
+    let vault = bench.home().join("vault");
+    std::fs::rename(&vault, bench.home().join("away")).unwrap();
+    std::fs::write(&vault, "").unwrap();
+    clock.by(26 * 3_600_000);
+    let unlisted = clock.until("the alarm of the vault", 10, || listener.told_of("backup_overdue").get(1).cloned());
+    let message = text(&unlisted["message"]);
+    assert!(
+        message.contains("; the last began at ") && message.contains("; its backups cannot be listed: "),
+        "{message}"
+    );
+    assert_eq!(service.ask_to_end(), Some(0));
+    let counts = ["backup_overdue", "backup_recovered", "backup_failed"].map(count);
+    assert_eq!(counts, [2, 1, failed], "{:?}", listener.told());
     assert_eq!(listener.told_of("backup_succeeded").len(), 0, "a success is told to the monitor alone");
     assert!(!service_log(&bench).contains(KEY), "{}", service_log(&bench));
 }
