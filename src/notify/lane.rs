@@ -1,5 +1,6 @@
 //! Tells by one way what waits for it, one after the other: a way that hangs keeps neither another waiting, nor anything else.
 
+use crate::model::fault::Fault;
 use crate::notify::Turn;
 use crate::notify::event::{Event, Notification};
 use crate::notify::ways::{Client, Way};
@@ -13,6 +14,8 @@ const TRY_WITHIN: Duration = Duration::from_secs(10);
 const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];
 /// How long a try may go on when the process is asked to end.
 const LAST: Duration = Duration::from_secs(2);
+/// Until it is tried again to write down what came of it.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked for what another process has left.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -40,9 +43,9 @@ impl Turn<'_> {
     /// Tells one, in three tries at most, and writes down what came of that.
     async fn carry(&self, way: &Way, client: &Client, next: ToTell) {
         let told = match &next {
-            ToTell::One(body) => serde_json::from_str(body).ok(),
-            ToTell::More(n) => {
-                let message = format!("and {n} more: see describe_jobs and describe_instances");
+            ToTell::One(one) => serde_json::from_str(&one.body).ok(),
+            ToTell::More(more) => {
+                let message = format!("and {} more: see describe_jobs and describe_instances", more.len());
                 Some(Notification::new(Event::More, "", Timestamp::now(), &message))
             }
         };
@@ -50,17 +53,24 @@ impl Turn<'_> {
             Some(told) => self.try_to_tell(way, client, told).await,
             None => Some(Err("it cannot be read".to_owned())),
         };
-        let written = match &outcome {
-            Some(Ok(())) => self.state().told(way.name(), Ok(())).await,
-            Some(Err(why)) => {
-                let event = told.as_ref().map_or("", |told| told.event.as_str());
-                tracing::warn!(way = way.name(), event, "a notification was not sent: {why}");
-                self.state().told(way.name(), Err(why)).await
-            }
-            None => self.state().put_back(way.name(), &next).await,
-        };
-        if let Err(fault) = written {
+        if let Some(Err(why)) = &outcome {
+            let event = told.as_ref().map_or("", |told| told.event.as_str());
+            tracing::warn!(way = way.name(), event, "a notification was not sent: {why}");
+        }
+        // Until this is written nothing else is told: what stays as being tried counts as not told for whoever tells next.
+        while let Err(fault) = self.write_down(way, &next, outcome.as_ref()).await {
             tracing::debug!(way = way.name(), "what came of a notification was not written down: {fault}");
+            if self.of.stop.run_until_cancelled(tokio::time::sleep(WRITE_AGAIN)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn write_down(&self, way: &Way, next: &ToTell, outcome: Option<&Result<(), String>>) -> Result<(), Fault> {
+        match outcome {
+            Some(Ok(())) => self.state().told(way.name(), next, Ok(())).await,
+            Some(Err(why)) => self.state().told(way.name(), next, Err(why)).await,
+            None => self.state().put_back(way.name(), next).await,
         }
     }
 

@@ -92,7 +92,7 @@ impl Notifier {
         let since = self.state.notified_since(Timestamp::now()).await?;
         for way in ways {
             // What a process died at may have been told: it is not told again.
-            self.state.told(way.name(), Err("the process that told it has ended")).await?;
+            self.state.give_up(way.name(), "the process that told it has ended").await?;
         }
         let turn = Turn { of: self, ways: ways.to_vec(), since, noticed: watch::Sender::new(0) };
         let lanes = turn.ways.iter().map(|way| turn.lane(way, client));

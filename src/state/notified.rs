@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// So much waits for one way at most; what comes beyond is told together, by its number.
 pub const WAITING_MAX: u32 = 64;
 
+/// So much of that is told together at most.
+pub const MORE_MAX: u32 = 1000;
+
 /// What was noticed, by a name of its own.
 #[derive(Debug, Clone, Copy)]
 pub enum Noticed<'a> {
@@ -23,13 +26,33 @@ pub enum Noticed<'a> {
     Off(&'a str),
 }
 
+/// What waits for a way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untold {
+    /// Its name among what that way tells.
+    pub key: String,
+    /// What.
+    pub body: String,
+}
+
 /// What is to be told next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToTell {
     /// This.
-    One(String),
-    /// That there are so many more.
-    More(u64),
+    One(Untold),
+    /// That there are so many more: these, by name.
+    More(Vec<Untold>),
+}
+
+impl ToTell {
+    /// All that is told with it.
+    #[must_use]
+    pub fn all(&self) -> &[Untold] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(more) => more,
+        }
+    }
 }
 
 /// What was told last, or was not.
@@ -66,8 +89,11 @@ pub trait Notified: Send + Sync {
     /// Gives back what was taken and not tried.
     async fn put_back(&self, way: &str, untried: &ToTell) -> Result<(), Fault>;
 
-    /// Writes down what came of what was taken: it was told, or why not.
-    async fn told(&self, way: &str, outcome: Result<(), &str>) -> Result<(), Fault>;
+    /// Writes down what came of what was taken: it was told, or why not. What was given up meanwhile stays so.
+    async fn told(&self, way: &str, tried: &ToTell, outcome: Result<(), &str>) -> Result<(), Fault>;
+
+    /// Gives up all that somebody was telling by a way, and says why: nobody knows what came of it.
+    async fn give_up(&self, way: &str, why: &str) -> Result<(), Fault>;
 
     /// What was told last by a way, and what was not told last.
     async fn told_last(&self, way: &str) -> Result<(Option<Told>, Option<Told>), Fault>;

@@ -5,7 +5,7 @@
 
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobStatus};
-use crate::state::notified::{Noticed, Notified, ToTell, Told, WAITING_MAX};
+use crate::state::notified::{MORE_MAX, Noticed, Notified, ToTell, Told, Untold, WAITING_MAX};
 use crate::state::sql::Store;
 use crate::state::sql::database::Database;
 use crate::state::sql::job_row::job;
@@ -38,6 +38,21 @@ fn told(row: &Row) -> Result<Told, Fault> {
         at: row.moment_if_any("ended_at")?.unwrap_or_default(),
         failure: row.get("failure")?,
     })
+}
+
+fn untold(row: &Row) -> Result<Untold, Fault> {
+    Ok(Untold { key: row.get("key")?, body: row.get("body")? })
+}
+
+/// A statement about what was taken and is being tried still: what it is to become is set, the way is bound next.
+fn of_tried(set: Statement, way: &str, tried: &ToTell) -> Statement {
+    tried.all().iter().fold(set.bind(way).bind(TRYING), |set, untold| set.bind(&untold.key))
+}
+
+/// So many places of a statement behind those that are bound already, as a list.
+fn places(bound: usize, tried: &ToTell) -> String {
+    let places: Vec<String> = (1..=tried.all().len()).map(|n| format!("${}", bound + n)).collect();
+    places.join(", ")
 }
 
 impl<D: Database> Store<D> {
@@ -144,25 +159,32 @@ impl<D: Database> Notified for Store<D> {
             "SELECT key, body FROM notified WHERE way = $1 AND status = $2 ORDER BY noted_at, key LIMIT 1",
         );
         if let Some(row) = self.row(next.bind(way).bind(WAITING)).await? {
+            let next = untold(&row)?;
             let take = Statement::new("UPDATE notified SET status = $1 WHERE key = $2 AND way = $3 AND status = $4")
                 .bind(TRYING)
-                .bind(row.get::<String>("key")?)
+                .bind(&next.key)
                 .bind(way)
                 .bind(WAITING);
             let taken = self.write(take).await?.changed == 1;
-            return if taken { Ok(Some(ToTell::One(row.get("body")?))) } else { Ok(None) };
+            return Ok(taken.then_some(ToTell::One(next)));
         }
         let more =
             Statement::new("SELECT key FROM notified WHERE way = $1 AND status = $2 LIMIT 1").bind(way).bind(MORE);
         if self.row(more).await?.is_none() {
             return Ok(None);
         }
-        let take = Statement::new("UPDATE notified SET status = $1 WHERE way = $2 AND status = $3")
-            .bind(TRYING)
-            .bind(way)
-            .bind(MORE);
-        let taken = self.write(take).await?.changed;
-        Ok((taken > 0).then_some(ToTell::More(taken)))
+        let take = Statement::new(
+            "UPDATE notified SET status = $1 WHERE way = $2 AND status = $3
+               AND key IN (SELECT key FROM notified WHERE way = $2 AND status = $3 ORDER BY noted_at, key LIMIT $4)
+             RETURNING key, body",
+        )
+        .bind(TRYING)
+        .bind(way)
+        .bind(MORE)
+        .bind(MORE_MAX);
+        let mut taken = self.write(take).await?.rows.iter().map(untold).collect::<Result<Vec<_>, Fault>>()?;
+        taken.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok((!taken.is_empty()).then_some(ToTell::More(taken)))
     }
 
     async fn put_back(&self, way: &str, untried: &ToTell) -> Result<(), Fault> {
@@ -170,17 +192,29 @@ impl<D: Database> Notified for Store<D> {
             ToTell::One(_) => WAITING,
             ToTell::More(_) => MORE,
         };
-        let put = Statement::new("UPDATE notified SET status = $1 WHERE way = $2 AND status = $3");
-        self.write(put.bind(status).bind(way).bind(TRYING)).await.map(drop)
+        let put = Statement::new(format!(
+            "UPDATE notified SET status = $1 WHERE way = $2 AND status = $3 AND key IN ({})",
+            places(3, untried)
+        ));
+        self.write(of_tried(put.bind(status), way, untried)).await.map(drop)
     }
 
-    async fn told(&self, way: &str, outcome: Result<(), &str>) -> Result<(), Fault> {
+    async fn told(&self, way: &str, tried: &ToTell, outcome: Result<(), &str>) -> Result<(), Fault> {
         let (status, failure) = outcome.map_or_else(|why| (NOT_TOLD, why), |()| (TOLD, ""));
+        let end = Statement::new(format!(
+            "UPDATE notified SET status = $1, failure = $2, ended_at = $3 WHERE way = $4 AND status = $5 AND key IN ({})",
+            places(5, tried)
+        ));
+        let end = end.bind(status).bind(failure).bind(Timestamp::now());
+        self.write(of_tried(end, way, tried)).await.map(drop)
+    }
+
+    async fn give_up(&self, way: &str, why: &str) -> Result<(), Fault> {
         let end = Statement::new(
             "UPDATE notified SET status = $1, failure = $2, ended_at = $3 WHERE way = $4 AND status = $5",
         )
-        .bind(status)
-        .bind(failure)
+        .bind(NOT_TOLD)
+        .bind(why)
         .bind(Timestamp::now())
         .bind(way)
         .bind(TRYING);

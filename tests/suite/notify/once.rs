@@ -143,7 +143,8 @@ async fn what_was_tried_is_not_tried_again_and_the_rest_is_counted() {
     for n in 0..WAITING_MAX + 6 {
         assert!(store.notice(Noticed::Once(&format!("gap/{n:03}")), &body(n), &["webhook"]).await.unwrap());
     }
-    assert_eq!(store.take_to_tell("webhook").await.unwrap(), Some(ToTell::One(body(0))));
+    let tried = store.take_to_tell("webhook").await.unwrap();
+    assert!(matches!(tried, Some(ToTell::One(one)) if one.body == body(0)));
     let service = Service::start(&bench);
     let more = listener.wait_for("more");
     assert!(text(&more["message"]).starts_with("and 6 more"), "{more}");

@@ -19,7 +19,7 @@ use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
-use tair_backup_mcp::state::notified::{Noticed, ToTell, WAITING_MAX};
+use tair_backup_mcp::state::notified::{Noticed, ToTell, Untold, WAITING_MAX};
 
 promises! {
     one_exclusive_job_an_instance,
@@ -581,6 +581,10 @@ async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {
     assert_eq!(store.manifests(Some("orders")).await.unwrap()[&of("orders", "b-1")], unsigned);
 }
 
+fn waiting(key: &str, body: &str) -> ToTell {
+    ToTell::One(Untold { key: key.to_owned(), body: body.to_owned() })
+}
+
 /// What was noticed once is noticed by nobody else, and each way takes it once; what does not fit is taken together, behind the rest.
 async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
@@ -602,7 +606,7 @@ async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     assert!(store.notice(Noticed::Once("vj-1"), "one", &ways).await.unwrap());
     assert!(!other.notice(Noticed::Once("vj-1"), "another", &["webhook", "command"]).await.unwrap());
     assert!(ids(Timestamp::UNIX_EPOCH).await.is_empty());
-    let one = Some(ToTell::One("one".to_owned()));
+    let one = Some(waiting("vj-1", "one"));
     assert_eq!(
         (other.take_to_tell("webhook").await.unwrap(), other.take_to_tell("command").await.unwrap()),
         (one.clone(), None)
@@ -610,9 +614,15 @@ async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     assert_eq!(store.take_to_tell("webhook").await.unwrap(), None, "somebody is at it");
     other.put_back("webhook", one.as_ref().unwrap()).await.unwrap();
     assert_eq!(store.take_to_tell("webhook").await.unwrap(), one);
-    store.told("webhook", Err("it is away")).await.unwrap();
-    assert_eq!((store.take_to_tell("webhook").await.unwrap(), store.take_to_tell("ping").await.unwrap()), (None, one));
-    store.told("ping", Ok(())).await.unwrap();
+    let another = waiting("vj-2", "another");
+    store.told("webhook", &another, Ok(())).await.unwrap();
+    store.put_back("webhook", &another).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), None, "of this one nothing was said");
+    let one = one.unwrap();
+    store.told("webhook", &one, Err("it is away")).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), None);
+    assert_eq!(store.take_to_tell("ping").await.unwrap().as_ref(), Some(&one));
+    store.told("ping", &one, Ok(())).await.unwrap();
     let (told, failed) = other.told_last("webhook").await.unwrap();
     let failed = failed.unwrap();
     assert_eq!((told, failed.body.as_str(), failed.failure.as_str()), (None, "one", "it is away"));
@@ -623,15 +633,22 @@ async fn what_somebody_is_told_is_told_once(place: &impl Place) {
         assert!(store.notice(Noticed::Once(&format!("gap/{n:03}")), &format!("{n}"), &["webhook"]).await.unwrap());
     }
     for n in 0..WAITING_MAX {
-        assert_eq!(other.take_to_tell("webhook").await.unwrap(), Some(ToTell::One(format!("{n}"))));
-        other.told("webhook", Ok(())).await.unwrap();
+        let next = waiting(&format!("gap/{n:03}"), &format!("{n}"));
+        assert_eq!(other.take_to_tell("webhook").await.unwrap().as_ref(), Some(&next));
+        other.told("webhook", &next, Ok(())).await.unwrap();
     }
     let more = other.take_to_tell("webhook").await.unwrap().unwrap();
-    assert_eq!((&more, store.take_to_tell("webhook").await.unwrap()), (&ToTell::More(3), None));
+    let bodies: Vec<String> = more.all().iter().map(|untold| untold.body.clone()).collect();
+    assert_eq!(bodies, (WAITING_MAX..WAITING_MAX + 3).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(matches!(more, ToTell::More(_)) && store.take_to_tell("webhook").await.unwrap().is_none());
     other.put_back("webhook", &more).await.unwrap();
-    assert_eq!(store.take_to_tell("webhook").await.unwrap(), Some(more));
-    store.told("webhook", Ok(())).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap().as_ref(), Some(&more));
+    // Given up by whoever tells next, it is not what comes of it for whoever tried.
+    other.give_up("webhook", "its process has ended").await.unwrap();
+    store.told("webhook", &more, Ok(())).await.unwrap();
+    store.put_back("webhook", &more).await.unwrap();
     assert_eq!(store.take_to_tell("webhook").await.unwrap(), None);
+    assert_eq!(store.told_last("webhook").await.unwrap().1.unwrap().failure, "its process has ended");
 }
 
 /// An alarm begins once, whoever notices it, ends once, and may begin anew; each is told.
@@ -653,8 +670,9 @@ async fn an_alarm_is_on_once_at_a_time(place: &impl Place) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for body in ["first", "over", "second", "over"] {
-        assert_eq!(other.take_to_tell("webhook").await.unwrap(), Some(ToTell::One(body.to_owned())));
-        other.told("webhook", Ok(())).await.unwrap();
+        let next = other.take_to_tell("webhook").await.unwrap().unwrap();
+        assert!(matches!(&next, ToTell::One(one) if one.body == body), "{next:?}");
+        other.told("webhook", &next, Ok(())).await.unwrap();
     }
     assert_eq!(other.take_to_tell("webhook").await.unwrap(), None);
 }
