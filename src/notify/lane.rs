@@ -50,7 +50,12 @@ impl Turn<'_> {
             }
         };
         let outcome = match &told {
-            Some(told) => self.try_to_tell(way, client, told).await,
+            Some(told) => {
+                let of =
+                    |body: &str| serde_json::from_str(body).is_ok_and(|told: Notification| told.event.is_failure());
+                let is_failure = next.all().iter().any(|untold| of(&untold.body));
+                self.try_to_tell(way, client, (told, is_failure)).await
+            }
             None => Some(Err("it cannot be read".to_owned())),
         };
         if let Some(Err(why)) = &outcome {
@@ -75,12 +80,17 @@ impl Turn<'_> {
     }
 
     /// What came of it; `None` where the process was asked to end between two tries.
-    async fn try_to_tell(&self, way: &Way, client: &Client, told: &Notification) -> Option<Result<(), String>> {
+    async fn try_to_tell(
+        &self,
+        way: &Way,
+        client: &Client,
+        (told, is_failure): (&Notification, bool),
+    ) -> Option<Result<(), String>> {
         let mut last = Err(String::new());
         for wait in TRIES {
             self.of.stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
             last = tokio::select! {
-                tried = tokio::time::timeout(TRY_WITHIN, way.tell(client, told)) => {
+                tried = tokio::time::timeout(TRY_WITHIN, way.tell(client, told, is_failure)) => {
                     tried.unwrap_or_else(|_| Err(format!("{}: no answer within {} s", way.place(), TRY_WITHIN.as_secs())))
                 }
                 // It may have been told: nobody tries it again.

@@ -22,7 +22,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_secs(1);
 const STEP_SECONDS: i64 = 2;
 /// For how long something is seen missing before that is told: a process that was down takes what was missed first.
-const HOLD: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const HOLD: SignedDuration = SignedDuration::from_mins(5);
 /// How long work may be under way that is about to make up for what is missing.
 const AT_WORK: SignedDuration = SignedDuration::from_hours(24);
 
@@ -72,6 +72,11 @@ impl Turn<'_> {
             Ok(alarms) => alarms,
             Err(fault) => return tracing::debug!("what is missing is not known: {fault}"),
         };
+        for (name, since) in &alarms {
+            if let Err(fault) = self.may_forget(name, *since).await {
+                tracing::debug!("{name} is on still: {fault}");
+            }
+        }
         for id in &self.of.instances {
             if let Err(fault) = self.look_at(id, &alarms, seen).await {
                 tracing::debug!(instance = %id, "what is missing of it is not known: {fault}");
@@ -108,9 +113,10 @@ impl Turn<'_> {
                 Some(_) => {}
             }
         }
+        let told_since = self.since().await?;
         let Ok(log) = tokio::time::timeout_at(until, self.of.provider.log_status(id)).await else { return Ok(()) };
         if let Some(log) = log? {
-            for gap in log.gaps.iter().filter(|gap| gap.to >= self.since) {
+            for gap in log.gaps.iter().filter(|gap| gap.to >= told_since) {
                 self.gap(id, gap, seen).await?;
             }
         }
@@ -141,10 +147,10 @@ impl Turn<'_> {
         unlisted: Option<&str>,
         seen: &mut Seen,
     ) -> Result<(), Fault> {
-        let now = Timestamp::now();
+        let (told_since, now) = (self.since().await?, Timestamp::now());
         let missing = scheduled.as_ref().and_then(|(calendar, history)| match kind.missing {
-            Event::DrillOverdue => drill_missing(history, (self.since, now)),
-            _ => backup_missing(calendar, id, history, (self.since, now), self.of.config.grace),
+            Event::DrillOverdue => drill_missing(history, (told_since, now)),
+            _ => backup_missing(calendar, id, history, (told_since, now), self.of.config.grace),
         });
         let Some(since) = missing else {
             seen.missing.remove(name);
@@ -199,6 +205,20 @@ impl Turn<'_> {
         };
         let told = Notification::new(kind.over, id, now, &message).since(since);
         self.notice(Noticed::Off(name), Some(&told)).await.map(drop)
+    }
+
+    /// Takes the alarm of an instance back that is not configured any more: nobody would look whether what is missing is there, and the monitor
+    /// would hear of no success for ever.
+    async fn may_forget(&self, name: &str, since: Timestamp) -> Result<(), Fault> {
+        for kind in [&BACKUP, &DRILL] {
+            let Some(id) = name.strip_prefix(&format!("alarm/{}/", kind.name)) else { continue };
+            if !self.of.instances.iter().any(|one| one == id) {
+                let message = format!("{id} is not configured any more");
+                let told = Notification::new(kind.over, id, Timestamp::now(), &message).since(since);
+                self.notice(Noticed::Off(name), Some(&told)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether something is under way that makes up for what is missing.

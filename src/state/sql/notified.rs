@@ -4,8 +4,8 @@
 //! process died is not tried again.
 
 use crate::model::fault::Fault;
-use crate::model::job::{Job, JobStatus};
-use crate::state::notified::{MORE_MAX, Noticed, Notified, ToTell, Told, Untold, WAITING_MAX};
+use crate::model::job::{Job, JobStatus, Phase};
+use crate::state::notified::{INTERRUPTED, MORE_MAX, Noticed, Notified, ToTell, Told, Untold, WAITING_MAX};
 use crate::state::sql::Store;
 use crate::state::sql::database::Database;
 use crate::state::sql::job_row::job;
@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 const NOBODY: &str = "";
 /// The name of the row that says since when somebody is told.
 const SINCE: &str = "since";
+/// Begins the names of what is told of only the last.
+const LATEST: &str = "latest/";
 /// Jobs that are looked at at a time.
 const JOBS: u32 = 200;
 
@@ -71,7 +73,14 @@ impl<D: Database> Notified for Store<D> {
         let found =
             Statement::new("SELECT noted_at FROM notified WHERE key = $1 AND way = $2").bind(SINCE).bind(NOBODY);
         if let Some(row) = self.row(found.clone()).await? {
-            return row.moment("noted_at");
+            let since = row.moment("noted_at")?;
+            if since <= now {
+                return Ok(since);
+            }
+            let back =
+                Statement::new("UPDATE notified SET noted_at = $1 WHERE key = $2 AND way = $3 AND noted_at > $1");
+            self.write(back.bind(now).bind(SINCE).bind(NOBODY)).await?;
+            return Ok(now);
         }
         let begin = Statement::new(
             "INSERT INTO notified (key, way, status, noted_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key, way) DO NOTHING",
@@ -95,11 +104,24 @@ impl<D: Database> Notified for Store<D> {
         Ok(self.database.read(ended).await?.iter().filter_map(|row| job(row).ok()).collect())
     }
 
+    async fn interrupted_jobs(&self) -> Result<Vec<Job>, Fault> {
+        let interrupted = Statement::new(format!(
+            "SELECT * FROM jobs WHERE status = $1 AND phase = $2
+               AND NOT EXISTS (SELECT 1 FROM notified WHERE notified.key = '{INTERRUPTED}' || jobs.id AND notified.way = $3)
+             ORDER BY created_at, id LIMIT $4"
+        ))
+        .bind(JobStatus::Running.as_str())
+        .bind(Phase::Interrupted.as_str())
+        .bind(NOBODY)
+        .bind(JOBS);
+        Ok(self.database.read(interrupted).await?.iter().filter_map(|row| job(row).ok()).collect())
+    }
+
     async fn notice(&self, what: Noticed<'_>, body: &str, ways: &[&str]) -> Result<bool, Fault> {
         let now = Timestamp::now();
         let (key, noticed) = match what {
-            Noticed::Once(name) => (
-                name.to_owned(),
+            Noticed::Once(name) | Noticed::Latest(name) => (
+                if matches!(what, Noticed::Latest(_)) { format!("{LATEST}{name}") } else { name.to_owned() },
                 Statement::new(
                     "INSERT INTO notified (key, way, status, noted_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key, way) DO NOTHING",
                 )
@@ -129,6 +151,16 @@ impl<D: Database> Notified for Store<D> {
                     .bind(ON),
             ),
         };
+        let replaced = |way: &&str| {
+            Statement::new(format!(
+                "DELETE FROM notified WHERE way = $1 AND status IN ($2, $3) AND key LIKE '{LATEST}%'"
+            ))
+            .bind(*way)
+            .bind(WAITING)
+            .bind(MORE)
+            .if_changed()
+        };
+        let replacing: &[&str] = if matches!(what, Noticed::Latest(_)) { ways } else { &[] };
         let by = |way: &&str| {
             Statement::new(
                 "INSERT INTO notified (key, way, status, body, noted_at)
@@ -144,7 +176,8 @@ impl<D: Database> Notified for Store<D> {
             .bind(now)
             .if_changed()
         };
-        let written = self.database.write(std::iter::once(noticed).chain(ways.iter().map(by)).collect()).await?;
+        let ways = replacing.iter().map(replaced).chain(ways.iter().map(by));
+        let written = self.database.write(std::iter::once(noticed).chain(ways).collect()).await?;
         Ok(written.changed == 1)
     }
 

@@ -19,7 +19,7 @@ use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
-use tair_backup_mcp::state::notified::{Noticed, ToTell, Untold, WAITING_MAX};
+use tair_backup_mcp::state::notified::{Noticed, ToTell, Untold, WAITING_MAX, interrupted};
 
 promises! {
     one_exclusive_job_an_instance,
@@ -591,6 +591,8 @@ async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
     assert_eq!(store.notified_since(at(0)).await.unwrap(), at(0));
     assert_eq!(other.notified_since(at(9)).await.unwrap(), at(0), "the first has said it");
+    assert_eq!(other.notified_since(at(-5)).await.unwrap(), at(-5), "the clock was ahead");
+    assert_eq!(store.notified_since(at(9)).await.unwrap(), at(-5));
     for id in ["vj-1", "vj-2"] {
         let new = NewJob { exclusive: false, ..new(id, JobKind::Verification, "orders") };
         drop(started(&store, new).await);
@@ -628,6 +630,24 @@ async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     assert_eq!((told, failed.body.as_str(), failed.failure.as_str()), (None, "one", "it is away"));
     let (told, failed) = other.told_last("ping").await.unwrap();
     assert_eq!((told.unwrap().body.as_str(), failed), ("one", None));
+    // What waits still is replaced where only the last is worth telling.
+    for id in ["bj-1", "bj-2", "bj-3"] {
+        assert!(store.notice(Noticed::Latest(id), id, &["ping"]).await.unwrap());
+        assert!(!other.notice(Noticed::Latest(id), id, &["ping"]).await.unwrap());
+    }
+    let latest = other.take_to_tell("ping").await.unwrap().unwrap();
+    assert!(matches!(latest.all(), [only] if only.body == "bj-3"), "{latest:?}");
+    assert!(store.notice(Noticed::Latest("bj-4"), "bj-4", &["ping"]).await.unwrap());
+    other.told("ping", &latest, Ok(())).await.unwrap();
+    assert_eq!(other.told_last("ping").await.unwrap().0.unwrap().body, "bj-3", "what is being told is not replaced");
+    assert!(other.take_to_tell("ping").await.unwrap().is_some() && other.take_to_tell("ping").await.unwrap().is_none());
+    // What a dead process left that nobody can reconcile, until that is noticed.
+    drop(started(&store, new("rj-1", JobKind::Restore, "orders")).await);
+    let left = async || other.interrupted_jobs().await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert!(left().await.is_empty());
+    store.release("rj-1", Phase::Interrupted, "interrupted; it is away").await.unwrap();
+    assert_eq!(left().await, ["rj-1"]);
+    assert!(store.notice(Noticed::Once(&interrupted("rj-1")), "", &[]).await.unwrap() && left().await.is_empty());
     // More than fit.
     for n in 0..WAITING_MAX + 3 {
         assert!(store.notice(Noticed::Once(&format!("gap/{n:03}")), &format!("{n}"), &["webhook"]).await.unwrap());
