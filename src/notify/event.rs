@@ -47,10 +47,10 @@ impl Event {
         matches!(self, Self::BackupSucceeded | Self::VerificationSucceeded)
     }
 
-    /// Whether something is wrong.
+    /// Whether something is wrong. Of what is told by its number alone its events say that.
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        !self.is_success() && !matches!(self, Self::BackupRecovered | Self::DrillRecovered)
+        !self.is_success() && !matches!(self, Self::BackupRecovered | Self::DrillRecovered | Self::More)
     }
 
     /// The event's name.

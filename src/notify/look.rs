@@ -22,7 +22,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_secs(1);
 const STEP_SECONDS: i64 = 2;
 /// For how long something is seen missing before that is told: a process that was down takes what was missed first.
-const HOLD: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const HOLD: SignedDuration = SignedDuration::from_mins(5);
 /// How long work may be under way that is about to make up for what is missing.
 const AT_WORK: SignedDuration = SignedDuration::from_hours(24);
 
@@ -47,6 +47,8 @@ struct Seen {
     missing: BTreeMap<String, Timestamp>,
     /// Gaps that were noticed.
     gaps: BTreeSet<String>,
+    /// What each instance had a calendar for when that could be read last, and what had been by it.
+    scheduled: BTreeMap<String, (Calendar, History)>,
 }
 
 /// What an instance has a calendar for, and what has been by it.
@@ -70,30 +72,68 @@ impl Turn<'_> {
             Ok(alarms) => alarms,
             Err(fault) => return tracing::debug!("what is missing is not known: {fault}"),
         };
+        for (name, since) in &alarms {
+            if let Err(fault) = self.may_forget(name, *since).await {
+                tracing::debug!("{name} is on still: {fault}");
+            }
+        }
         for id in &self.of.instances {
-            match tokio::time::timeout(LOOK_WITHIN, self.look_at(id, &alarms, seen)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(fault)) => tracing::debug!(instance = %id, "what is missing of it is not known: {fault}"),
-                Err(_) => {
-                    tracing::warn!(instance = %id, "what is missing of it is not known: its backups cannot be listed")
-                }
+            if let Err(fault) = self.look_at(id, &alarms, seen).await {
+                tracing::debug!(instance = %id, "what is missing of it is not known: {fault}");
             }
         }
     }
 
     async fn look_at(&self, id: &str, alarms: &BTreeMap<String, Timestamp>, seen: &mut Seen) -> Result<(), Fault> {
-        let scheduled = self.of.provider.scheduled(id).await?;
-        for kind in [&BACKUP, &DRILL] {
+        let until = tokio::time::Instant::now() + LOOK_WITHIN;
+        let why = match tokio::time::timeout_at(until, self.of.provider.scheduled(id)).await {
+            Ok(Ok(Some(scheduled))) => {
+                seen.scheduled.insert(id.to_owned(), scheduled);
+                None
+            }
+            Ok(Ok(None)) => {
+                seen.scheduled.remove(id);
+                None
+            }
+            Ok(Err(fault)) => Some(fault.message),
+            Err(_) => Some(format!("no answer within {} s", LOOK_WITHIN.as_secs())),
+        };
+        if let Some(why) = &why {
+            tracing::warn!(instance = %id, "its backups cannot be listed: {why}");
+            self.judge_unlisted(id, seen).await?;
+        }
+        let scheduled = seen.scheduled.get(id).cloned();
+        // Where nobody can list sets nobody takes one either, and no job fails of it: that is to be told all the same. Nothing is made up for.
+        let kinds: &[&Kind] = if why.is_none() { &[&BACKUP, &DRILL] } else { &[&BACKUP] };
+        for kind in kinds {
             let name = format!("alarm/{}/{id}", kind.name);
             match alarms.get(&name) {
-                None => self.may_begin(kind, (id, &name), &scheduled, seen).await?,
-                Some(since) => self.may_end(kind, (id, &name), &scheduled, *since).await?,
+                None => self.may_begin(kind, (id, &name), &scheduled, why.as_deref(), seen).await?,
+                Some(since) if why.is_none() => self.may_end(kind, (id, &name), &scheduled, *since).await?,
+                Some(_) => {}
             }
         }
-        if let Some(log) = self.of.provider.log_status(id).await? {
-            for gap in log.gaps.iter().filter(|gap| gap.to >= self.since) {
+        let told_since = self.since().await?;
+        let Ok(log) = tokio::time::timeout_at(until, self.of.provider.log_status(id)).await else { return Ok(()) };
+        if let Some(log) = log? {
+            for gap in log.gaps.iter().filter(|gap| gap.to >= told_since) {
                 self.gap(id, gap, seen).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Has an instance judged whose backups cannot be listed: by what was known of it, and where nothing was, from now on.
+    async fn judge_unlisted(&self, id: &str, seen: &mut Seen) -> Result<(), Fault> {
+        let policy = self.of.provider.backup_policy(id).await?;
+        let Some(calendar) = Calendar::of(&policy) else {
+            seen.scheduled.remove(id);
+            return Ok(());
+        };
+        // A calendar that was changed meanwhile wants nothing of before.
+        if seen.scheduled.get(id).is_none_or(|(known, _)| *known != calendar) {
+            let history = History { since: Some(Timestamp::now()), ..History::default() };
+            seen.scheduled.insert(id.to_owned(), (calendar, history));
         }
         Ok(())
     }
@@ -104,12 +144,13 @@ impl Turn<'_> {
         kind: &Kind,
         (id, name): (&str, &str),
         scheduled: &Scheduled,
+        unlisted: Option<&str>,
         seen: &mut Seen,
     ) -> Result<(), Fault> {
-        let now = Timestamp::now();
+        let (told_since, now) = (self.since().await?, Timestamp::now());
         let missing = scheduled.as_ref().and_then(|(calendar, history)| match kind.missing {
-            Event::DrillOverdue => drill_missing(history, (self.since, now)),
-            _ => backup_missing(calendar, id, history, (self.since, now), self.of.config.grace),
+            Event::DrillOverdue => drill_missing(history, (told_since, now)),
+            _ => backup_missing(calendar, id, history, (told_since, now), self.of.config.grace),
         });
         let Some(since) = missing else {
             seen.missing.remove(name);
@@ -127,9 +168,13 @@ impl Turn<'_> {
             }
             (_, Some((_, history))) => {
                 let last = history.taken.iter().filter(|at| **at <= now).max();
-                let last =
-                    last.map_or_else(|| "there is none".to_owned(), |at| format!("the last began at {}", written(*at)));
-                format!("the backup of {id} that was due at {} has not been taken; {last}", written(since))
+                let last = match (last, unlisted) {
+                    (Some(at), _) => format!("; the last began at {}", written(*at)),
+                    (None, None) => "; there is none".to_owned(),
+                    (None, Some(_)) => String::new(),
+                };
+                let why = unlisted.map_or_else(String::new, |why| format!("; its backups cannot be listed: {why}"));
+                format!("the backup of {id} that was due at {} has not been taken{last}{why}", written(since))
             }
             _ => return Ok(()),
         };
@@ -160,6 +205,20 @@ impl Turn<'_> {
         };
         let told = Notification::new(kind.over, id, now, &message).since(since);
         self.notice(Noticed::Off(name), Some(&told)).await.map(drop)
+    }
+
+    /// Takes the alarm of an instance back that is not configured any more: nobody would look whether what is missing is there, and the monitor
+    /// would hear of no success for ever.
+    async fn may_forget(&self, name: &str, since: Timestamp) -> Result<(), Fault> {
+        for kind in [&BACKUP, &DRILL] {
+            let Some(id) = name.strip_prefix(&format!("alarm/{}/", kind.name)) else { continue };
+            if !self.of.instances.iter().any(|one| one == id) {
+                let message = format!("{id} is not configured any more");
+                let told = Notification::new(kind.over, id, Timestamp::now(), &message).since(since);
+                self.notice(Noticed::Off(name), Some(&told)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether something is under way that makes up for what is missing.

@@ -47,8 +47,6 @@ pub struct Notifier {
 struct Turn<'a> {
     of: &'a Notifier,
     ways: Vec<Way>,
-    /// Since when somebody is told.
-    since: Timestamp,
     /// Wakes those who tell.
     noticed: watch::Sender<u64>,
 }
@@ -89,12 +87,12 @@ impl Notifier {
     }
 
     async fn tell(&self, client: &Client, ways: &[Way], lease: &Lease) -> Result<(), Fault> {
-        let since = self.state.notified_since(Timestamp::now()).await?;
+        self.state.notified_since(Timestamp::now()).await?;
         for way in ways {
             // What a process died at may have been told: it is not told again.
-            self.state.told(way.name(), Err("the process that told it has ended")).await?;
+            self.state.give_up(way.name(), "the process that told it has ended").await?;
         }
-        let turn = Turn { of: self, ways: ways.to_vec(), since, noticed: watch::Sender::new(0) };
+        let turn = Turn { of: self, ways: ways.to_vec(), noticed: watch::Sender::new(0) };
         let lanes = turn.ways.iter().map(|way| turn.lane(way, client));
         tokio::select! {
             // They end when the process is asked to, with what they are at.
@@ -117,6 +115,11 @@ impl Notifier {
 impl Turn<'_> {
     fn state(&self) -> &dyn State {
         &*self.of.state
+    }
+
+    /// Since when somebody is told. The clock by which that was written down may have been ahead: it is asked anew each time.
+    async fn since(&self) -> Result<Timestamp, Fault> {
+        self.state().notified_since(Timestamp::now()).await
     }
 
     /// Whether a success is told, too.

@@ -76,17 +76,17 @@ impl Way {
         }
     }
 
-    /// Tells it, once.
+    /// Tells it, once. A monitor hears whether something is wrong by the address.
     ///
     /// # Errors
     /// What went wrong, as part of a sentence.
-    pub async fn tell(&self, client: &Client, told: &Notification) -> Result<(), String> {
+    pub async fn tell(&self, client: &Client, told: &Notification, is_failure: bool) -> Result<(), String> {
         match self {
             Self::Webhook(to) => {
                 let body = told.body();
                 client.send(to, Request::plain(to.url.expose(), Some(("application/json", &body)))).await
             }
-            Self::Ping(to) if told.event.is_failure() => {
+            Self::Ping(to) if is_failure => {
                 let (url, line) = (to.failing(), told.line());
                 client.send(to, Request::plain(url.expose(), Some(("text/plain; charset=utf-8", &line)))).await
             }

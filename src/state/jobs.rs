@@ -147,8 +147,9 @@ pub trait JobStore: Send + Sync {
     async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault>;
 
     /// Ends what is pending of a restore without rolling anything back, because a person says that nothing is left to roll back:
-    /// its recovery record goes. `audit` is as with [`Self::finish`]. `false`: nothing of it was pending, or a living process works
-    /// on it.
+    /// its recovery record goes. A rollback that is pending ends also while a process tries it, whose word about it counts no more; a restore that
+    /// runs ends where its process is dead. `audit` is as with [`Self::finish`]. `false`: nothing of it was pending, it runs in a living process,
+    /// or its work goes on in the cloud.
     async fn clear_rollback(&self, id: &str, message: &str, hint: &str, audit: AuditRecord) -> Result<bool, Fault>;
 
     /// The restore of an instance whose rollback is pending, if there is one: until it is rolled back or cleared, no other begins.

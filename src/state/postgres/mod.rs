@@ -1,7 +1,7 @@
 //! The state store on PostgreSQL, shared by all processes that are given its url, whichever machine they are on.
 //!
 //! Connected on first use, so that a server that only lists its tools asks nobody. Who lives is told by heartbeats, which the database's
-//! clock judges: a process that dies is taken for dead within half a minute.
+//! clock and that of whoever asks judge: a process that dies is taken for dead within half a minute.
 
 mod attempts;
 pub mod database;

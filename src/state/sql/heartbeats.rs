@@ -1,6 +1,9 @@
 //! Liveness where processes share only a database: each renews a row from time to time, and a process whose row is too old by the
 //! database's clock is dead. Where processes share a disk, lock files know at once.
 //!
+//! The database's clock may be set, forward or back, and then all rows look old, or a dead one's young. So whoever asks watches by its own clock
+//! how long a row stays as it is: nobody is taken for dead whose row changes meanwhile, nor for alive whose row has not changed for long enough.
+//!
 //! Silence alone proves little: a database that was away for a while knows of nobody. So nobody is taken for dead before the
 //! database, and this process's way to it, have been there for long enough that a living process had written again; and a process that has
 //! just begun, which knows nothing of what was before, waits for that.
@@ -12,6 +15,7 @@ use crate::state::liveness::{Liveness, NOBODY};
 use crate::state::sql::database::Database;
 use crate::state::sql::statement::Statement;
 use async_trait::async_trait;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -20,6 +24,9 @@ use tokio::task::JoinHandle;
 
 /// Age at which another process, when it registers, removes the row of a silent one that holds nothing: a day.
 const STALE_MS: i64 = 86_400_000;
+
+/// Heartbeats of a living process that come while a row is watched that is too old by the database's clock.
+const WATCHED: u32 = 2;
 
 /// How hearts beat.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +46,21 @@ pub struct Heartbeats<D: Database> {
     me: OnceCell<Registered<D>>,
     /// Since when this process asks for others.
     asks_since: OnceLock<Instant>,
+    /// Each owner's row as it was read last, and since when it reads so.
+    watched: Mutex<HashMap<String, (i64, Instant)>>,
     /// Since this process has registered.
     pulse: Arc<Mutex<Option<Pulse>>>,
+}
+
+/// What is read of an owner's row.
+struct Look {
+    seen_at: i64,
+    /// Milliseconds since then by the database's clock; below zero where that was set back.
+    silent: i64,
+    /// For how many milliseconds the database has been there.
+    up_for: i64,
+    /// For how long the row reads so, by this process's clock.
+    unchanged: Duration,
 }
 
 /// When this process wrote a heartbeat.
@@ -79,7 +99,8 @@ impl<D: Database> Heartbeats<D> {
     /// Heartbeats on a database. Touches nothing yet.
     #[must_use]
     pub fn new(database: Arc<D>, beat: Beat) -> Self {
-        Self { database, beat, me: OnceCell::new(), asks_since: OnceLock::new(), pulse: Arc::default() }
+        let (asks_since, watched) = (OnceLock::new(), Mutex::default());
+        Self { database, beat, me: OnceCell::new(), asks_since, watched, pulse: Arc::default() }
     }
 
     async fn register(&self) -> Result<Registered<D>, Fault> {
@@ -123,6 +144,29 @@ impl<D: Database> Heartbeats<D> {
         Ok(Registered { name, database: Arc::clone(&self.database), renewing })
     }
 
+    /// Reads all rows, so that each is watched from the first look at any; `None` where the owner has none.
+    async fn look(&self, owner: &str) -> Result<Option<Look>, Fault> {
+        let all = format!("SELECT name, seen_at, {} - seen_at AS silent, {} AS up_for FROM owners", D::NOW, D::UP_FOR);
+        let asked = Instant::now();
+        let rows = self.database.read(Statement::new(all)).await?;
+        let read = Instant::now();
+        let (mut found, mut now) = (None, HashMap::with_capacity(rows.len()));
+        let mut watched = lock(&self.watched);
+        for row in rows {
+            let (name, seen_at): (String, i64) = (row.get("name")?, row.get("seen_at")?);
+            let same = watched.get(&name).filter(|(before, _)| *before == seen_at);
+            let since = same.map_or(read, |(_, since)| *since);
+            if name == owner {
+                // It read so from the end of that look to the beginning of this one at least.
+                let unchanged = asked.saturating_duration_since(since);
+                found = Some(Look { seen_at, silent: row.get("silent")?, up_for: row.get("up_for")?, unchanged });
+            }
+            now.insert(name, (seen_at, since));
+        }
+        *watched = now;
+        Ok(found)
+    }
+
     /// Whether this process cannot write, or could not until just now: others could not either, perhaps.
     fn is_cut_off(&self) -> bool {
         let Beat { every, back_within, .. } = self.beat;
@@ -143,8 +187,8 @@ impl Pulse {
     }
 }
 
-fn lock(pulse: &Mutex<Option<Pulse>>) -> MutexGuard<'_, Option<Pulse>> {
-    pulse.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ms(long: Duration) -> i64 {
@@ -184,21 +228,20 @@ impl<D: Database> Liveness for Heartbeats<D> {
         let may = every.saturating_mul(missed.saturating_add(1));
         let mut before = None;
         loop {
-            let asked = Statement::new(format!(
-                "SELECT seen_at, {} - seen_at AS silent, {} AS up_for FROM owners WHERE name = $1",
-                D::NOW,
-                D::UP_FOR
-            ));
-            let rows = self.database.read(asked.bind(owner)).await?;
-            let Some(row) = rows.first() else { return Ok(false) };
-            let (seen_at, silent, up_for): (i64, i64, i64) =
-                (row.get("seen_at")?, row.get("silent")?, row.get("up_for")?);
-            let has_come_back = silent <= ms(may) || before.is_some_and(|before| before != seen_at);
+            let Some(Look { seen_at, silent, up_for, unchanged }) = self.look(owner).await? else { return Ok(false) };
+            let has_come_back = before.is_some_and(|before| before != seen_at);
             if has_come_back || up_for < ms(back_within) || self.is_cut_off() {
                 return Ok(true);
             }
+            let watch = if unchanged >= may {
+                Duration::ZERO
+            } else if silent <= ms(may) {
+                return Ok(true);
+            } else {
+                every.saturating_mul(WATCHED).saturating_sub(unchanged)
+            };
             // What has taken the place of a database that failed has been up for long, and nobody could write for a while all the same.
-            let left = back_within.saturating_sub(asks_since.elapsed());
+            let left = back_within.saturating_sub(asks_since.elapsed()).max(watch);
             if left.is_zero() {
                 return Ok(false);
             }

@@ -4,8 +4,8 @@
 //! process died is not tried again.
 
 use crate::model::fault::Fault;
-use crate::model::job::{Job, JobStatus};
-use crate::state::notified::{Noticed, Notified, ToTell, Told, WAITING_MAX};
+use crate::model::job::{Job, JobStatus, Phase};
+use crate::state::notified::{INTERRUPTED, MORE_MAX, Noticed, Notified, ToTell, Told, Untold, WAITING_MAX};
 use crate::state::sql::Store;
 use crate::state::sql::database::Database;
 use crate::state::sql::job_row::job;
@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 const NOBODY: &str = "";
 /// The name of the row that says since when somebody is told.
 const SINCE: &str = "since";
+/// Begins the names of what is told of only the last.
+const LATEST: &str = "latest/";
 /// Jobs that are looked at at a time.
 const JOBS: u32 = 200;
 
@@ -40,6 +42,21 @@ fn told(row: &Row) -> Result<Told, Fault> {
     })
 }
 
+fn untold(row: &Row) -> Result<Untold, Fault> {
+    Ok(Untold { key: row.get("key")?, body: row.get("body")? })
+}
+
+/// A statement about what was taken and is being tried still: what it is to become is set, the way is bound next.
+fn of_tried(set: Statement, way: &str, tried: &ToTell) -> Statement {
+    tried.all().iter().fold(set.bind(way).bind(TRYING), |set, untold| set.bind(&untold.key))
+}
+
+/// So many places of a statement behind those that are bound already, as a list.
+fn places(bound: usize, tried: &ToTell) -> String {
+    let places: Vec<String> = (1..=tried.all().len()).map(|n| format!("${}", bound + n)).collect();
+    places.join(", ")
+}
+
 impl<D: Database> Store<D> {
     /// The row of a way and a status that ended last.
     async fn last_of(&self, way: &str, status: &str) -> Result<Option<Told>, Fault> {
@@ -56,7 +73,14 @@ impl<D: Database> Notified for Store<D> {
         let found =
             Statement::new("SELECT noted_at FROM notified WHERE key = $1 AND way = $2").bind(SINCE).bind(NOBODY);
         if let Some(row) = self.row(found.clone()).await? {
-            return row.moment("noted_at");
+            let since = row.moment("noted_at")?;
+            if since <= now {
+                return Ok(since);
+            }
+            let back =
+                Statement::new("UPDATE notified SET noted_at = $1 WHERE key = $2 AND way = $3 AND noted_at > $1");
+            self.write(back.bind(now).bind(SINCE).bind(NOBODY)).await?;
+            return Ok(now);
         }
         let begin = Statement::new(
             "INSERT INTO notified (key, way, status, noted_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key, way) DO NOTHING",
@@ -80,11 +104,24 @@ impl<D: Database> Notified for Store<D> {
         Ok(self.database.read(ended).await?.iter().filter_map(|row| job(row).ok()).collect())
     }
 
+    async fn interrupted_jobs(&self) -> Result<Vec<Job>, Fault> {
+        let interrupted = Statement::new(format!(
+            "SELECT * FROM jobs WHERE status = $1 AND phase = $2
+               AND NOT EXISTS (SELECT 1 FROM notified WHERE notified.key = '{INTERRUPTED}' || jobs.id AND notified.way = $3)
+             ORDER BY created_at, id LIMIT $4"
+        ))
+        .bind(JobStatus::Running.as_str())
+        .bind(Phase::Interrupted.as_str())
+        .bind(NOBODY)
+        .bind(JOBS);
+        Ok(self.database.read(interrupted).await?.iter().filter_map(|row| job(row).ok()).collect())
+    }
+
     async fn notice(&self, what: Noticed<'_>, body: &str, ways: &[&str]) -> Result<bool, Fault> {
         let now = Timestamp::now();
         let (key, noticed) = match what {
-            Noticed::Once(name) => (
-                name.to_owned(),
+            Noticed::Once(name) | Noticed::Latest(name) => (
+                if matches!(what, Noticed::Latest(_)) { format!("{LATEST}{name}") } else { name.to_owned() },
                 Statement::new(
                     "INSERT INTO notified (key, way, status, noted_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key, way) DO NOTHING",
                 )
@@ -114,6 +151,16 @@ impl<D: Database> Notified for Store<D> {
                     .bind(ON),
             ),
         };
+        let replaced = |way: &&str| {
+            Statement::new(format!(
+                "DELETE FROM notified WHERE way = $1 AND status IN ($2, $3) AND key LIKE '{LATEST}%'"
+            ))
+            .bind(*way)
+            .bind(WAITING)
+            .bind(MORE)
+            .if_changed()
+        };
+        let replacing: &[&str] = if matches!(what, Noticed::Latest(_)) { ways } else { &[] };
         let by = |way: &&str| {
             Statement::new(
                 "INSERT INTO notified (key, way, status, body, noted_at)
@@ -129,7 +176,8 @@ impl<D: Database> Notified for Store<D> {
             .bind(now)
             .if_changed()
         };
-        let written = self.database.write(std::iter::once(noticed).chain(ways.iter().map(by)).collect()).await?;
+        let ways = replacing.iter().map(replaced).chain(ways.iter().map(by));
+        let written = self.database.write(std::iter::once(noticed).chain(ways).collect()).await?;
         Ok(written.changed == 1)
     }
 
@@ -144,25 +192,32 @@ impl<D: Database> Notified for Store<D> {
             "SELECT key, body FROM notified WHERE way = $1 AND status = $2 ORDER BY noted_at, key LIMIT 1",
         );
         if let Some(row) = self.row(next.bind(way).bind(WAITING)).await? {
+            let next = untold(&row)?;
             let take = Statement::new("UPDATE notified SET status = $1 WHERE key = $2 AND way = $3 AND status = $4")
                 .bind(TRYING)
-                .bind(row.get::<String>("key")?)
+                .bind(&next.key)
                 .bind(way)
                 .bind(WAITING);
             let taken = self.write(take).await?.changed == 1;
-            return if taken { Ok(Some(ToTell::One(row.get("body")?))) } else { Ok(None) };
+            return Ok(taken.then_some(ToTell::One(next)));
         }
         let more =
             Statement::new("SELECT key FROM notified WHERE way = $1 AND status = $2 LIMIT 1").bind(way).bind(MORE);
         if self.row(more).await?.is_none() {
             return Ok(None);
         }
-        let take = Statement::new("UPDATE notified SET status = $1 WHERE way = $2 AND status = $3")
-            .bind(TRYING)
-            .bind(way)
-            .bind(MORE);
-        let taken = self.write(take).await?.changed;
-        Ok((taken > 0).then_some(ToTell::More(taken)))
+        let take = Statement::new(
+            "UPDATE notified SET status = $1 WHERE way = $2 AND status = $3
+               AND key IN (SELECT key FROM notified WHERE way = $2 AND status = $3 ORDER BY noted_at, key LIMIT $4)
+             RETURNING key, body",
+        )
+        .bind(TRYING)
+        .bind(way)
+        .bind(MORE)
+        .bind(MORE_MAX);
+        let mut taken = self.write(take).await?.rows.iter().map(untold).collect::<Result<Vec<_>, Fault>>()?;
+        taken.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok((!taken.is_empty()).then_some(ToTell::More(taken)))
     }
 
     async fn put_back(&self, way: &str, untried: &ToTell) -> Result<(), Fault> {
@@ -170,17 +225,29 @@ impl<D: Database> Notified for Store<D> {
             ToTell::One(_) => WAITING,
             ToTell::More(_) => MORE,
         };
-        let put = Statement::new("UPDATE notified SET status = $1 WHERE way = $2 AND status = $3");
-        self.write(put.bind(status).bind(way).bind(TRYING)).await.map(drop)
+        let put = Statement::new(format!(
+            "UPDATE notified SET status = $1 WHERE way = $2 AND status = $3 AND key IN ({})",
+            places(3, untried)
+        ));
+        self.write(of_tried(put.bind(status), way, untried)).await.map(drop)
     }
 
-    async fn told(&self, way: &str, outcome: Result<(), &str>) -> Result<(), Fault> {
+    async fn told(&self, way: &str, tried: &ToTell, outcome: Result<(), &str>) -> Result<(), Fault> {
         let (status, failure) = outcome.map_or_else(|why| (NOT_TOLD, why), |()| (TOLD, ""));
+        let end = Statement::new(format!(
+            "UPDATE notified SET status = $1, failure = $2, ended_at = $3 WHERE way = $4 AND status = $5 AND key IN ({})",
+            places(5, tried)
+        ));
+        let end = end.bind(status).bind(failure).bind(Timestamp::now());
+        self.write(of_tried(end, way, tried)).await.map(drop)
+    }
+
+    async fn give_up(&self, way: &str, why: &str) -> Result<(), Fault> {
         let end = Statement::new(
             "UPDATE notified SET status = $1, failure = $2, ended_at = $3 WHERE way = $4 AND status = $5",
         )
-        .bind(status)
-        .bind(failure)
+        .bind(NOT_TOLD)
+        .bind(why)
         .bind(Timestamp::now())
         .bind(way)
         .bind(TRYING);

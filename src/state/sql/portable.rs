@@ -216,6 +216,8 @@ impl<D: Database> Portable for Store<D> {
         if database == D::NAME && schema > D::schema() {
             return Err(newer("the file", schema, D::schema(), "Import it with the later program."));
         }
+        // Whoever was killed is waited for here: a database ends what holds it idle for long, and then the import fails. What counts is asked below.
+        self.liveness.others().await?;
         let mut open = self.database.alone().await?;
         if let Some(at) = before(&mut *open, &checked.sha256).await? {
             return Ok(Imported { rows, before: Some(at) });

@@ -18,7 +18,7 @@ pub(super) async fn clear<D: Database>(
 ) -> Result<bool, Fault> {
     let row = store.row(Statement::new("SELECT owner FROM jobs WHERE id = $1").bind(id)).await?;
     let owner: String = row.ok_or_else(|| not_found(id))?.get("owner")?;
-    // A failed job is nobody's. Of a running one its owner may live, and then knows better than anybody.
+    // A failed job is nobody's, or of whoever tries to roll it back just now. Of a running one its owner may live, and then knows better than anybody.
     let dead = !store.liveness.lives(&owner).await?;
     let end = Statement::new(
         "UPDATE jobs SET rollback_pending = FALSE, status = $1, stage = $1, phase = $2, recovery = '', recovery_kind = '', message = $3, hint = $4,

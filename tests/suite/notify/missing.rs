@@ -2,6 +2,7 @@
 //! is missing of a log.
 
 use super::{KEY, Listener, telling};
+use crate::state::contract::new;
 use crate::support::log::{LONG, Service, begun, service_log};
 use crate::support::preload::Preload;
 use crate::support::{Bench, Redis, text, unattended, wait};
@@ -9,6 +10,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use tair_backup_mcp::model::job::{JobKind, Phase};
+use tair_backup_mcp::state::jobs::{JobStore as _, NewJob};
 
 /// A clock that is moved on while something is waited for, some minutes at a time: each time all instances are looked at.
 struct Moved {
@@ -54,9 +57,19 @@ async fn a_backup_that_is_missing_is_told_once_and_when_it_is_over() {
     let listener = Listener::answering();
     let daily = "preferred_backup_time = \"02:00Z-03:00Z\"\n";
     let bench = Bench::new(&format!("[notify]\n{}\n{}", listener.named(), unattended(&redis, daily)));
-    telling(&bench).await;
+    let store = telling(&bench).await;
+    // What a dead process left, and nobody here can reconcile: it has no end that would be told.
+    let left = NewJob { provider: "elsewhere", exclusive: false, ..new("rj-left", JobKind::Restore, "orders") };
+    store.begin(left).await.unwrap();
+    store.release("rj-left", Phase::Interrupted, "interrupted; the target is away").await.unwrap();
     let mut clock = Moved::to_noon();
     let service = Service::with(&bench, &clock.preload);
+    let interrupted = clock.until("the interrupted restore", 3, || listener.told_of("restore_uncertain").pop());
+    assert_eq!(
+        (&interrupted["job_id"], &interrupted["message"]),
+        (&"rj-left".into(), &"interrupted; the target is away".into()),
+        "{interrupted}"
+    );
     // It is given some minutes to take what was missed.
     let overdue = clock.until("the alarm", 3, || listener.told_of("backup_overdue").pop());
     let tomorrow = Timestamp::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
@@ -86,9 +99,36 @@ async fn a_backup_that_is_missing_is_told_once_and_when_it_is_over() {
     };
     let pings = listener.pings().0;
     clock.until("the next day's backup", 240, || (of_backups() > pings).then_some(()));
-    assert_eq!(service.ask_to_end(), Some(0));
     let count = |event: &str| listener.told_of(event).len();
     assert_eq!((count("backup_overdue"), count("backup_recovered")), (1, 1), "{:?}", listener.told());
+
+    // Of a vault that cannot be listed no backup is due for the schedule, so that none fails: it is missing all the same.
+    let failed = count("backup_failed");
+    let vault = bench.home().join("vault");
+    std::fs::rename(&vault, bench.home().join("away")).unwrap();
+    std::fs::write(&vault, "").unwrap();
+    clock.by(26 * 3_600_000);
+    let unlisted = clock.until("the alarm of the vault", 10, || listener.told_of("backup_overdue").get(1).cloned());
+    let message = text(&unlisted["message"]);
+    assert!(
+        message.contains("; the last began at ") && message.contains("; its backups cannot be listed: "),
+        "{message}"
+    );
+    assert_eq!(service.ask_to_end(), Some(0));
+    let counts = ["backup_overdue", "backup_recovered", "backup_failed", "restore_uncertain"].map(count);
+    assert_eq!(counts, [2, 1, failed, 1], "{:?}", listener.told());
+
+    std::fs::remove_file(&vault).unwrap();
+    std::fs::rename(bench.home().join("away"), &vault).unwrap();
+    // Of an instance that is not there any more nobody would take it back, and the monitor would hear of no success for ever.
+    bench.configure(&format!(
+        "[notify]\n{}[[instance]]\nid = \"users\"\nurl = \"redis://127.0.0.1:1\"\n",
+        listener.named()
+    ));
+    let service = Service::with(&bench, &clock.preload);
+    let over = wait("the alarm to be taken back", LONG, || listener.told_of("backup_recovered").get(1).cloned());
+    assert_eq!(text(&over["message"]), "orders is not configured any more", "{over}");
+    assert_eq!(service.ask_to_end(), Some(0));
     assert_eq!(listener.told_of("backup_succeeded").len(), 0, "a success is told to the monitor alone");
     assert!(!service_log(&bench).contains(KEY), "{}", service_log(&bench));
 }

@@ -19,7 +19,7 @@ use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
-use tair_backup_mcp::state::notified::{Noticed, ToTell, WAITING_MAX};
+use tair_backup_mcp::state::notified::{Noticed, ToTell, Untold, WAITING_MAX, interrupted};
 
 promises! {
     one_exclusive_job_an_instance,
@@ -599,12 +599,18 @@ async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {
     assert_eq!(store.manifests(Some("orders")).await.unwrap()[&of("orders", "b-1")], unsigned);
 }
 
+fn waiting(key: &str, body: &str) -> ToTell {
+    ToTell::One(Untold { key: key.to_owned(), body: body.to_owned() })
+}
+
 /// What was noticed once is noticed by nobody else, and each way takes it once; what does not fit is taken together, behind the rest.
 async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
     let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
     assert_eq!(store.notified_since(at(0)).await.unwrap(), at(0));
     assert_eq!(other.notified_since(at(9)).await.unwrap(), at(0), "the first has said it");
+    assert_eq!(other.notified_since(at(-5)).await.unwrap(), at(-5), "the clock was ahead");
+    assert_eq!(store.notified_since(at(9)).await.unwrap(), at(-5));
     for id in ["vj-1", "vj-2"] {
         let new = NewJob { exclusive: false, ..new(id, JobKind::Verification, "orders") };
         drop(started(&store, new).await);
@@ -620,7 +626,7 @@ async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     assert!(store.notice(Noticed::Once("vj-1"), "one", &ways).await.unwrap());
     assert!(!other.notice(Noticed::Once("vj-1"), "another", &["webhook", "command"]).await.unwrap());
     assert!(ids(Timestamp::UNIX_EPOCH).await.is_empty());
-    let one = Some(ToTell::One("one".to_owned()));
+    let one = Some(waiting("vj-1", "one"));
     assert_eq!(
         (other.take_to_tell("webhook").await.unwrap(), other.take_to_tell("command").await.unwrap()),
         (one.clone(), None)
@@ -628,28 +634,59 @@ async fn what_somebody_is_told_is_told_once(place: &impl Place) {
     assert_eq!(store.take_to_tell("webhook").await.unwrap(), None, "somebody is at it");
     other.put_back("webhook", one.as_ref().unwrap()).await.unwrap();
     assert_eq!(store.take_to_tell("webhook").await.unwrap(), one);
-    store.told("webhook", Err("it is away")).await.unwrap();
-    assert_eq!((store.take_to_tell("webhook").await.unwrap(), store.take_to_tell("ping").await.unwrap()), (None, one));
-    store.told("ping", Ok(())).await.unwrap();
+    let another = waiting("vj-2", "another");
+    store.told("webhook", &another, Ok(())).await.unwrap();
+    store.put_back("webhook", &another).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), None, "of this one nothing was said");
+    let one = one.unwrap();
+    store.told("webhook", &one, Err("it is away")).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap(), None);
+    assert_eq!(store.take_to_tell("ping").await.unwrap().as_ref(), Some(&one));
+    store.told("ping", &one, Ok(())).await.unwrap();
     let (told, failed) = other.told_last("webhook").await.unwrap();
     let failed = failed.unwrap();
     assert_eq!((told, failed.body.as_str(), failed.failure.as_str()), (None, "one", "it is away"));
     let (told, failed) = other.told_last("ping").await.unwrap();
     assert_eq!((told.unwrap().body.as_str(), failed), ("one", None));
+    // What waits still is replaced where only the last is worth telling.
+    for id in ["bj-1", "bj-2", "bj-3"] {
+        assert!(store.notice(Noticed::Latest(id), id, &["ping"]).await.unwrap());
+        assert!(!other.notice(Noticed::Latest(id), id, &["ping"]).await.unwrap());
+    }
+    let latest = other.take_to_tell("ping").await.unwrap().unwrap();
+    assert!(matches!(latest.all(), [only] if only.body == "bj-3"), "{latest:?}");
+    assert!(store.notice(Noticed::Latest("bj-4"), "bj-4", &["ping"]).await.unwrap());
+    other.told("ping", &latest, Ok(())).await.unwrap();
+    assert_eq!(other.told_last("ping").await.unwrap().0.unwrap().body, "bj-3", "what is being told is not replaced");
+    assert!(other.take_to_tell("ping").await.unwrap().is_some() && other.take_to_tell("ping").await.unwrap().is_none());
+    // What a dead process left that nobody can reconcile, until that is noticed.
+    drop(started(&store, new("rj-1", JobKind::Restore, "orders")).await);
+    let left = async || other.interrupted_jobs().await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert!(left().await.is_empty());
+    store.release("rj-1", Phase::Interrupted, "interrupted; it is away").await.unwrap();
+    assert_eq!(left().await, ["rj-1"]);
+    assert!(store.notice(Noticed::Once(&interrupted("rj-1")), "", &[]).await.unwrap() && left().await.is_empty());
     // More than fit.
     for n in 0..WAITING_MAX + 3 {
         assert!(store.notice(Noticed::Once(&format!("gap/{n:03}")), &format!("{n}"), &["webhook"]).await.unwrap());
     }
     for n in 0..WAITING_MAX {
-        assert_eq!(other.take_to_tell("webhook").await.unwrap(), Some(ToTell::One(format!("{n}"))));
-        other.told("webhook", Ok(())).await.unwrap();
+        let next = waiting(&format!("gap/{n:03}"), &format!("{n}"));
+        assert_eq!(other.take_to_tell("webhook").await.unwrap().as_ref(), Some(&next));
+        other.told("webhook", &next, Ok(())).await.unwrap();
     }
     let more = other.take_to_tell("webhook").await.unwrap().unwrap();
-    assert_eq!((&more, store.take_to_tell("webhook").await.unwrap()), (&ToTell::More(3), None));
+    let bodies: Vec<String> = more.all().iter().map(|untold| untold.body.clone()).collect();
+    assert_eq!(bodies, (WAITING_MAX..WAITING_MAX + 3).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(matches!(more, ToTell::More(_)) && store.take_to_tell("webhook").await.unwrap().is_none());
     other.put_back("webhook", &more).await.unwrap();
-    assert_eq!(store.take_to_tell("webhook").await.unwrap(), Some(more));
-    store.told("webhook", Ok(())).await.unwrap();
+    assert_eq!(store.take_to_tell("webhook").await.unwrap().as_ref(), Some(&more));
+    // Given up by whoever tells next, it is not what comes of it for whoever tried.
+    other.give_up("webhook", "its process has ended").await.unwrap();
+    store.told("webhook", &more, Ok(())).await.unwrap();
+    store.put_back("webhook", &more).await.unwrap();
     assert_eq!(store.take_to_tell("webhook").await.unwrap(), None);
+    assert_eq!(store.told_last("webhook").await.unwrap().1.unwrap().failure, "its process has ended");
 }
 
 /// An alarm begins once, whoever notices it, ends once, and may begin anew; each is told.
@@ -671,8 +708,9 @@ async fn an_alarm_is_on_once_at_a_time(place: &impl Place) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for body in ["first", "over", "second", "over"] {
-        assert_eq!(other.take_to_tell("webhook").await.unwrap(), Some(ToTell::One(body.to_owned())));
-        other.told("webhook", Ok(())).await.unwrap();
+        let next = other.take_to_tell("webhook").await.unwrap().unwrap();
+        assert!(matches!(&next, ToTell::One(one) if one.body == body), "{next:?}");
+        other.told("webhook", &next, Ok(())).await.unwrap();
     }
     assert_eq!(other.take_to_tell("webhook").await.unwrap(), None);
 }

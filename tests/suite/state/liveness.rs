@@ -1,4 +1,5 @@
-//! Which owners count as alive: by a lock that ends with its process, and by heartbeats that stop coming, by the database's clock.
+//! Which owners count as alive: by a lock that ends with its process, and by heartbeats that stop coming, whatever the database's clock
+//! says.
 
 use super::places::Place;
 use crate::support::{Bench, Redis, files_under, finish, wait};
@@ -116,10 +117,13 @@ promises! {
     heartbeats_are_renewed_by_themselves_until_their_owner_goes,
     a_lease_behind_heartbeats_is_taken_over_from_the_silent,
     a_process_that_has_just_begun_waits_for_the_silent_to_come_back,
+    a_database_whose_clock_is_set_kills_nobody_and_revives_nobody,
     who_holds_something_is_not_forgotten,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Of one that is silent from its first heartbeat on: an hour of real time passes in no test.
+const SILENT: Beat = Beat { every: HOUR, missed: 1, back_within: Duration::ZERO };
 
 /// Lets what an owner wrote last have been written so much earlier.
 async fn set_back(place: &impl Place, owner: &str, by: Duration) {
@@ -137,16 +141,15 @@ async fn becomes(liveness: &dyn Liveness, owner: &str, alive: bool) {
 }
 
 async fn an_owner_is_dead_once_too_many_heartbeats_are_missed(place: &impl Place) {
-    // An hour of real time passes in no test: nothing is renewed here.
-    let beat = Beat { every: HOUR, missed: 3, back_within: Duration::ZERO };
-    let (ours, theirs) = (Heartbeats::new(place.database(), beat), Heartbeats::new(place.database(), beat));
+    let beat = Beat { every: Duration::from_secs(1), missed: 29, back_within: Duration::ZERO };
+    let (ours, theirs) = (Heartbeats::new(place.database(), beat), Heartbeats::new(place.database(), SILENT));
     one_lives_and_strangers_do_not(&ours, &theirs).await;
     let one = theirs.me().await.unwrap();
-    // Three are missed: the fourth may still be on its way.
-    set_back(place, &one, HOUR * 4 - Duration::from_secs(600)).await;
+    // Those are missed: the next may still be on its way.
+    set_back(place, &one, Duration::from_secs(15)).await;
     assert!(ours.lives(&one).await.unwrap());
-    set_back(place, &one, Duration::from_secs(600)).await;
-    assert!(!ours.lives(&one).await.unwrap());
+    set_back(place, &one, Duration::from_secs(15)).await;
+    becomes(&ours, &one, false).await;
 }
 
 async fn heartbeats_are_renewed_by_themselves_until_their_owner_goes(place: &impl Place) {
@@ -167,26 +170,31 @@ async fn heartbeats_are_renewed_by_themselves_until_their_owner_goes(place: &imp
 
 /// The store asks whichever it is given: behind heartbeats a lease is taken over once its holder has been silent for too long.
 async fn a_lease_behind_heartbeats_is_taken_over_from_the_silent(place: &impl Place) {
-    let beat = Beat { every: HOUR, missed: 1, back_within: Duration::ZERO };
-    let of = || {
+    let of = |beat: Beat| {
         let database = place.database();
         Store::with(Arc::clone(&database), Box::new(Heartbeats::new(database, beat)))
     };
-    let (silent, next) = (of(), of());
+    let (silent, next) = (of(SILENT), of(Beat { every: Duration::from_secs(1), missed: 29, ..SILENT }));
     let lost = silent.acquire("archive/orders").await.unwrap().unwrap();
     assert_eq!(next.acquire("archive/orders").await.unwrap(), None);
-    set_back(place, &lost.holder, HOUR * 3).await;
-    let taken = next.acquire("archive/orders").await.unwrap().unwrap();
+    set_back(place, &lost.holder, HOUR).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let taken = loop {
+        if let Some(taken) = next.acquire("archive/orders").await.unwrap() {
+            break taken;
+        }
+        assert!(Instant::now() < deadline, "the silent one keeps it");
+    };
     assert!(taken.epoch > lost.epoch && !silent.renew(&lost).await.unwrap());
 }
 
 /// What it reads says that they were silent for long, and not why: the database may be another one's successor, and have heard of nobody.
 async fn a_process_that_has_just_begun_waits_for_the_silent_to_come_back(place: &impl Place) {
-    let beat = Beat { every: HOUR, missed: 1, back_within: Duration::from_secs(2) };
+    let beat = Beat { every: Duration::from_millis(500), missed: 1, back_within: Duration::from_secs(2) };
     let fresh = || Heartbeats::new(place.database(), beat);
-    let theirs = fresh();
+    let theirs = Heartbeats::new(place.database(), SILENT);
     let one = theirs.me().await.unwrap();
-    set_back(place, &one, HOUR * 3).await;
+    set_back(place, &one, HOUR).await;
     // A database that was itself begun just now proves nobody dead.
     tokio::time::sleep(beat.back_within).await;
     let ours = fresh();
@@ -205,11 +213,28 @@ async fn a_process_that_has_just_begun_waits_for_the_silent_to_come_back(place: 
     assert!(!ours.lives(NOBODY).await.unwrap() && !ours.lives(&one).await.unwrap());
 }
 
+/// Set forward, the clock makes all look silent until their next heartbeat; set back, it makes what is dead look young for so long.
+async fn a_database_whose_clock_is_set_kills_nobody_and_revives_nobody(place: &impl Place) {
+    let beat = Beat { every: Duration::from_millis(500), missed: 3, back_within: Duration::ZERO };
+    let (ours, theirs) = (Heartbeats::new(place.database(), beat), Heartbeats::new(place.database(), beat));
+    let (me, one) = (ours.me().await.unwrap(), theirs.me().await.unwrap());
+    for _ in 0..2 {
+        place.run(format!("UPDATE owners SET seen_at = seen_at - {}", HOUR.as_millis())).await;
+        assert!(ours.lives(&one).await.unwrap() && theirs.lives(&me).await.unwrap());
+    }
+    let ahead = HOUR.as_millis();
+    place.run(format!("INSERT INTO owners (name, seen_at) SELECT 'dead', MAX(seen_at) + {ahead} FROM owners")).await;
+    let asked = Instant::now();
+    assert!(ours.lives("dead").await.unwrap(), "it may have written that just now");
+    becomes(&ours, "dead", false).await;
+    assert!(asked.elapsed() >= beat.every * 4, "{:?}", asked.elapsed());
+    assert!(ours.lives(&one).await.unwrap());
+}
+
 /// Behind an outage of a day every row is a day old.
 async fn who_holds_something_is_not_forgotten(place: &impl Place) {
-    let beat = Beat { every: HOUR, missed: 1, back_within: Duration::ZERO };
     let database = place.database();
-    let ours = Store::with(Arc::clone(&database), Box::new(Heartbeats::new(Arc::clone(&database), beat)));
+    let ours = Store::with(Arc::clone(&database), Box::new(Heartbeats::new(Arc::clone(&database), SILENT)));
     assert!(ours.holder("archive/orders").await.unwrap().is_none());
     for name in ["holds", "works", "gone"] {
         place.run(format!("INSERT INTO owners (name, seen_at) VALUES ('{name}', 1)")).await;

@@ -23,7 +23,11 @@ use tair_backup_mcp::model::job::{JobKind, JobStatus, Phase};
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::verification::{Level, Look};
 use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::jobs::JobStore as _;
+use tair_backup_mcp::state::portable::Portable as _;
 use tair_backup_mcp::state::portable::form::TABLES;
+use tair_backup_mcp::state::sql::Store;
+use tair_backup_mcp::state::sql::heartbeats::{Beat, Heartbeats};
 use tempfile::TempDir;
 
 promises! {
@@ -175,6 +179,22 @@ async fn a_store_at_work_is_not_imported_into(place: &impl Place) {
     let newer = files.path().join("newer");
     from.export(&newer).await.unwrap();
     assert_eq!(code(store.import(&newer).await), "state.not_empty");
+}
+
+/// What was killed there is waited for before the database is held, which holds still for nobody so long.
+#[tokio::test]
+async fn what_a_killed_process_has_touched_is_imported_into() {
+    let (home, files, database) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Database::new());
+    let file = files.path().join("state");
+    let from = home.open();
+    set_policy(&from, "orders", &usual()).await;
+    from.export(&file).await.unwrap();
+    let there = database.database();
+    let beat = Beat { every: Duration::from_millis(500), missed: 1, back_within: Duration::from_secs(6) };
+    let store = Store::with(Arc::clone(&there), Box::new(Heartbeats::new(there, beat)));
+    assert!(store.jobs(None).await.unwrap().is_empty());
+    database.run("INSERT INTO owners (name, seen_at) VALUES ('1-killed', 1)");
+    assert_eq!(store.import(&file).await.unwrap().before, None);
 }
 
 /// The same lines with a trailer that is right.
