@@ -209,7 +209,7 @@ pub enum Fate {
     Answer {
         status: u16,
         headers: Vec<(&'static str, String)>,
-        body: String,
+        body: Vec<u8>,
     },
 }
 
@@ -217,7 +217,7 @@ impl Fate {
     /// An error as S3 has them.
     pub fn error(status: u16, code: &str) -> Self {
         let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
-        Self::Answer { status, headers: Vec::new(), body }
+        Self::Answer { status, headers: Vec::new(), body: body.into_bytes() }
     }
 }
 
@@ -288,8 +288,8 @@ fn pass(mut client: TcpStream, server: u16, seen: &Mutex<Vec<Request>>, rule: &M
             } else {
                 format!("content-length: {}\r\n", body.len())
             };
-            let body = if request.method == "HEAD" { String::new() } else { body };
-            format!("HTTP/1.1 {status} X\r\n{more}{length}connection: close\r\n\r\n{body}").into_bytes()
+            let body = if request.method == "HEAD" { Vec::new() } else { body };
+            [format!("HTTP/1.1 {status} X\r\n{more}{length}connection: close\r\n\r\n").as_bytes(), &body].concat()
         }
         fate => {
             let Ok((head, body)) = ask(server, &head, &body) else { return };

@@ -36,7 +36,8 @@ fn cut_off_at_each_change(
             }
             _ => {
                 refuses.store(true, Ordering::SeqCst);
-                Fate::error(403, "AccessDenied")
+                // Not 403, which may be a key that has no right to delete.
+                Fate::error(400, "InvalidArgument")
             }
         });
         let told = act(&at(line.port, &prefix));

@@ -396,7 +396,7 @@ fn what_does_not_get_there_leaves_nothing() {
                 return Fate::Pass;
             }
             let range = format!("bytes 0-{}/{size}", size - 1);
-            let body = "x".repeat(usize::try_from(size).unwrap());
+            let body = vec![b'x'; usize::try_from(size).unwrap()];
             Fate::Answer { status: 206, headers: vec![("content-range", range)], body }
         })
     });

@@ -44,6 +44,7 @@ fn a_full_disk() {
     let fault = place.run(staged.commit(metadata())).unwrap_err();
     assert!(fault.code == "vault.failed" && fault.hint.contains("is full"), "{fault:?}");
     is_all(&place, &set);
+    disk.fill_but(0);
     assert!(place.staged(NEXT).is_err());
     is_all(&place, &set);
     disk.clear();
