@@ -7,6 +7,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use crate::model::restore::RestoredTo;
 use crate::model::restored_keys::RestoredKeys;
+use crate::state::leases::Lease;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct NewJob<'a> {
     pub confirmation: &'a str,
     /// As whom and where the job's cloud is called; `None` where the job is on an instance that this program reaches itself.
     pub access: Option<&'a Access>,
+    /// The lease that was held when it was judged that the job is due; the job begins only while it still is. `None` where none is needed.
+    pub under: Option<&'a Lease>,
 }
 
 /// What beginning a job resulted in.
@@ -57,6 +60,17 @@ pub enum Begun {
     Started(Job),
     /// A job of this kind already runs on this instance.
     Joined(Job),
+}
+
+impl Begun {
+    /// The job, and whether it was joined.
+    #[must_use]
+    pub fn into_job(self) -> (Job, bool) {
+        match self {
+            Self::Started(job) => (job, false),
+            Self::Joined(job) => (job, true),
+        }
+    }
 }
 
 /// A job that nobody works on and that is not reconciled: its process died, or could not put its target back. The holder of
@@ -102,7 +116,7 @@ pub trait JobStore: Send + Sync {
     /// other.
     ///
     /// # Errors
-    /// `job.busy` when another kind runs; `restore.unsettled` where the rollback of an earlier restore is pending.
+    /// `job.busy` when another kind runs, or another holds the lease by now; `restore.unsettled` where the rollback of an earlier restore is pending.
     async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault>;
 
     /// Stores the progress of a running job: `done` of `total` bytes, 0 for unknown. `false`: the job has ended, or is another

@@ -9,6 +9,7 @@ use crate::model::restored_keys::RestoredKeys;
 use crate::state::jobs::{
     Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found, taken_over,
 };
+use crate::state::leases::Leases as _;
 use crate::state::liveness::NOBODY;
 use crate::state::sql::database::Database;
 use crate::state::sql::job_row::{job, logged};
@@ -32,6 +33,7 @@ const BEGIN: &str = "
     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
     WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE instance_id = $4 AND status = $6 AND exclusive AND $10)
       AND NOT EXISTS (SELECT 1 FROM jobs WHERE instance_id = $4 AND rollback_pending AND $18)
+      AND ($19 = '' OR EXISTS (SELECT 1 FROM leases WHERE name = $19 AND holder = $20 AND epoch = $21))
     ON CONFLICT DO NOTHING RETURNING *";
 
 impl<D: Database> Store<D> {
@@ -130,6 +132,9 @@ impl<D: Database> JobStore for Store<D> {
             .bind(Timestamp::now())
             // Rolling the old restore back while a new one runs would detach the target from the new one.
             .bind(new.kind == JobKind::Restore)
+            .bind(new.under.map_or("", |lease| lease.name.as_str()))
+            .bind(new.under.map_or("", |lease| lease.holder.as_str()))
+            .bind(new.under.map_or(0, |lease| lease.epoch))
             .one_by_one(format!("job {}", new.instance_id));
         for _ in 0..BEGINNINGS {
             let begun = self.write(begin.clone()).await?;
@@ -141,6 +146,12 @@ impl<D: Database> JobStore for Store<D> {
             }
             if let Some(other) = self.in_the_way(&new).await? {
                 return Ok(Begun::Joined(other));
+            }
+            if let Some(lease) = new.under
+                && !self.renew(lease).await?
+            {
+                let what = format!("the lease {} is another process's by now, which does what is due", lease.name);
+                return Err(Fault::new(Kind::Provider, "job.busy", what).hint("Follow it with describe_jobs."));
             }
             let same = Statement::new("SELECT 1 AS there FROM jobs WHERE id = $1").bind(new.id);
             if self.row(same).await?.is_some() {

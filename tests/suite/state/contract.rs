@@ -57,6 +57,7 @@ pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
         caller: "",
         confirmation: "",
         access: None,
+        under: None,
     }
 }
 
@@ -122,6 +123,13 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
         }
         assert!(started.len() == 1 && joined == vec![started[0].clone(); 3], "{started:?} {joined:?}");
     }
+    // Whoever judged under a lease that is another's by now begins nothing.
+    let late = one.acquire("backup/users").await.unwrap().unwrap();
+    one.give_back(&late).await.unwrap();
+    let held = two.acquire("backup/users").await.unwrap().unwrap();
+    let refused = one.begin(NewJob { under: Some(&late), ..new("bj-7", JobKind::Backup, "users") }).await.unwrap_err();
+    assert_eq!(refused.code, "job.busy", "{refused:?}");
+    started(&two, NewJob { under: Some(&held), ..new("bj-8", JobKind::Backup, "users") }).await;
 }
 
 async fn a_job_remembers_what_it_restores(place: &impl Place) {

@@ -143,7 +143,7 @@ impl Inner {
         if failed_lately(&self.state.jobs(Some(id)).await?, Timestamp::now(), self.logs.config.base_apart()) {
             return Ok(false);
         }
-        self.start_capture(id, Mode::Automated, NOTE).await?;
+        self.start_capture(id, Mode::Automated, NOTE, None).await?;
         Ok(true)
     }
 }
