@@ -1,6 +1,7 @@
 //! Whatever dies in the middle, our process, the source or the target: no half set ever lists, no job is left unaccounted
 //! for, the target holds all of the old data or all of the new with its own settings, and the next start says which.
 
+use crate::state::places::text_at;
 use crate::support::{Bench, Dice, Redis, finish, text, wait};
 use serde_json::Value;
 use std::process::Child;
@@ -368,12 +369,16 @@ fn target_killed_during_restore_and_away() {
 }
 
 /// Target and process both die: the job stays in sight as interrupted while the target is away, and is reconciled once it is back.
-#[test]
-fn target_and_process_killed_during_restore() {
+#[tokio::test]
+async fn target_and_process_killed_during_restore() {
     let Opened { mut target, saved, bench, mut child, .. } = restoring(6);
     target.kill();
     child.kill().unwrap();
     child.wait().unwrap();
+    // Of a process that only stood still whoever takes its restore over ends the connection by which it acts.
+    let record = text_at(&bench.home(), "SELECT recovery FROM jobs WHERE kind = 'restore'").await;
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert!(record["client_id"].is_i64(), "{record}");
     for _ in 0..2 {
         let jobs = bench.jobs();
         let restore = jobs.iter().find(|j| j["kind"] == "restore").unwrap();

@@ -51,6 +51,14 @@ impl Place for TempDir {
     }
 }
 
+/// The one text that a query finds in the state of a home.
+pub async fn text_at(home: &Path, sql: &'static str) -> String {
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(home.join("state.db"))).await.unwrap();
+    let text = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    text
+}
+
 /// Runs a statement on the state of a home, behind all stores' backs.
 pub async fn run_at(home: &Path, sql: String) {
     let options = SqliteConnectOptions::new().filename(home.join("state.db"));
