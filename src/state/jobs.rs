@@ -53,6 +53,27 @@ pub struct NewJob<'a> {
     pub under: Option<&'a Lease>,
 }
 
+/// Which jobs of an instance are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct JobsOf<'a> {
+    /// The instance.
+    pub instance_id: &'a str,
+    /// The kind of work.
+    pub kind: JobKind,
+    /// How far they are; `None` for all.
+    pub status: Option<JobStatus>,
+    /// Id of the caller who asked for them; `None` for all.
+    pub caller: Option<&'a str>,
+}
+
+impl<'a> JobsOf<'a> {
+    /// All of a kind.
+    #[must_use]
+    pub const fn kind(instance_id: &'a str, kind: JobKind) -> Self {
+        Self { instance_id, kind, status: None, caller: None }
+    }
+}
+
 /// What beginning a job resulted in.
 #[derive(Debug)]
 pub enum Begun {
@@ -178,17 +199,25 @@ pub trait JobStore: Send + Sync {
     /// the log.
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
+    /// The latest jobs of an instance of one sort, newest first, at most 50 of these. One that cannot be read is passed over, as with
+    /// [`Self::jobs`].
+    async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault>;
+
     /// A provider's running jobs whose process is dead, or is this one and has left them without writing that down, and failed ones whose rollback is pending, each handed to exactly one
     /// caller. One that cannot be read is passed over, with a word in the log. One that is bound to another account, region or
     /// endpoint than `access` reaches is left alone, and says so.
     async fn adopt(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault>;
 
-    /// The backup sets of an instance that running backup jobs are making: also those of a dead process, until somebody has
-    /// reconciled its job.
+    /// The backup sets of an instance that running jobs are making, backups and restores that take a last safety backup: also those of a dead
+    /// process, until somebody has reconciled its job.
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
 
-    /// The backup sets of an instance that failed backup jobs were to make: nobody makes them any more.
+    /// The backup sets of an instance that failed jobs were to make: nobody makes them any more.
     async fn sets_given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
+
+    /// The backup sets that jobs read or make which run, or whose rollback is pending, whichever instance a job is about: all of them, however
+    /// many jobs there are.
+    async fn sets_in_use(&self) -> Result<Vec<String>, Fault>;
 
     /// Gives a job up, so that it is adopted again: its target could not be asked, or its work goes on elsewhere. `phase` is
     /// that of a running job; a failed one keeps its own.

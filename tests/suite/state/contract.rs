@@ -17,7 +17,7 @@ use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
 use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
-use tair_backup_mcp::state::jobs::{Begun, NewJob};
+use tair_backup_mcp::state::jobs::{Begun, JobsOf, NewJob};
 use tair_backup_mcp::state::leases::Held;
 use tair_backup_mcp::state::notified::{Noticed, ToTell, WAITING_MAX};
 
@@ -353,8 +353,27 @@ async fn a_set_is_in_the_making_until_its_job_has_ended(place: &impl Place) {
     assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
     started(&next, NewJob { backup_id: "b-3", ..new("bj-3", JobKind::Backup, "orders") }).await;
     next.finish("bj-3", Ok(""), None).await.unwrap();
-    started(&next, NewJob { backup_id: "b-2", ..new("rj-1", JobKind::Restore, "orders") }).await;
-    assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
+    started(&next, NewJob { backup_id: "b-2", ..new("rj-4", JobKind::Restore, "orders") }).await;
+    // A restore makes one itself, under an id that follows from its own.
+    assert_eq!(sets().await, (vec!["b-4".to_owned()], vec!["b-1".to_owned()]));
+    // However many jobs came since: what is asked of some is not hidden by the others.
+    for n in 0..51 {
+        let id = format!("vj-{n}");
+        started(&next, NewJob { exclusive: false, ..new(&id, JobKind::Verification, "orders") }).await;
+        next.finish(&id, Ok(""), None).await.unwrap();
+    }
+    assert_eq!(sets().await, (vec!["b-4".to_owned()], vec!["b-1".to_owned()]));
+    let mut in_use = next.sets_in_use().await.unwrap();
+    in_use.sort();
+    assert_eq!(in_use, ["b-2"], "that of the job on carts, too");
+    let latest =
+        async |of: JobsOf<'static>| next.latest(of).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(latest(JobsOf::kind("orders", JobKind::Restore)).await, ["rj-4"]);
+    let backups = JobsOf::kind("orders", JobKind::Backup);
+    assert_eq!(latest(backups).await, ["bj-3", "bj-1"]);
+    assert_eq!(latest(JobsOf { status: Some(JobStatus::Failed), ..backups }).await, ["bj-1"]);
+    assert!(latest(JobsOf { caller: Some("somebody"), ..backups }).await.is_empty());
+    assert_eq!(latest(JobsOf::kind("orders", JobKind::Verification)).await.len(), 50);
 }
 
 async fn changes_are_told_at_once_here_and_soon_from_elsewhere(place: &impl Place) {
