@@ -150,7 +150,7 @@ impl Schedule {
 
     async fn drill(&self, id: &str, places: &Places) {
         let Some(Ok(_place)) = self.stop.run_until_cancelled(places.drills.acquire()).await else { return };
-        if let Err(fault) = self.drill_alone(id).await {
+        if let Err(fault) = Held::alone(self.state.clone(), &format!("drill/{id}"), self.drill_alone(id)).await {
             tracing::warn!(instance = %id, "the drill that is due could not be begun: {fault}");
         }
     }
@@ -160,15 +160,6 @@ impl Schedule {
         let name = format!("backup/{id}");
         let Some(lease) = Held::acquire(self.state.clone(), &name).await? else { return Ok(()) };
         let done = self.take_due(id, lease.lease()).await;
-        lease.give_back().await;
-        done
-    }
-
-    /// Drills the set whose drill is due, where no other process is at it.
-    async fn drill_alone(&self, id: &str) -> Result<(), Fault> {
-        let name = format!("drill/{id}");
-        let Some(lease) = Held::acquire(self.state.clone(), &name).await? else { return Ok(()) };
-        let done = self.begin_drill(id).await;
         lease.give_back().await;
         done
     }
@@ -186,7 +177,7 @@ impl Schedule {
     }
 
     /// Begins the drill where it is due still, and waits for its end.
-    async fn begin_drill(&self, id: &str) -> Result<(), Fault> {
+    async fn drill_alone(&self, id: &str) -> Result<(), Fault> {
         let Some((_, DrillDue::Now(set))) = self.due(id).await? else { return Ok(()) };
         if self.stop.is_cancelled() {
             return Ok(());

@@ -212,12 +212,12 @@ impl Provider for Local {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault> {
-        Ok(self.inner.start_capture(instance_id, mode, note, None).await?.into_job())
+    async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
+        Ok(self.inner.start_capture(id, mode, note, days, None).await?.into_job())
     }
 
     async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
-        Ok(self.inner.start_capture(instance_id, Mode::Automated, note, Some(under)).await?.into_job())
+        Ok(self.inner.start_capture(instance_id, Mode::Automated, note, None, Some(under)).await?.into_job())
     }
 
     async fn backups(

@@ -6,6 +6,7 @@ use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, Unfinished};
 use crate::model::text::bytes;
+use crate::model::time::written;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::attach::{Attached, cancelled};
 use crate::provider::local::backup::feed::{self, CHUNK, Sink};
@@ -54,6 +55,9 @@ impl Taken {
                 "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
             );
         }
+        if let Some(until) = set.expires_at.filter(|_| set.mode == Mode::Manual) {
+            message = format!("{message}; kept until {}", written(until));
+        }
         if let Some(trouble) = &self.trouble {
             message = format!("{message}; {trouble}");
         }
@@ -62,12 +66,14 @@ impl Taken {
 }
 
 impl Inner {
-    /// Starts a capture, or joins the one that runs. `under`: the lease that must be held still, where the capture is due by a calendar.
+    /// Starts a capture, or joins the one that runs. A manual set is kept for so many days. `under`: the lease that must be held still, where the
+    /// capture is due by a calendar.
     pub async fn start_capture(
         self: &Arc<Self>,
         instance_id: &str,
         mode: Mode,
         note: &str,
+        days: Option<u32>,
         under: Option<&Lease>,
     ) -> Result<Begun, Fault> {
         if self.jobs.stop.is_cancelled() {
@@ -81,14 +87,14 @@ impl Inner {
         self.jobs
             .under(under)
             .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
-                inner.take(&job, mode, note).await.map_err(Unfinished::Failed)
+                inner.take(&job, mode, note, days).await.map_err(Unfinished::Failed)
             })
             .await
     }
 
     /// Captures the source; one safety backup too many replaces the oldest, and an automated one is what lets earlier ones go.
-    async fn take(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let message = self.capture(job, mode, note).await?;
+    async fn take(&self, job: &Job, mode: Mode, note: String, days: Option<u32>) -> Result<String, Fault> {
+        let message = self.capture(job, mode, note, days).await?;
         match mode {
             Mode::Safety => self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await,
             Mode::Automated => self.delete_outlived(&job.instance_id).await,
@@ -97,8 +103,8 @@ impl Inner {
         Ok(message)
     }
 
-    async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        Ok(self.take_set(job, mode, note, Extent::Snapshot).await?.message())
+    async fn capture(&self, job: &Job, mode: Mode, note: String, days: Option<u32>) -> Result<String, Fault> {
+        Ok(self.take_set(job, mode, note, days, Extent::Snapshot).await?.message())
     }
 
     /// Takes the set that a job names, if there is room for it. The capture may stay attached.
@@ -107,6 +113,7 @@ impl Inner {
         job: &Job,
         mode: Mode,
         note: String,
+        days: Option<u32>,
         extent: Extent,
     ) -> Result<Taken, Fault> {
         self.has_room_for_a_set(&job.instance_id).await?;
@@ -135,7 +142,7 @@ impl Inner {
                 .filter(|_| !self.by_replica(&job.instance_id, mode)),
             held: source.as_ref().and_then(|t| t.held.clone()),
             started_at,
-            expires_at: self.expires_at(mode, started_at),
+            expires_at: self.expires_at(mode, days, started_at),
             locked_until: None,
         };
         // A capture goes on while the store is away, and whoever has taken its job over has said that nothing of it is kept.
