@@ -58,8 +58,8 @@ pub struct NewJob<'a> {
 pub struct JobsOf<'a> {
     /// The instance.
     pub instance_id: &'a str,
-    /// The kind of work.
-    pub kind: JobKind,
+    /// The kind of work; `None` for all.
+    pub kind: Option<JobKind>,
     /// How far they are; `None` for all.
     pub status: Option<JobStatus>,
     /// Id of the caller who asked for them; `None` for all.
@@ -70,7 +70,13 @@ impl<'a> JobsOf<'a> {
     /// All of a kind.
     #[must_use]
     pub const fn kind(instance_id: &'a str, kind: JobKind) -> Self {
-        Self { instance_id, kind, status: None, caller: None }
+        Self { instance_id, kind: Some(kind), status: None, caller: None }
+    }
+
+    /// All that run.
+    #[must_use]
+    pub const fn running(instance_id: &'a str) -> Self {
+        Self { instance_id, kind: None, status: Some(JobStatus::Running), caller: None }
     }
 }
 

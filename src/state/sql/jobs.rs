@@ -309,11 +309,11 @@ impl<D: Database> JobStore for Store<D> {
 
     async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault> {
         let latest = Statement::new(
-            "SELECT * FROM jobs WHERE instance_id = $1 AND kind = $2 AND ($3 IS NULL OR status = $3) AND ($4 IS NULL OR caller = $4)
-             ORDER BY created_at DESC, id DESC LIMIT 50",
+            "SELECT * FROM jobs WHERE instance_id = $1 AND ($2 IS NULL OR kind = $2) AND ($3 IS NULL OR status = $3)
+             AND ($4 IS NULL OR caller = $4) ORDER BY created_at DESC, id DESC LIMIT 50",
         )
         .bind(of.instance_id)
-        .bind(of.kind.as_str())
+        .bind(of.kind.map(|kind| kind.as_str()))
         .bind(of.status.map(|status| status.as_str()))
         .bind(of.caller);
         let rows = self.database.read(latest).await?;

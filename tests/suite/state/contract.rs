@@ -375,6 +375,7 @@ async fn a_set_is_in_the_making_until_its_job_has_ended(place: &impl Place) {
     assert_eq!(latest(JobsOf { status: Some(JobStatus::Failed), ..backups }).await, ["bj-1"]);
     assert!(latest(JobsOf { caller: Some("somebody"), ..backups }).await.is_empty());
     assert_eq!(latest(JobsOf::kind("orders", JobKind::Verification)).await.len(), 50);
+    assert_eq!(latest(JobsOf::running("orders")).await, ["rj-4"]);
 }
 
 async fn changes_are_told_at_once_here_and_soon_from_elsewhere(place: &impl Place) {
