@@ -11,6 +11,7 @@ pub mod guard;
 pub mod home;
 pub mod instance;
 pub mod instance_url;
+pub mod kept_up;
 pub mod named_url;
 pub mod nameless;
 pub mod notify;

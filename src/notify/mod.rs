@@ -13,7 +13,7 @@ use crate::config::notify::{NotifyConfig, PING};
 use crate::model::fault::Fault;
 use crate::provider::Provider;
 use crate::state::State;
-use crate::state::leases::Lease;
+use crate::state::leases::{Held, Lease};
 use crate::state::notified::Noticed;
 use event::Notification;
 use futures::future::join_all;
@@ -30,6 +30,7 @@ const LEASE: &str = "notifier";
 const LEASE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the work needs.
+#[derive(Clone)]
 pub struct Notifier {
     /// Who tells of logs and policies.
     pub provider: Arc<dyn Provider>,
@@ -78,11 +79,9 @@ impl Notifier {
 
     /// Takes the lease and tells, for as long as it is held; nothing where another process holds it.
     async fn turn(&self, client: &Client, ways: &[Way]) -> Result<(), Fault> {
-        let Some(lease) = self.state.acquire(LEASE).await? else { return Ok(()) };
-        let done = self.tell(client, ways, &lease).await;
-        if let Err(fault) = self.state.give_back(&lease).await {
-            tracing::debug!("the lease of the notifier could not be given back: {fault}");
-        }
+        let Some(held) = Held::acquire(self.state.clone(), LEASE).await? else { return Ok(()) };
+        let done = self.tell(client, ways, held.lease()).await;
+        held.give_back().await;
         done
     }
 

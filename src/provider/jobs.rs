@@ -11,6 +11,7 @@ use crate::model::job::{Job, JobEnd, JobKind, JobStatus, Phase, RecoveryKind, St
 use crate::model::restored_keys::RestoredKeys;
 use crate::state::State;
 use crate::state::jobs::{Begun, NewJob, Orphan, stage_of_orphan};
+use crate::state::leases::Lease;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,6 +96,8 @@ pub struct Jobs {
     pub state: Arc<dyn State>,
     /// As whom and where the provider's cloud is called; `None` where there is no cloud.
     access: Option<Access>,
+    /// The lease that must still be held when a job is begun; `None` where none is needed.
+    pub(super) under: Option<Lease>,
     /// Cancelled when the process is asked to end.
     pub stop: CancellationToken,
     running: TaskTracker,
@@ -104,7 +107,7 @@ impl Jobs {
     /// The jobs of a provider, of which none runs yet.
     #[must_use]
     pub fn new(provider: &'static str, state: Arc<dyn State>) -> Self {
-        Self { provider, state, access: None, stop: CancellationToken::new(), running: TaskTracker::new() }
+        Self { provider, state, access: None, under: None, stop: CancellationToken::new(), running: TaskTracker::new() }
     }
 
     /// The same jobs, bound to an account, region and endpoint: those begun carry it, and only what was begun there is adopted.
@@ -214,11 +217,12 @@ impl Jobs {
     {
         let id = new_id(kind.prefix(), Timestamp::now())?;
         let provider = self.provider;
-        let access = self.access.as_ref();
+        let (access, under) = (self.access.as_ref(), self.under.as_ref());
         // A clone here is made of a set, and its source may be backed up meanwhile.
         let leaves_alone = kind == JobKind::Clone && access.is_none();
         let exclusive = kind.is_exclusive() && !leaves_alone;
-        let new = NewJob { id: &id, provider, kind, instance_id, backup_id, exclusive, caller, confirmation, access };
+        let id = id.as_str();
+        let new = NewJob { id, provider, kind, instance_id, backup_id, exclusive, caller, confirmation, access, under };
         let begun = self.state.begin(new).await?;
         if let Begun::Started(job) = &begun {
             self.run(job.clone(), work(job.clone()));
@@ -259,7 +263,9 @@ impl Jobs {
                 Err(Unfinished::RollbackPending(fault)) => {
                     self.state.fail_with_rollback_pending(&job.id, fault, line).await
                 }
-                Err(Unfinished::Detached(stage)) => self.release(job, Phase::Detached, stage).await.map(|()| true),
+                Err(Unfinished::Detached(stage)) => {
+                    self.state.release(&job.id, Phase::Detached, stage).await.map(|()| true)
+                }
             };
             let Err(fault) = written else { return };
             tracing::error!(job = %job.id, cause = ?std::error::Error::source(&fault), "the job's end could not be written down: {fault}");
@@ -267,14 +273,9 @@ impl Jobs {
             wait = wait.saturating_mul(2);
         }
         // Whoever looks next reconciles the job.
-        if let Err(fault) = self.release(job, Phase::Interrupted, "its end could not be written down").await {
+        if let Err(fault) = self.state.release(&job.id, Phase::Interrupted, "its end could not be written down").await {
             tracing::error!(job = %job.id, "the job could not be given up: {fault}");
         }
-    }
-
-    async fn release(&self, job: &Job, phase: Phase, stage: &str) -> Result<(), Fault> {
-        // Leases are released too, so the trait is named.
-        crate::state::jobs::JobStore::release(self.state.as_ref(), &job.id, phase, stage).await
     }
 
     /// Says how far a job is: `done` of `total` bytes. `false`: it has ended, or is another process's by now.
@@ -391,7 +392,7 @@ impl Jobs {
     async fn give_back(&self, job: &Job, why: &Fault) {
         tracing::warn!(job = %job.id, cause = ?std::error::Error::source(why), "what a dead process left cannot be reconciled yet: {why}");
         let stage = stage_of_orphan(job, &why.message);
-        if let Err(fault) = self.release(job, Phase::Interrupted, &stage).await {
+        if let Err(fault) = self.state.release(&job.id, Phase::Interrupted, &stage).await {
             tracing::error!(job = %job.id, "the job could not be given back: {fault}");
         }
     }

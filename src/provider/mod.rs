@@ -5,6 +5,7 @@ pub mod download;
 pub mod exported;
 pub mod jobs;
 pub mod local;
+pub mod ownership;
 pub mod part;
 pub mod routed;
 pub mod set_stream;
@@ -35,6 +36,7 @@ use crate::provider::comparison::{Compared, OnStage, StateOf};
 pub use crate::provider::exported::{ExportAt, ExportOf, Exported};
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
+use crate::state::leases::Lease;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::Path;
@@ -161,6 +163,16 @@ pub trait Provider: Send + Sync {
         note: &str,
         days: Option<u32>,
     ) -> Result<(Job, bool), Fault>;
+
+    /// Starts the backup that is due by an instance's calendar, or joins the one that runs, where the lease under which that was judged is held
+    /// still. `true` beside the job: joined.
+    ///
+    /// # Errors
+    /// `job.busy` where another holds the lease by now.
+    async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
+        let _ = (instance_id, note, under);
+        Err(unsupported("take_due"))
+    }
 
     /// The sets of an instance, newest first, damaged ones named: all of them, or those begun in a range.
     async fn backups(

@@ -30,6 +30,7 @@ use crate::provider::{
     Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
     WriteLock,
 };
+use crate::state::leases::Lease;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::Path;
@@ -110,6 +111,10 @@ impl Provider for Routed {
 
     async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
         self.of(id).create_backup(id, mode, note, days).await
+    }
+
+    async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
+        self.of(instance_id).take_due(instance_id, note, under).await
     }
 
     async fn backups(

@@ -232,7 +232,7 @@ pub enum RedisError {
         /// Why not.
         what: String,
     },
-    /// The target refuses writes now, and the look at it then found that the restore must not go on.
+    /// Whoever answers for the restore has found that it must not go on: right before the target refuses writes, or by the look at it then.
     #[error("{}", fault.message)]
     Withheld {
         /// Why not, and the next step.

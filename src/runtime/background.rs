@@ -2,6 +2,7 @@
 //!
 //! The logs are none of it: they are the provider's, and end with it.
 
+use crate::config::kept_up::kept_up;
 use crate::runtime::drain::Ended;
 use crate::runtime::{metrics, wiring};
 use crate::tools::App;
@@ -25,19 +26,30 @@ pub struct Background {
     figures: Option<JoinHandle<()>>,
 }
 
+/// Begins work that is kept up.
+fn begun<F>(name: &'static str, stop: &CancellationToken, work: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(kept_up(name, stop.clone(), work))
+}
+
 impl Background {
     /// Begins all that the configuration asks for.
     #[must_use]
     pub fn begin(app: &Arc<App>) -> Self {
         let schedule = wiring::schedule(app);
-        let figures = |path| tokio::spawn(metrics::keep(Arc::clone(app), path));
-        Self {
-            stop: schedule.stop.clone(),
-            notifying: wiring::notifier(app, &schedule).map(|notifier| tokio::spawn(notifier.run())),
-            copying: wiring::copies(app, &schedule.stop).map(|copies| tokio::spawn(copies.run())),
-            figures: app.config.metrics_file.clone().map(figures),
-            scheduled: Some(tokio::spawn(schedule.run(app.config.instance_ids()))),
-        }
+        let (stop, ids) = (schedule.stop.clone(), app.config.instance_ids());
+        let notifying = wiring::notifier(app, &schedule)
+            .map(|notifier| begun("the notifier", &stop, move || notifier.clone().run()));
+        let copying =
+            wiring::copies(app, &stop).map(|copies| begun("what copies", &stop, move || copies.clone().run()));
+        let figures = app.config.metrics_file.clone().map(|path| {
+            let app = Arc::clone(app);
+            begun("what writes the figures", &stop, move || metrics::keep(Arc::clone(&app), path.clone()))
+        });
+        let scheduled = begun("the schedule", &stop, move || schedule.clone().run(ids.clone()));
+        Self { stop, scheduled: Some(scheduled), copying, notifying, figures }
     }
 
     /// Begins nothing more, and takes back what copies have put. What a bucket keeps waiting is left: it begins nothing any more, and the next copies

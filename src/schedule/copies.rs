@@ -30,6 +30,7 @@ const LOGS_AT_ONCE: usize = 4;
 const WAITS: u32 = 10;
 
 /// What the work needs.
+#[derive(Clone)]
 pub struct Copies {
     /// Who knows the policies.
     pub provider: Arc<dyn Provider>,

@@ -3,7 +3,6 @@
 //! Of several processes one takes each: a lease says which, and under it what is due is judged once more. The backup of one instance must not
 //! keep the others waiting, nor a drill any backup.
 
-use crate::model::backup::Mode;
 use crate::model::calendar::share;
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobStatus};
@@ -14,7 +13,7 @@ use crate::provider::Provider;
 use crate::schedule::drill::{DrillDue, drill_due};
 use crate::schedule::due::{Due, due};
 use crate::state::State;
-use crate::state::leases::Held;
+use crate::state::leases::{Held, Lease};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -144,7 +143,7 @@ impl Schedule {
 
     async fn take(&self, id: &str, places: &Places) {
         let Some(Ok(_place)) = self.stop.run_until_cancelled(places.backups.acquire()).await else { return };
-        if let Err(fault) = Held::alone(self.state.clone(), &format!("backup/{id}"), self.take_alone(id)).await {
+        if let Err(fault) = self.take_alone(id).await {
             tracing::warn!(instance = %id, "the backup that is due could not be taken: {fault}");
         }
     }
@@ -154,6 +153,15 @@ impl Schedule {
         if let Err(fault) = Held::alone(self.state.clone(), &format!("drill/{id}"), self.drill_alone(id)).await {
             tracing::warn!(instance = %id, "the drill that is due could not be begun: {fault}");
         }
+    }
+
+    /// Takes the backup that is due, where no other process is at it.
+    async fn take_alone(&self, id: &str) -> Result<(), Fault> {
+        let name = format!("backup/{id}");
+        let Some(lease) = Held::acquire(self.state.clone(), &name).await? else { return Ok(()) };
+        let done = self.take_due(id, lease.lease()).await;
+        lease.give_back().await;
+        done
     }
 
     /// Waits until a job is over.
@@ -184,8 +192,9 @@ impl Schedule {
     }
 
     /// Begins the backup where it is due still, and waits for its end, also where the process is asked to end meanwhile: whoever has the lease
-    /// next must find the set, or a job that failed, and none that is about to end.
-    async fn take_alone(&self, id: &str) -> Result<(), Fault> {
+    /// next must find the set, or a job that failed, and none that is about to end. A process that stood still behind its judgement begins nothing:
+    /// whoever took the lease over judges anew.
+    async fn take_due(&self, id: &str, under: &Lease) -> Result<(), Fault> {
         let Some((Due::Now { window, late }, _)) = self.due(id).await? else { return Ok(()) };
         if self.stop.is_cancelled() {
             return Ok(());
@@ -197,7 +206,7 @@ impl Schedule {
             format!("taken by the policy, due at {}", written(begins))
         };
         // One that somebody else began is none of the calendar's: it is waited for, and the next look takes ours.
-        let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note, None).await?;
+        let (job, joined) = self.provider.take_due(id, &note, under).await?;
         tracing::info!(instance = %id, job = %job.id, joined, late, "a backup by the policy");
         self.wait_for(&job).await?;
         Ok(())

@@ -7,6 +7,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use crate::model::restore::RestoredTo;
 use crate::model::restored_keys::RestoredKeys;
+use crate::state::leases::Lease;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -48,6 +49,35 @@ pub struct NewJob<'a> {
     pub confirmation: &'a str,
     /// As whom and where the job's cloud is called; `None` where the job is on an instance that this program reaches itself.
     pub access: Option<&'a Access>,
+    /// The lease that was held when it was judged that the job is due; the job begins only while it still is. `None` where none is needed.
+    pub under: Option<&'a Lease>,
+}
+
+/// Which jobs of an instance are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct JobsOf<'a> {
+    /// The instance.
+    pub instance_id: &'a str,
+    /// The kind of work; `None` for all.
+    pub kind: Option<JobKind>,
+    /// How far they are; `None` for all.
+    pub status: Option<JobStatus>,
+    /// Id of the caller who asked for them; `None` for all.
+    pub caller: Option<&'a str>,
+}
+
+impl<'a> JobsOf<'a> {
+    /// All of a kind.
+    #[must_use]
+    pub const fn kind(instance_id: &'a str, kind: JobKind) -> Self {
+        Self { instance_id, kind: Some(kind), status: None, caller: None }
+    }
+
+    /// All that run.
+    #[must_use]
+    pub const fn running(instance_id: &'a str) -> Self {
+        Self { instance_id, kind: None, status: Some(JobStatus::Running), caller: None }
+    }
 }
 
 /// What beginning a job resulted in.
@@ -57,6 +87,17 @@ pub enum Begun {
     Started(Job),
     /// A job of this kind already runs on this instance.
     Joined(Job),
+}
+
+impl Begun {
+    /// The job, and whether it was joined.
+    #[must_use]
+    pub fn into_job(self) -> (Job, bool) {
+        match self {
+            Self::Started(job) => (job, false),
+            Self::Joined(job) => (job, true),
+        }
+    }
 }
 
 /// A job that nobody works on and that is not reconciled: its process died, or could not put its target back. The holder of
@@ -102,7 +143,7 @@ pub trait JobStore: Send + Sync {
     /// other.
     ///
     /// # Errors
-    /// `job.busy` when another kind runs; `restore.unsettled` where the rollback of an earlier restore is pending.
+    /// `job.busy` when another kind runs, or another holds the lease by now; `restore.unsettled` where the rollback of an earlier restore is pending.
     async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault>;
 
     /// Stores the progress of a running job: `done` of `total` bytes, 0 for unknown. `false`: the job has ended, or is another
@@ -165,6 +206,10 @@ pub trait JobStore: Send + Sync {
     /// the log.
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
+    /// The latest jobs of an instance of one sort, newest first, at most 50 of these. One that cannot be read is passed over, as with
+    /// [`Self::jobs`].
+    async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault>;
+
     /// How many jobs of an instance have succeeded.
     async fn succeeded(&self, instance_id: &str) -> Result<u64, Fault>;
 
@@ -173,12 +218,16 @@ pub trait JobStore: Send + Sync {
     /// endpoint than `access` reaches is left alone, and says so.
     async fn adopt(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault>;
 
-    /// The backup sets of an instance that running backup jobs are making: also those of a dead process, until somebody has
-    /// reconciled its job.
+    /// The backup sets of an instance that running jobs are making, backups and restores that take a last safety backup: also those of a dead
+    /// process, until somebody has reconciled its job.
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
 
-    /// The backup sets of an instance that failed backup jobs were to make: nobody makes them any more.
+    /// The backup sets of an instance that failed jobs were to make: nobody makes them any more.
     async fn sets_given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
+
+    /// The backup sets that jobs read or make which run, or whose rollback is pending, whichever instance a job is about: all of them, however
+    /// many jobs there are.
+    async fn sets_in_use(&self) -> Result<Vec<String>, Fault>;
 
     /// Gives a job up, so that it is adopted again: its target could not be asked, or its work goes on elsewhere. `phase` is
     /// that of a running job; a failed one keeps its own.

@@ -9,6 +9,7 @@ pub mod key;
 pub mod leases;
 pub mod liveness;
 pub mod manifests;
+pub mod moment;
 pub mod notified;
 pub mod owner;
 pub mod policies;

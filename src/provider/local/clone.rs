@@ -17,7 +17,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
 use crate::model::instance::{CloneOf, total_keys};
-use crate::model::job::{Job, JobEnd, JobKind, JobStatus};
+use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::text::{quoted, shell_word};
 use crate::model::time::{written, written_ms};
 use crate::provider::local::Inner;
@@ -30,6 +30,7 @@ use crate::provider::local::restore::facts::{damaged, source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
 use crate::redis::scratch::room::{disk_free, memory_free};
+use crate::state::jobs::JobsOf;
 use jiff::Timestamp;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write as _};
@@ -338,9 +339,8 @@ impl Inner {
     /// Ends a clone that somebody wants gone. No other instance can be deleted.
     pub(super) async fn delete_clone(&self, id: &str, caller: &str) -> Result<String, Fault> {
         let record = self.living_clone(id).await?;
-        let jobs = self.state.jobs(Some(id)).await?;
-        if let Some(job) = jobs.iter().find(|job| job.status == JobStatus::Running && job.kind != JobKind::Verification)
-        {
+        let running = self.state.latest(JobsOf::running(id)).await?;
+        if let Some(job) = running.iter().find(|job| job.kind != JobKind::Verification) {
             let message = format!("{} {} is running on {id}", job.kind.as_str(), job.id);
             return Err(Fault::new(Kind::Provider, "job.busy", message).hint("Wait for it with describe_jobs."));
         }

@@ -58,7 +58,7 @@ use crate::provider::{
     WriteLock,
 };
 use crate::state::State;
-use crate::state::jobs::Begun;
+use crate::state::leases::Lease;
 use crate::vault::Vault;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -213,10 +213,11 @@ impl Provider for Local {
     }
 
     async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
-        match self.inner.start_capture(id, mode, note, days).await? {
-            Begun::Started(job) => Ok((job, false)),
-            Begun::Joined(job) => Ok((job, true)),
-        }
+        Ok(self.inner.start_capture(id, mode, note, days, None).await?.into_job())
+    }
+
+    async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
+        Ok(self.inner.start_capture(instance_id, Mode::Automated, note, None, Some(under)).await?.into_job())
     }
 
     async fn backups(

@@ -14,11 +14,12 @@ use crate::guard::preconditions::Preconditions;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::calendar::{Calendar, History, invalid, retention, share, usual, weekdays, window};
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
 use crate::model::verification::{BY_SCHEDULE, Drills, Verification};
 use crate::provider::Raised;
 use crate::provider::local::Inner;
+use crate::state::jobs::JobsOf;
 use crate::state::leases::{Held, Lease};
 use crate::state::policies::busy;
 use jiff::Timestamp;
@@ -82,16 +83,17 @@ impl Inner {
         let taken = sets.iter().flatten().filter_map(automated).collect();
         let newest = sets.iter().flatten().find(|set| set.mode != Mode::Safety);
         // Whoever began it: what has just failed is not tried again at once.
-        let failed = |job: &Job| job.kind == JobKind::Backup && job.status == JobStatus::Failed;
-        let jobs = self.state.jobs(Some(instance_id)).await?;
-        let failed = jobs.iter().filter(|job| failed(job)).filter_map(|job| job.finished_at).collect();
+        let backups = JobsOf::kind(instance_id, JobKind::Backup);
+        let failed = self.state.latest(JobsOf { status: Some(JobStatus::Failed), ..backups }).await?;
+        let failed = failed.iter().filter_map(|job| job.finished_at).collect();
         // Also of sets that are gone by now.
         let found = self.state.verifications(instance_id).await?;
-        let by_schedule = |job: &Job| job.kind == JobKind::Verification && job.caller == BY_SCHEDULE;
+        let verifications = JobsOf::kind(instance_id, JobKind::Verification);
+        let tried = self.state.latest(JobsOf { caller: Some(BY_SCHEDULE), ..verifications }).await?;
         let drills = Drills {
             newest: newest.map(|set| (set.id.clone(), set.finished_at)),
             passed: found.values().filter_map(Verification::drilled).collect(),
-            tried: jobs.iter().filter(|job| by_schedule(job)).filter_map(|job| job.finished_at).collect(),
+            tried: tried.iter().filter_map(|job| job.finished_at).collect(),
         };
         Ok(Some((calendar, History { since, taken, failed, drills })))
     }

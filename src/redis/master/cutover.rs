@@ -33,9 +33,10 @@ pub trait RollbackStore: Send {
 
 /// Whoever answers for a restore: asked when the target refuses writes and before anything is sent to it.
 pub trait BeforeStream: RollbackStore {
-    /// Told right before the target is made to follow this program: what it has not sent its replicas by then is lost to them.
-    fn switching(&mut self) -> impl Future<Output = ()> + Send {
-        async {}
+    /// Asked right before the target is made to follow this program: what it has not sent its replicas by then is lost to them. An error
+    /// leaves it following whom it follows.
+    fn switching(&mut self) -> impl Future<Output = Result<(), Fault>> + Send {
+        async { Ok(()) }
     }
 
     /// Whether the restore may go on. An error takes the target off this program again, with its old data.
@@ -44,6 +45,12 @@ pub trait BeforeStream: RollbackStore {
     /// Told once the target has loaded the snapshot: it forgets by which history that came, in time.
     fn loaded(&mut self) -> impl Future<Output = ()> + Send {
         async {}
+    }
+
+    /// Asked before the target's role and settings are rolled back. An error leaves the target as it is, to whoever goes on with the restore
+    /// and may have made it follow another by now.
+    fn rolling_back(&mut self) -> impl Future<Output = Result<(), Fault>> + Send {
+        async { Ok(()) }
     }
 }
 

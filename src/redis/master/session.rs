@@ -76,6 +76,11 @@ impl Session {
         &self.record
     }
 
+    /// The connection that acts on the target. Only to ask which one it is.
+    pub fn connection(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
     /// The address on which this program awaits the target.
     #[must_use]
     pub fn listening_on(&self) -> SocketAddr {
@@ -103,7 +108,7 @@ impl Session {
     ///
     /// # Errors
     /// [`RedisError::Restore`] with the state in which the target was left. Its role and settings have been rolled back,
-    /// unless `not_rolled_back` says otherwise.
+    /// unless `not_rolled_back` says otherwise. [`RedisError::Stopped`]: `before` left that to another.
     pub async fn run(
         self,
         grant: Grant<Overwrite>,
@@ -116,7 +121,7 @@ impl Session {
         on_step(Step::SettingsSaved);
         let attempt = async {
             settings::prepare(&mut conn, &password).await?;
-            before.switching().await;
+            before.switching().await.map_err(|fault| RedisError::Withheld { fault })?;
             on_step(Step::Switched);
             conn.cmd_str(&["REPLICAOF", &record.host, &record.port.to_string()]).await?;
             // From here on the target takes no write of a client: what is read now is its last state under its old data.
@@ -142,6 +147,7 @@ impl Session {
             Ok((transferred, replayed, seen, loaded))
         };
         let transferred: Result<(Transferred, Option<Replayed>, Switched, _), RedisError> = attempt.await;
+        before.rolling_back().await.map_err(|fault| RedisError::Stopped { fault })?;
         // The link (in `transferred`) and the port stay open until the target follows nobody: were the link closed first, the
         // target would connect again; were the port free, somebody else might be listening there.
         let rolled_back = rollback::roll_back_with_retries(&target, conn, &record, &options).await;

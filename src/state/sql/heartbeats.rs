@@ -12,6 +12,7 @@ use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
 use crate::model::job::JobStatus;
 use crate::state::liveness::{Liveness, NOBODY};
+use crate::state::moment::Moment;
 use crate::state::sql::database::Database;
 use crate::state::sql::statement::Statement;
 use async_trait::async_trait;
@@ -67,9 +68,9 @@ struct Look {
 #[derive(Clone, Copy)]
 struct Pulse {
     /// The last one that came through: as it was sent.
-    last: Instant,
+    last: Moment,
     /// The first one after a time in which it could not, if there was one.
-    back_since: Option<Instant>,
+    back_since: Option<Moment>,
 }
 
 /// This process's row, renewed by a task until this value is dropped.
@@ -117,7 +118,7 @@ impl<D: Database> Heartbeats<D> {
         .bind(STALE_MS)
         .bind(ms(self.beat.back_within))
         .bind(JobStatus::Running.as_str());
-        let sent = Instant::now();
+        let sent = Moment::now();
         self.database.write(vec![stale, seen::<D>(&name)]).await?;
         let (database, every, own_name) = (Arc::clone(&self.database), self.beat.every, name.clone());
         let pulse = Arc::clone(&self.pulse);
@@ -126,7 +127,7 @@ impl<D: Database> Heartbeats<D> {
             let mut wait = every;
             loop {
                 tokio::time::sleep(std::mem::replace(&mut wait, every)).await;
-                let sent = Instant::now();
+                let sent = Moment::now();
                 match renew(&*database, &own_name).await {
                     Ok(()) => {
                         if let Some(pulse) = lock(&pulse).as_mut() {
@@ -182,8 +183,8 @@ impl Pulse {
     }
 
     /// The same with another heartbeat, which has come through.
-    fn again(self, sent: Instant, every: Duration) -> Self {
-        Self { last: sent, back_since: if self.is_late(every) { Some(Instant::now()) } else { self.back_since } }
+    fn again(self, sent: Moment, every: Duration) -> Self {
+        Self { last: sent, back_since: if self.is_late(every) { Some(Moment::now()) } else { self.back_since } }
     }
 }
 

@@ -3,18 +3,19 @@
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
+use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery, last_safety_id};
 use crate::model::restore::RestoredTo;
 use crate::model::restored_keys::RestoredKeys;
 use crate::state::jobs::{
-    Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found, taken_over,
+    Begun, Changes, JobStore, JobsOf, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found, taken_over,
 };
+use crate::state::leases::Leases as _;
 use crate::state::liveness::NOBODY;
 use crate::state::sql::database::Database;
 use crate::state::sql::job_row::{job, logged};
 use crate::state::sql::orphans::{self, in_reach};
 use crate::state::sql::rollback;
-use crate::state::sql::statement::Statement;
+use crate::state::sql::statement::{Row, Statement};
 use crate::state::sql::{Store, ledger};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -32,6 +33,7 @@ const BEGIN: &str = "
     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
     WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE instance_id = $4 AND status = $6 AND exclusive AND $10)
       AND NOT EXISTS (SELECT 1 FROM jobs WHERE instance_id = $4 AND rollback_pending AND $18)
+      AND ($19 = '' OR EXISTS (SELECT 1 FROM leases WHERE name = $19 AND holder = $20 AND epoch = $21))
     ON CONFLICT DO NOTHING RETURNING *";
 
 impl<D: Database> Store<D> {
@@ -55,13 +57,19 @@ impl<D: Database> Store<D> {
         Ok(())
     }
 
-    /// The sets that an instance's backup jobs of this status were to make.
-    async fn sets_of_backups(&self, instance_id: &str, status: JobStatus) -> Result<Vec<String>, Fault> {
-        let sets = Statement::new("SELECT backup_id FROM jobs WHERE instance_id = $1 AND kind = $2 AND status = $3")
+    /// The sets that an instance's jobs of this status were to make: what backups are for, and what restores take themselves.
+    async fn sets_made(&self, instance_id: &str, status: JobStatus) -> Result<Vec<String>, Fault> {
+        let making = "SELECT id, kind, backup_id FROM jobs WHERE instance_id = $1 AND kind IN ($2, $3) AND status = $4";
+        let making = Statement::new(making)
             .bind(instance_id)
             .bind(JobKind::Backup.as_str())
+            .bind(JobKind::Restore.as_str())
             .bind(status.as_str());
-        self.database.read(sets).await?.iter().map(|row| row.get("backup_id")).collect()
+        let made = |row: &Row| match row.get::<String>("kind")? {
+            kind if kind == JobKind::Restore.as_str() => Ok(last_safety_id(&row.get::<String>("id")?)),
+            _ => row.get("backup_id"),
+        };
+        self.database.read(making).await?.iter().map(made).collect()
     }
 
     /// What keeps a job from being begun: the job that is joined instead, or why it must wait. `None`: nothing does any more.
@@ -130,6 +138,9 @@ impl<D: Database> JobStore for Store<D> {
             .bind(Timestamp::now())
             // Rolling the old restore back while a new one runs would detach the target from the new one.
             .bind(new.kind == JobKind::Restore)
+            .bind(new.under.map_or("", |lease| lease.name.as_str()))
+            .bind(new.under.map_or("", |lease| lease.holder.as_str()))
+            .bind(new.under.map_or(0, |lease| lease.epoch))
             .one_by_one(format!("job {}", new.instance_id));
         for _ in 0..BEGINNINGS {
             let begun = self.write(begin.clone()).await?;
@@ -141,6 +152,12 @@ impl<D: Database> JobStore for Store<D> {
             }
             if let Some(other) = self.in_the_way(&new).await? {
                 return Ok(Begun::Joined(other));
+            }
+            if let Some(lease) = new.under
+                && !self.renew(lease).await?
+            {
+                let what = format!("the lease {} is another process's by now, which does what is due", lease.name);
+                return Err(Fault::new(Kind::Provider, "job.busy", what).hint("Follow it with describe_jobs."));
             }
             let same = Statement::new("SELECT 1 AS there FROM jobs WHERE id = $1").bind(new.id);
             if self.row(same).await?.is_some() {
@@ -290,6 +307,19 @@ impl<D: Database> JobStore for Store<D> {
         Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
     }
 
+    async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault> {
+        let latest = Statement::new(
+            "SELECT * FROM jobs WHERE instance_id = $1 AND ($2 IS NULL OR kind = $2) AND ($3 IS NULL OR status = $3)
+             AND ($4 IS NULL OR caller = $4) ORDER BY created_at DESC, id DESC LIMIT 50",
+        )
+        .bind(of.instance_id)
+        .bind(of.kind.map(|kind| kind.as_str()))
+        .bind(of.status.map(|status| status.as_str()))
+        .bind(of.caller);
+        let rows = self.database.read(latest).await?;
+        Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
+    }
+
     async fn succeeded(&self, instance_id: &str) -> Result<u64, Fault> {
         let count = Statement::new("SELECT COUNT(*) AS succeeded FROM jobs WHERE instance_id = $1 AND status = $2")
             .bind(instance_id)
@@ -303,11 +333,17 @@ impl<D: Database> JobStore for Store<D> {
 
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
         // Whoever owns it: one whose process is dead is no damage either until it is reconciled.
-        self.sets_of_backups(instance_id, JobStatus::Running).await
+        self.sets_made(instance_id, JobStatus::Running).await
     }
 
     async fn sets_given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
-        self.sets_of_backups(instance_id, JobStatus::Failed).await
+        self.sets_made(instance_id, JobStatus::Failed).await
+    }
+
+    async fn sets_in_use(&self) -> Result<Vec<String>, Fault> {
+        let used = "SELECT DISTINCT backup_id FROM jobs WHERE (status = $1 OR rollback_pending) AND backup_id <> ''";
+        let used = Statement::new(used).bind(JobStatus::Running.as_str());
+        self.database.read(used).await?.iter().map(|row| row.get("backup_id")).collect()
     }
 
     async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault> {

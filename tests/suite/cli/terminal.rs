@@ -141,6 +141,7 @@ async fn clear_rollback_by_the_typed_id() {
         caller: "local",
         confirmation: "",
         access: None,
+        under: None,
     };
     let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
     let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };

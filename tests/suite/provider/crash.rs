@@ -1,7 +1,8 @@
 //! Whatever dies in the middle, our process, the source or the target: no half set ever lists, no job is left unaccounted
 //! for, the target holds all of the old data or all of the new with its own settings, and the next start says which.
 
-use crate::support::{Bench, Dice, Redis, finish, text, wait};
+use crate::state::places::text_at;
+use crate::support::{Bench, Dice, Redis, finish, text, unattended, wait};
 use serde_json::Value;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -298,6 +299,34 @@ fn what_was_evicted_while_nobody_looked_is_told() {
     assert!(message.contains(&format!("the target has evicted {evicted} keys since, to make room")), "{message}");
 }
 
+/// A restore by commands whose process died behind it, while the target wrote to its disk, is no half one.
+#[test]
+fn a_restore_by_commands_that_was_complete() {
+    let target = Redis::start("redis-7.0", &["--databases", "1", "--save", "3600 100000"]);
+    target.run(&["DEBUG", "POPULATE", "2000", "k", "100"]);
+    let bench = Bench::new(&unattended(&target, "restore_way = \"commands\""));
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    // The save takes some seconds.
+    target.run(&["CONFIG", "SET", "rdb-key-save-delay", "1500"]);
+    let mut child = bench.spawn(&Bench::echo(&backup, &token));
+    wait("the save", Duration::from_secs(60), || {
+        let saves = target.info("rdb_bgsave_in_progress") == "1";
+        (saves && target.run(&["EXISTS", "marker"]).text() == "0").then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    let job = wait("the restore to be reconciled", Duration::from_secs(60), || {
+        bench.jobs().into_iter().find(|job| job["kind"] == "restore" && job["status"] != "running")
+    });
+    let message = text(&job["message"]);
+    assert_eq!(job["status"], "succeeded", "{job}");
+    assert!(message.contains("the target took all of it (2000 keys), and holds 2000 keys now"), "{message}");
+    assert!(message.contains("What was there before: "), "{message}");
+}
+
 /// By the next start the target has forgotten by which history its data came, as one without replicas does after an hour: it is not said to
 /// hold its old data.
 #[test]
@@ -369,12 +398,16 @@ fn target_killed_during_restore_and_away() {
 }
 
 /// Target and process both die: the job stays in sight as interrupted while the target is away, and is reconciled once it is back.
-#[test]
-fn target_and_process_killed_during_restore() {
+#[tokio::test]
+async fn target_and_process_killed_during_restore() {
     let Opened { mut target, saved, bench, mut child, .. } = restoring(6);
     target.kill();
     child.kill().unwrap();
     child.wait().unwrap();
+    // Of a process that only stood still whoever takes its restore over ends the connection by which it acts.
+    let record = text_at(&bench.home(), "SELECT recovery FROM jobs WHERE kind = 'restore'").await;
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert!(record["client_id"].is_i64(), "{record}");
     for _ in 0..2 {
         let jobs = bench.jobs();
         let restore = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
@@ -451,6 +484,7 @@ async fn a_damaged_recovery_record_is_kept() {
         caller: "agent",
         confirmation: "0a1b",
         access: None,
+        under: None,
     };
     let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
     let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };

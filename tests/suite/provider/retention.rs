@@ -2,6 +2,7 @@
 //! hour, and a set for which there is no room is refused before its source is asked.
 
 use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
+use crate::state::contract::new;
 use crate::support::log::archive;
 use crate::support::{Bench, Redis, files_under, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::job::JobKind;
+use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
 
@@ -87,6 +91,29 @@ async fn expired_sets_go_unless_they_are_needed() {
     // Now nothing needs it any more.
     bench.jobs();
     assert!(!ids(&bench).contains(&needed.id), "{:?}", ids(&bench));
+}
+
+/// A set that a running job reads stays for as long as that runs, however many jobs came since.
+#[tokio::test]
+async fn a_set_that_a_running_job_reads_stays() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let past = Timestamp::now() - SignedDuration::from_hours(1);
+    let set = put(&bench, "b-20260101T000000Z-000001", past, Some(past)).await;
+    // This process lives, so that nobody reconciles its job.
+    let running = Sqlite::new(&bench.home());
+    let restore = NewJob { backup_id: &set.id, ..new("rj-1", JobKind::Restore, "carts") };
+    assert!(matches!(running.begin(restore).await.unwrap(), Begun::Started(_)));
+    for n in 0..60 {
+        let id = format!("vj-{n}");
+        running.begin(NewJob { exclusive: false, ..new(&id, JobKind::Verification, "orders") }).await.unwrap();
+        running.finish(&id, Ok(""), None).await.unwrap();
+    }
+    bench.jobs();
+    assert_eq!(ids(&bench), [set.id.as_str()]);
+    running.finish("rj-1", Ok(""), None).await.unwrap();
+    bench.jobs();
+    assert!(ids(&bench).is_empty(), "{:?}", ids(&bench));
 }
 
 /// A safety backup says when it expires, by the setting; a manual one never does.

@@ -12,6 +12,7 @@ use tair_backup_mcp::redis::master::rollback::{Found, RolledBack, roll_back};
 use tair_backup_mcp::redis::master::session::Session;
 use tair_backup_mcp::redis::master::types::{MasterOptions, RollbackRecord, Step, Switched};
 use tair_backup_mcp::redis::target::TargetState;
+use tair_backup_mcp::state::jobs::taken_over;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -268,6 +269,51 @@ async fn roll_back_leaves_alone_what_others_have_set_since() {
         };
         assert_eq!(now, expected);
         target.run(&["CONFIG", "SET", "replica-read-only", "yes"]);
+    }
+}
+
+/// Answers for a restore that another process goes on with: since before the switch, or since right behind it.
+struct Anothers {
+    since_before: bool,
+}
+
+impl BeforeStream for Anothers {
+    async fn switching(&mut self) -> Result<(), Fault> {
+        if self.since_before { Err(taken_over("rj-1")) } else { Ok(()) }
+    }
+
+    async fn allow(&mut self, _: &Switched) -> Result<(), Fault> {
+        Err(taken_over("rj-1"))
+    }
+
+    async fn rolling_back(&mut self) -> Result<(), Fault> {
+        Err(taken_over("rj-1"))
+    }
+}
+
+impl RollbackStore for Anothers {
+    async fn store(&mut self, _: &RollbackRecord) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A target whose restore is another's by now is neither made to follow this program nor taken off it: whoever goes on does that.
+#[tokio::test]
+async fn what_another_goes_on_with_is_left_to_it() {
+    let target = Redis::start(KIND, &[]);
+    fill(&target).await;
+    originals(&target).await;
+    let before = target.digest();
+    for (since_before, found) in [(true, Found::Master), (false, Found::FollowedUs)] {
+        let session = Session::prepare(&target.endpoint(), MasterOptions::default()).await.unwrap();
+        let record = session.rollback_record().clone();
+        let mut anothers = Anothers { since_before };
+        let run = session.run(target.scratch().overwrite(), supply(vec![0; 100], None), &mut anothers, |_| ());
+        let error = run.await.unwrap_err();
+        assert!(matches!(&error, RedisError::Stopped { fault } if fault.code == "job.taken_over"), "{error:?}");
+        assert_eq!(undone(&target, &record).await.found, found);
+        assert_as_before(&target).await;
+        assert_eq!(target.digest(), before);
     }
 }
 

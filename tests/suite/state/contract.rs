@@ -17,7 +17,7 @@ use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
 use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
-use tair_backup_mcp::state::jobs::{Begun, NewJob};
+use tair_backup_mcp::state::jobs::{Begun, JobsOf, NewJob};
 use tair_backup_mcp::state::leases::Held;
 use tair_backup_mcp::state::notified::{Noticed, ToTell, Untold, WAITING_MAX, interrupted};
 
@@ -57,6 +57,7 @@ pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
         caller: "",
         confirmation: "",
         access: None,
+        under: None,
     }
 }
 
@@ -123,6 +124,13 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
         }
         assert!(started.len() == 1 && joined == vec![started[0].clone(); 3], "{started:?} {joined:?}");
     }
+    // Whoever judged under a lease that is another's by now begins nothing.
+    let late = one.acquire("backup/users").await.unwrap().unwrap();
+    one.give_back(&late).await.unwrap();
+    let held = two.acquire("backup/users").await.unwrap().unwrap();
+    let refused = one.begin(NewJob { under: Some(&late), ..new("bj-7", JobKind::Backup, "users") }).await.unwrap_err();
+    assert_eq!(refused.code, "job.busy", "{refused:?}");
+    started(&two, NewJob { under: Some(&held), ..new("bj-8", JobKind::Backup, "users") }).await;
 }
 
 async fn a_job_remembers_what_it_restores(place: &impl Place) {
@@ -346,8 +354,28 @@ async fn a_set_is_in_the_making_until_its_job_has_ended(place: &impl Place) {
     assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
     started(&next, NewJob { backup_id: "b-3", ..new("bj-3", JobKind::Backup, "orders") }).await;
     next.finish("bj-3", Ok(""), None).await.unwrap();
-    started(&next, NewJob { backup_id: "b-2", ..new("rj-1", JobKind::Restore, "orders") }).await;
-    assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
+    started(&next, NewJob { backup_id: "b-2", ..new("rj-4", JobKind::Restore, "orders") }).await;
+    // A restore makes one itself, under an id that follows from its own.
+    assert_eq!(sets().await, (vec!["b-4".to_owned()], vec!["b-1".to_owned()]));
+    // However many jobs came since: what is asked of some is not hidden by the others.
+    for n in 0..51 {
+        let id = format!("vj-{n}");
+        started(&next, NewJob { exclusive: false, ..new(&id, JobKind::Verification, "orders") }).await;
+        next.finish(&id, Ok(""), None).await.unwrap();
+    }
+    assert_eq!(sets().await, (vec!["b-4".to_owned()], vec!["b-1".to_owned()]));
+    let mut in_use = next.sets_in_use().await.unwrap();
+    in_use.sort();
+    assert_eq!(in_use, ["b-2"], "that of the job on carts, too");
+    let latest =
+        async |of: JobsOf<'static>| next.latest(of).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(latest(JobsOf::kind("orders", JobKind::Restore)).await, ["rj-4"]);
+    let backups = JobsOf::kind("orders", JobKind::Backup);
+    assert_eq!(latest(backups).await, ["bj-3", "bj-1"]);
+    assert_eq!(latest(JobsOf { status: Some(JobStatus::Failed), ..backups }).await, ["bj-1"]);
+    assert!(latest(JobsOf { caller: Some("somebody"), ..backups }).await.is_empty());
+    assert_eq!(latest(JobsOf::kind("orders", JobKind::Verification)).await.len(), 50);
+    assert_eq!(latest(JobsOf::running("orders")).await, ["rj-4"]);
 }
 
 async fn changes_are_told_at_once_here_and_soon_from_elsewhere(place: &impl Place) {

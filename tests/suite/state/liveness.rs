@@ -1,7 +1,7 @@
 //! Which owners count as alive: by a lock that ends with its process, and by heartbeats that stop coming, whatever the database's clock
 //! says.
 
-use super::places::Place;
+use super::places::{Place, run_at};
 use crate::support::{Bench, Redis, files_under, finish, wait};
 use std::path::PathBuf;
 use std::process::Child;
@@ -83,6 +83,23 @@ fn a_missing_lock_file_is_no_proof_of_death() {
         (bench.jobs()[0]["code"] == "job.interrupted").then_some(())
     });
     child.wait().unwrap();
+}
+
+/// A process whose backup another has taken over, and called interrupted with nothing kept, commits no set when its source sends at last.
+#[tokio::test]
+async fn a_backup_that_was_taken_over_comes_to_nothing() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.run(&["SET", "a", "1"]);
+    let bench = Bench::unattended(&source);
+    let late = waiting(&bench, &source);
+    // What whoever takes it for dead finds, without the silence.
+    run_at(&bench.home(), format!("UPDATE jobs SET owner = '{NOBODY}'")).await;
+    assert_eq!(bench.jobs()[0]["code"], "job.interrupted");
+    source.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    let done = finish(late);
+    assert_ne!(done.code, 0, "{done:?}");
+    assert!(bench.backups().is_empty() && bench.left_over().is_empty(), "{:?}", bench.backups());
+    assert_eq!(bench.jobs()[0]["code"], "job.interrupted");
 }
 
 /// What killed processes left in `run/` is gone after the next one that begins a job, and what is alive stays.

@@ -127,6 +127,7 @@ async fn assert_jobs_kept(store: &Sqlite, asked: bool, back: [&str; 2]) {
         caller: "",
         confirmation: "",
         access: None,
+        under: None,
     };
     let Begun::Joined(joined) = store.begin(new).await.unwrap() else { panic!("two at once") };
     assert_eq!(joined.id, "bj-running");

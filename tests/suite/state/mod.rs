@@ -32,7 +32,7 @@ mod key;
 mod left;
 mod liveness;
 mod migration;
-mod places;
+pub mod places;
 mod portable;
 mod postgres;
 mod shared;

@@ -4,6 +4,7 @@
 use crate::support::postgres;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::state::State;
@@ -46,11 +47,24 @@ impl Place for TempDir {
     }
 
     async fn run(&self, sql: String) {
-        let options = SqliteConnectOptions::new().filename(self.path().join("state.db"));
-        let pool = SqlitePool::connect_with(options).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
-        pool.close().await;
+        run_at(self.path(), sql).await;
     }
+}
+
+/// The one text that a query finds in the state of a home.
+pub async fn text_at(home: &Path, sql: &'static str) -> String {
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(home.join("state.db"))).await.unwrap();
+    let text = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    text
+}
+
+/// Runs a statement on the state of a home, behind all stores' backs.
+pub async fn run_at(home: &Path, sql: String) {
+    let options = SqliteConnectOptions::new().filename(home.join("state.db"));
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+    pool.close().await;
 }
 
 impl Place for postgres::Database {

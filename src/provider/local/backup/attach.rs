@@ -9,6 +9,7 @@ use crate::model::job::{Job, Phase};
 use crate::model::slots::HeldSlots;
 use crate::model::text::{bytes, clean_to};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner, describe};
+use crate::provider::ownership::unless_taken_over;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
@@ -65,7 +66,7 @@ impl Inner {
         let options = CaptureOptions { no_data, extent, ..CaptureOptions::default() };
         let deadline = Instant::now() + ASKED_AGAIN_FOR;
         loop {
-            told_anyway(self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await);
+            unless_taken_over(job, self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await)?;
             let attempt = tokio::select! {
                 attempt = attempt(&instance, &source, options) => attempt,
                 () = self.jobs.stop.cancelled() => return Err(cancelled()),
@@ -75,7 +76,7 @@ impl Inner {
                 attempt => return attempt.map_err(Fault::from),
             };
             let stage = format!("waiting, for {error}");
-            told_anyway(self.state.progress(&job.id, Phase::Forking, &stage, 0, 0).await);
+            unless_taken_over(job, self.state.progress(&job.id, Phase::Forking, &stage, 0, 0).await)?;
             tokio::select! {
                 () = tokio::time::sleep(ASKED_AGAIN_EVERY) => {}
                 () = self.jobs.stop.cancelled() => return Err(cancelled()),
@@ -165,13 +166,6 @@ impl Attached {
         (!failed.is_empty()).then(|| {
             format!("THE INSTANCE COULD NOT SAVE ITS OWN DATA the last time ({} is err): {next}", failed.join(", "))
         })
-    }
-}
-
-/// How far a capture is matters less than the capture.
-pub fn told_anyway(progress: Result<bool, Fault>) {
-    if let Err(fault) = progress {
-        tracing::warn!("the progress of a backup could not be written down: {fault}");
     }
 }
 

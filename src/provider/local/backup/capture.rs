@@ -8,13 +8,15 @@ use crate::model::job::{Job, JobKind, Unfinished};
 use crate::model::text::bytes;
 use crate::model::time::written;
 use crate::provider::local::Inner;
-use crate::provider::local::backup::attach::{Attached, cancelled, told_anyway};
+use crate::provider::local::backup::attach::{Attached, cancelled};
 use crate::provider::local::backup::feed::{self, CHUNK, Sink};
+use crate::provider::ownership::unless_taken_over;
 use crate::redis::rdb::error::RdbError;
 use crate::redis::replica::handshake::{Extent, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
+use crate::state::leases::Lease;
 use crate::vault::ingest::{Ingest, IngestError, Metadata};
 use crate::vault::lacking;
 use jiff::Timestamp;
@@ -64,13 +66,15 @@ impl Taken {
 }
 
 impl Inner {
-    /// Starts a capture, or joins the one that runs. A manual set is kept for so many days.
+    /// Starts a capture, or joins the one that runs. A manual set is kept for so many days. `under`: the lease that must be held still, where the
+    /// capture is due by a calendar.
     pub async fn start_capture(
         self: &Arc<Self>,
         instance_id: &str,
         mode: Mode,
         note: &str,
         days: Option<u32>,
+        under: Option<&Lease>,
     ) -> Result<Begun, Fault> {
         if self.jobs.stop.is_cancelled() {
             return Err(cancelled());
@@ -81,6 +85,7 @@ impl Inner {
         let note = note.to_owned();
         let inner = Arc::clone(self);
         self.jobs
+            .under(under)
             .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
                 inner.take(&job, mode, note, days).await.map_err(Unfinished::Failed)
             })
@@ -140,6 +145,12 @@ impl Inner {
             expires_at: self.expires_at(mode, days, started_at),
             locked_until: None,
         };
+        // A capture goes on while the store is away, and whoever has taken its job over has said that nothing of it is kept.
+        let bytes = staged.statistics().bytes;
+        if let Err(fault) = self.jobs.still_ours(job, "committing", bytes, bytes).await {
+            staged.discard().await;
+            return Err(fault);
+        }
         let set = staged.commit(metadata).await?;
         self.remember(&set).await;
         Ok(Taken { set, database, slots: source.and_then(|t| t.slots), trouble, snapshot })
@@ -192,12 +203,11 @@ impl Inner {
             }
             if reported.elapsed() >= TICK {
                 reported = Instant::now();
-                told_anyway(self.jobs.progress(job, "receiving and verifying", received, total).await);
+                unless_taken_over(job, self.jobs.progress(job, "receiving and verifying", received, total).await)?;
             }
         }
         drop(sink);
-        told_anyway(self.jobs.progress(job, "writing to disk", received, total).await);
-        Ok(())
+        unless_taken_over(job, self.jobs.progress(job, "writing to disk", received, total).await)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::guard::ledger::AuditRecord;
 use crate::guard::retention::{Outlived, Stays};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobStatus};
+use crate::model::job::JobStatus;
 use crate::model::policy::{Retained, Retention};
 use crate::provider::local::Inner;
 use jiff::{SignedDuration, Timestamp};
@@ -158,7 +158,8 @@ impl Inner {
         let dependents = self.state.dependents(instance_id, ids).await?;
         let mut needed: BTreeMap<String, &'static str> =
             dependents.into_iter().filter_map(|(id, all)| Some((id, all.iter().find_map(why)?))).collect();
-        for source in self.running_sources().await? {
+        // Whichever instance a job is about: a set may fill another one than its own.
+        for source in self.state.sets_in_use().await? {
             needed.entry(source).or_insert("a job that runs needs it");
         }
         Ok(needed)
@@ -217,12 +218,6 @@ impl Inner {
         Ok(Retention { sets: rows, log_segments })
     }
 
-    /// The sets that running jobs read or make, whichever instance a job is about: a set may fill another one than its own.
-    async fn running_sources(&self) -> Result<Vec<String>, Fault> {
-        let running = |job: &Job| job.status == JobStatus::Running;
-        Ok(self.state.jobs(None).await?.into_iter().filter(running).map(|job| job.backup_id).collect())
-    }
-
     /// Deletes the oldest of too many safety backups, now that `taken` is there.
     pub async fn replace_oldest_safety_backup(&self, instance_id: &str, taken: &str) {
         if let Err(fault) = self.try_replacing(instance_id, taken).await {
@@ -237,7 +232,7 @@ impl Inner {
         // What undoes a restore stays, and so does what a plan restores. What would undo a plan may go: where that is carried out
         // all the same, its job takes another.
         let stays = |d: &Dependent| matches!(d, Dependent::Restore { .. } | Dependent::Plan { restores: true, .. });
-        let mut needed = self.running_sources().await?;
+        let mut needed = self.state.sets_in_use().await?;
         needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
         needed.push(taken.to_owned());
         let now = Timestamp::now();

@@ -45,7 +45,7 @@ impl Inner {
             let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
             return self.safety_status(instance_id, &safety).await;
         }
-        match self.start_capture(instance_id, Mode::Safety, "taken before a restore", None).await? {
+        match self.start_capture(instance_id, Mode::Safety, "taken before a restore", None, None).await? {
             Begun::Started(job) => {
                 Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
             }

@@ -15,7 +15,7 @@ use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
 use crate::redis::replica::follow::Follow;
 use crate::redis::replica::handshake::Extent;
-use crate::state::jobs::Begun;
+use crate::state::jobs::{Begun, JobsOf};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,10 +140,11 @@ impl Inner {
                 return Ok(false);
             }
         }
-        if failed_lately(&self.state.jobs(Some(id)).await?, Timestamp::now(), self.logs.config.base_apart()) {
+        let backups = self.state.latest(JobsOf::kind(id, JobKind::Backup)).await?;
+        if failed_lately(&backups, Timestamp::now(), self.logs.config.base_apart()) {
             return Ok(false);
         }
-        self.start_capture(id, Mode::Automated, NOTE, None).await?;
+        self.start_capture(id, Mode::Automated, NOTE, None, None).await?;
         Ok(true)
     }
 }

@@ -9,6 +9,7 @@ use crate::model::job::{Job, JobKind};
 use crate::model::log::{Gap, GapCause};
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
+use crate::state::jobs::JobsOf;
 use jiff::{SignedDuration, Timestamp};
 
 /// A history that broke off by a restore.
@@ -40,12 +41,9 @@ impl BrokenOff {
 }
 
 impl Inner {
-    /// The restores of this instance, newest first.
+    /// The latest restores of this instance, newest first.
     pub(super) async fn restores(&self, id: &str) -> Result<Vec<Job>, Fault> {
-        let mut jobs = self.state.jobs(Some(id)).await?;
-        jobs.retain(|job| job.kind == JobKind::Restore);
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.created_at));
-        Ok(jobs)
+        self.state.latest(JobsOf::kind(id, JobKind::Restore)).await
     }
 
     /// How a history broke off by a restore, where it did so.

@@ -15,10 +15,11 @@ mod status;
 
 use crate::config::SANDBOX;
 use crate::config::backup_log::BackupLogConfig;
+use crate::config::kept_up::kept_up;
 use crate::model::fault::Fault;
 use crate::provider::LogScope;
 use crate::provider::local::Inner;
-use crate::state::leases::Lease;
+use crate::state::leases::Held;
 use known::Known;
 use session::Session;
 use std::sync::Arc;
@@ -69,8 +70,12 @@ impl Inner {
     pub(super) fn keep_logs(self: &Arc<Self>, scope: LogScope) {
         for id in &self.ids {
             if scope == LogScope::All || id == SANDBOX {
-                let (inner, id) = (Arc::clone(self), id.clone());
-                self.logs.running.spawn(async move { inner.keep_log(&id).await });
+                let (inner, id, stop) = (Arc::clone(self), id.clone(), self.logs.stop.clone());
+                let archiver = move || {
+                    let (inner, id) = (Arc::clone(&inner), id.clone());
+                    async move { inner.keep_log(&id).await }
+                };
+                self.logs.running.spawn(kept_up("an archiver", stop, archiver));
             }
         }
     }
@@ -81,11 +86,10 @@ impl Inner {
         let (mut failing, mut known) = (AGAIN_AFTER, Known::default());
         while stop.run_until_cancelled(tokio::time::sleep(std::mem::replace(&mut wait, LOOK_EVERY))).await.is_some() {
             let kept = match self.lease(id).await {
-                Ok(Some(lease)) => {
-                    let kept = Session::new(Arc::clone(&self), id, &lease, &mut known, stop.clone()).keep().await;
-                    if let Err(fault) = self.state.give_back(&lease).await {
-                        tracing::warn!(instance = %id, "the lease of the log could not be given back: {fault}");
-                    }
+                Ok(Some(held)) => {
+                    let session = Session::new(Arc::clone(&self), id, held.lease(), &mut known, stop.clone());
+                    let kept = session.keep().await;
+                    held.give_back().await;
                     kept
                 }
                 Ok(None) => Ok(()),
@@ -104,10 +108,10 @@ impl Inner {
     }
 
     /// The lease, where the log is on and nobody keeps it.
-    async fn lease(&self, id: &str) -> Result<Option<Lease>, Fault> {
+    async fn lease(&self, id: &str) -> Result<Option<Held>, Fault> {
         if !self.log_is_on(id).await? {
             return Ok(None);
         }
-        self.state.acquire(&lease_of(id, SHARD)).await
+        Held::acquire(self.state.clone(), &lease_of(id, SHARD)).await
     }
 }

@@ -10,7 +10,7 @@ use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::JobKind;
 use crate::model::key_filter::SomeKeys;
 use crate::model::restore::Method;
 use crate::model::text::clean;
@@ -32,6 +32,7 @@ use crate::redis::rights::Probing;
 use crate::redis::settings::can_replicate_from_us;
 use crate::redis::slots::owned_slots;
 use crate::redis::target::Refusal;
+use crate::state::jobs::JobsOf;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,10 +214,9 @@ impl Inner {
     /// The job that must end before a restore can begin: without this look the job would cost the person's yes.
     async fn running_job(&self, instance_id: &str, plan: &Plan) -> Result<Option<RunningJob>, Fault> {
         let safety = plan.safety.as_ref().map_or("", |s| s.job_id.as_str());
-        let jobs = self.state.jobs(Some(instance_id)).await?;
+        let running = self.state.latest(JobsOf::running(instance_id)).await?;
         // A verification touches nothing of the instance, and may go on beside a restore.
-        let in_the_way = |job: &Job| job.status == JobStatus::Running && job.kind != JobKind::Verification;
-        let running = jobs.into_iter().find(|job| in_the_way(job) && job.id != safety);
+        let running = running.into_iter().find(|job| job.kind != JobKind::Verification && job.id != safety);
         Ok(running.map(|job| RunningJob { kind: job.kind.as_str(), id: job.id }))
     }
 

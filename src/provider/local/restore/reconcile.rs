@@ -83,6 +83,21 @@ impl Inner {
         let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
             let cutover = self.cutover_of(orphan, true).await;
+            if orphan.job.serving_at.is_some() {
+                let (what, taken) = match &recovery.some_keys {
+                    Some(some) => (format!(" ({})", some.describe()), "the keys that match"),
+                    None => (format!(" ({} keys)", recovery.keys), WHOLE_SET),
+                };
+                let took = format!("the target took all of it{what}, and holds {keys} keys now");
+                let message = match orphan.job.status {
+                    JobStatus::Failed => format!("{}; reconciled since: {took}", orphan.job.message),
+                    _ => format!("the process died behind the restore: {took}{cutover}"),
+                };
+                return Ok(match self.keep(id, recovery.run_id(), taken).await {
+                    Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
+                    Err(fault) => Err(with_way_back(fault, &way_back).into()),
+                });
+            }
             let message = match &recovery.some_keys {
                 Some(some) => format!(
                     "the process died while {} were restored: each of those is as it was in the backup or as it was before, and no other key was touched; the target holds {keys} keys{cutover}",

@@ -25,15 +25,19 @@ use crate::redis::master::types::{MasterOptions, Restored, RollbackRecord, Step,
 use crate::redis::pause::{BRIEF, Pause};
 use crate::redis::rdb;
 use crate::redis::target::TargetState;
+use crate::state::jobs::{cut_off, taken_over};
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
 use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// A target of many gigabytes loads for minutes, but shows signs of life all along.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the store is asked whose the restore is, before the target is taken off this program.
+const ASKING: Duration = Duration::from_secs(2);
 
 impl Inner {
     #[expect(clippy::too_many_arguments, reason = "what to restore, with what, and under which record")]
@@ -61,7 +65,7 @@ impl Inner {
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
-        let session = Session::prepare(&endpoint, options).await.map_err(Fault::from)?;
+        let mut session = Session::prepare(&endpoint, options).await.map_err(Fault::from)?;
         // On the connection that will act: a wrong server is not even told to follow us.
         plan.same_process(&session.rollback_record().run_id)?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
@@ -79,17 +83,20 @@ impl Inner {
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         // From here on a crash is rolled back at the next start.
         recovery.switching(session.rollback_record());
+        // Whoever takes this process for dead ends that connection first: what it would still say is not said any more.
+        let recovery = recovery.written_on(session.connection()).await?;
         self.jobs.save_recovery(job, &recovery).await?;
         let record = Record { jobs: &self.jobs, job, recovery };
         let way_back = WayBack::new(self, job, plan, safety, 0);
-        let mut watch = Watch { plan, endpoint, drops_replicas, way_back, pause, record, waited: None };
+        let (shown, total) = (Mutex::new(("preparing the target", 0)), set.rdb_bytes);
+        let mut watch =
+            Watch { plan, endpoint, drops_replicas, way_back, pause, record, shown: &shown, total, waited: None };
         let refusing = Mutex::new((None, None));
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
             tokio::task::spawn_blocking(move || supply(data, bytes, log, &tx))
         };
-        let shown = Mutex::new(("preparing the target", 0));
         let run = session.run(grant, rx, &mut watch, |step| {
             {
                 let mut refusing = refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -167,10 +174,25 @@ struct Watch<'a> {
     /// Writers that wait: all along behind a write fence, else for a moment before the target follows us.
     pause: Option<Pause>,
     record: Record<'a>,
+    /// The stage that is shown of the job, with its bytes, and of how many.
+    shown: &'a Mutex<(&'static str, u64)>,
+    total: u64,
     waited: Option<Duration>,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    /// What is said of the job where it is asked whose it is.
+    fn told(&self) -> (&'a Jobs, &'a Job, &'static str, u64) {
+        let (stage, bytes) = *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (self.record.jobs, self.record.job, stage, bytes)
+    }
+
+    /// Whether the job is this process's still. A store that does not say so is no yes: nothing is lost yet.
+    async fn is_ours(&mut self) -> Result<(), Fault> {
+        let (jobs, job, stage, bytes) = self.told();
+        if jobs.progress(job, stage, bytes, self.total).await? { Ok(()) } else { Err(taken_over(&job.id)) }
+    }
+
     async fn lift(&mut self) {
         let Some(pause) = self.pause.take() else { return };
         match pause.lift().await {
@@ -184,9 +206,11 @@ impl Watch<'_> {
 impl BeforeStream for Watch<'_> {
     /// A target that is made to follow somebody may drop what it has not sent its own replicas yet: under writes the stream behind the last
     /// safety backup would lose its end. So writers wait for a moment, until it has been read.
-    async fn switching(&mut self) {
+    async fn switching(&mut self) -> Result<(), Fault> {
+        // First, for writers that wait for a moment must not wait for the store.
+        self.is_ours().await?;
         if self.pause.is_some() || !self.drops_replicas || !self.plan.tells_of_traffic() {
-            return;
+            return Ok(());
         }
         match Pause::briefly(&self.endpoint, BRIEF).await {
             Ok((pause, offset)) => {
@@ -198,6 +222,7 @@ impl BeforeStream for Watch<'_> {
             // Not asked for in the plan: the look at the stream finds what is lost.
             Err(error) => tracing::debug!("writers cannot be held up for a moment: {error}"),
         }
+        Ok(())
     }
 
     async fn allow(&mut self, seen: &Switched) -> Result<(), Fault> {
@@ -216,6 +241,7 @@ impl BeforeStream for Watch<'_> {
         if fenced(self.plan) && self.way_back.accepted.is_some_and(|writes| writes > 0) {
             return Err(fence_broken());
         }
+        self.is_ours().await?;
         self.way_back.cut = true;
         self.record.recovery.evicted = Some(seen.evicted_keys);
         // A target that is paused does not apply what its master sends.
@@ -228,6 +254,16 @@ impl BeforeStream for Watch<'_> {
         // Not written down, the target's own history tells, for an hour at least.
         if let Err(fault) = self.record.jobs.save_recovery(self.record.job, &self.record.recovery).await {
             tracing::warn!("that the target has loaded the data could not be written down: {fault}");
+        }
+    }
+
+    async fn rolling_back(&mut self) -> Result<(), Fault> {
+        let (jobs, job, stage, bytes) = self.told();
+        // The target refuses writes meanwhile: a store that is away must not keep it waiting.
+        match timeout(ASKING, jobs.still_ours(job, stage, bytes, self.total)).await {
+            Ok(ours) => ours,
+            Err(_) if jobs.state.may_be_taken_for_dead() => Err(cut_off(&job.id)),
+            Err(_) => Ok(()),
         }
     }
 }
