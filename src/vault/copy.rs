@@ -250,8 +250,7 @@ impl Copying<'_> {
         let name = self.name(DATA);
         let put = !has && self.put_data(&name)?;
         let place = self.to.store.place(&name);
-        let size = self.to.store.open(&name).and_then(|data| data.size());
-        let size = size.map_err(|e| vault_fault("read", &place, e))?;
+        let size = self.to.stored_size(&self.set).map_err(|e| vault_fault("read", &place, e))?;
         if size != self.set.stored_bytes {
             return Err(conflict(&place, format!("has {size} bytes, {} belong there", self.set.stored_bytes)));
         }

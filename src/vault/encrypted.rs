@@ -4,7 +4,7 @@
 //! What was written before encryption was turned on is read as it is. It must never call something damaged for a key that is missing.
 
 use crate::config::encryption::{Encryption, KeySource};
-use crate::vault::lacking::no_key;
+use crate::vault::lacking::{is_for_want_of_a_key, no_key};
 use crate::vault::store::{AGE, Ranges, Store, Upload, read_whole};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::stream::{StreamReader, StreamWriter};
@@ -15,8 +15,10 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Longest header that is looked through: one of some thirty recipients.
-const HEADER_MAX: usize = 4 << 10;
+/// Longest header that is looked through: one of [`READERS_MAX`].
+const HEADER_MAX: usize = 8 << 10;
+/// Most keys that an object is encrypted for, each of which takes 98 bytes of its header. A longer header would not be known again.
+const READERS_MAX: usize = 60;
 /// Bytes of a file's nonce, of a chunk, and of what a chunk has more when it is encrypted.
 const NONCE: u64 = 16;
 const CHUNK: u64 = 64 << 10;
@@ -61,7 +63,12 @@ impl Source {
         let recipients = identities.iter().map(Identity::to_public);
         // They were checked when the configuration was read.
         let others = self.encryption.recipients.iter().filter_map(|key| key.parse().ok());
-        let keys = Keys { recipients: recipients.chain(others).collect(), identities };
+        let recipients: Vec<Recipient> = recipients.chain(others).collect();
+        if recipients.len() > READERS_MAX {
+            let n = recipients.len();
+            return Err(no_key(format!("[encryption] names {n} keys, and an object can be for {READERS_MAX}")));
+        }
+        let keys = Keys { recipients, identities };
         Ok(self.keys.get_or_init(|| keys))
     }
 
@@ -265,20 +272,35 @@ impl Seek for Cursor {
     }
 }
 
+/// Bytes of an object; of an age file those within it.
+///
+/// # Errors
+/// Those of the object.
+pub(super) fn plain_size(object: &dyn Ranges) -> io::Result<u64> {
+    let total = object.size()?;
+    match size_within(object, total) {
+        // What would be decrypted here, had it the key, has the size within already.
+        Err(e) if is_for_want_of_a_key(&e) => Ok(total),
+        within => Ok(within?.unwrap_or(total)),
+    }
+}
+
 /// Bytes within an age file of so many, by the beginning of it, for which no key is needed; `None` where it is none.
-fn size_within(head: &[u8], total: u64) -> Option<u64> {
+fn size_within(object: &dyn Ranges, total: u64) -> io::Result<Option<u64>> {
+    let mut head = vec![0; usize::try_from(total).unwrap_or(HEADER_MAX).min(HEADER_MAX)];
+    object.read_exact_at(&mut head, 0)?;
     if !head.starts_with(AGE) {
-        return None;
+        return Ok(None);
     }
     let mut end = 0;
     for line in head.split_inclusive(|byte| *byte == b'\n') {
         end += line.len() as u64;
         if line.starts_with(b"--- ") && line.ends_with(b"\n") {
-            let sealed = total.checked_sub(end + NONCE)?;
-            return sealed.checked_sub(sealed.div_ceil(CHUNK + TAG) * TAG);
+            let sealed = total.checked_sub(end + NONCE);
+            return Ok(sealed.and_then(|sealed| sealed.checked_sub(sealed.div_ceil(CHUNK + TAG) * TAG)));
         }
     }
-    None
+    Ok(None)
 }
 
 impl Store for Encrypted {
@@ -300,10 +322,8 @@ impl Store for Encrypted {
             return Ok(object);
         }
         let total = object.size()?;
-        let mut head = vec![0; usize::try_from(total).unwrap_or(HEADER_MAX).min(HEADER_MAX)];
-        object.read_exact_at(&mut head, 0)?;
         // What is no age file was written before, or is damaged, as whoever reads it finds.
-        let Some(size) = size_within(&head, total) else { return Ok(object) };
+        let Some(size) = size_within(&*object, total)? else { return Ok(object) };
         let source = Arc::clone(&self.source);
         Ok(Arc::new(Decrypted { object, size, source, stream: Mutex::new(None) }))
     }

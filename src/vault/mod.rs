@@ -277,13 +277,22 @@ impl Vault {
         if set.id != backup_id || set.instance_id != instance_id {
             return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
-        let bytes =
-            self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.unreadable(&set, e))?;
+        let bytes = self.stored_size(&set).map_err(|e| self.unreadable(&set, e))?;
         if bytes != set.stored_bytes {
             return Err(self.damaged(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }
         set.manifest = Some(self.vouched_for((instance_id, backup_id), &text)?);
         Ok(Some(set))
+    }
+
+    /// Bytes of a set's data as its manifest counts them: of what is encrypted those within, which takes no key.
+    fn stored_size(&self, set: &BackupSet) -> io::Result<u64> {
+        let data = self.store.open(&data_of(set))?;
+        match data.size()? {
+            bytes if bytes == set.stored_bytes => Ok(bytes),
+            // Where the configuration names no key it may be an age file, which has more.
+            _ => encrypted::plain_size(&*data),
+        }
     }
 
     /// Finds one set. A set that `staging` says is being made counts as not found.

@@ -67,7 +67,9 @@ fn a_set_is_read_with_its_key_and_by_age_itself() {
         assert!(fault.hint.contains("[encryption]"), "{fault:?}");
         without.run(without.vault.verify(&before)).unwrap();
     }
-    assert!(other.list(&[]).iter().all(|(_, whole)| *whole), "what is there is listed without its key");
+    for without in [&other, &none] {
+        assert!(without.list(&[]).iter().all(|(_, whole)| *whole), "what is there is listed without its key");
+    }
     let mut bytes = std::fs::read(&data).unwrap();
     let last = bytes.len() - 20;
     bytes[last] = !bytes[last];
@@ -109,7 +111,7 @@ fn a_passphrase_has_one_key_for_the_vault() {
 }
 
 /// A backup and a restore of the whole program with a key, and what lies there becomes a server's data again without this program. With another
-/// key a restore ends before anything is touched.
+/// key, and without one, a restore ends before anything is touched, and nothing is called damaged.
 #[test]
 fn the_program_restores_with_its_key_and_touches_nothing_without() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -137,6 +139,12 @@ fn the_program_restores_with_its_key_and_touches_nothing_without() {
     with(&key_in(other.path()));
     let refused = bench.ask(&backup);
     assert!(refused.code == 1 && refused.out.contains("for other keys"), "{refused:?}");
+    bench.configure(&unattended(&redis, ""));
+    let refused = bench.ask(&backup);
+    assert!(refused.code == 1 && refused.out.contains("the configuration names no key"), "{refused:?}");
+    let told = bench.run(&["vault", "verify"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(bench.backups().iter().all(|row| row["status"] == "whole"), "{:?}", bench.backups());
     with(&key);
     let restored = bench.restore(&backup);
     assert_eq!(restored.code, 0, "{restored:?}");
