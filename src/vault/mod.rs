@@ -5,6 +5,7 @@
 //! renamed, which a deletion does first. Data without a manifest is a set that a job is making, or damage: the caller says which,
 //! for the vault knows no jobs. Manifests are the truth. Every method does its blocking work on threads of its own.
 
+mod age_keys;
 pub mod bucket;
 pub mod copy;
 pub mod copy_object;
@@ -338,6 +339,15 @@ impl Vault {
     pub async fn free(&self) -> Result<Option<u64>, Fault> {
         let vault = self.clone();
         blocking(move || vault.store.free().map_err(|e| vault_fault("look at", &vault.store.place(""), e))).await
+    }
+
+    /// Tries the key of what is encrypted here: that it is there, and opens. Nothing is tried where nothing is to be decrypted.
+    ///
+    /// # Errors
+    /// `vault.failed`, which says what is missing.
+    pub async fn try_key(&self) -> Result<(), Fault> {
+        let vault = self.clone();
+        blocking(move || vault.store.try_key().map_err(|e| vault_fault("decrypt", &vault.store.place(""), e))).await
     }
 
     /// Opens the data of a set for reading, frame by frame, each verified by its checksum. The object opened is the one
