@@ -18,7 +18,9 @@ use tair_backup_mcp::provider::local::vault_copy::{Copier, Progress};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::copy::SetCopy;
 use tair_backup_mcp::vault::ingest::Metadata;
+use tair_backup_mcp::vault::watch::Watch;
 
 fn protection(bench: &Bench) -> Value {
     bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["protection"].clone()
@@ -94,6 +96,51 @@ fn each_set_has_a_copy_soon() {
     }
     assert!(here.folders("orders").unwrap().len() > 3, "no safety backup was taken");
     assert!(!bench.dir.path().join("elsewhere").exists(), "the instance's own place comes first");
+}
+
+/// Of two that copy to one place none takes away what the other's manifest needs; and where data is gone beneath a manifest all the same, that is
+/// found, and the next copy puts it.
+#[test]
+fn two_may_copy_to_one_place() {
+    let here = Place::new();
+    let set = here.set("b-20260101T000000Z-aaaaaa");
+    let (data, manifest) = (format!("orders/{}/data.rdb.zst", set.id), format!("orders/{}/manifest.json", set.id));
+    let bytes = std::fs::read(here.path(&set.id, "manifest.json")).unwrap();
+    let copy = |to: &Place, watch: &Arc<Watch>| here.run(here.vault.copy_set(&to.vault, "orders", &set.id, watch));
+
+    // While this one reads back what it has put the other puts the manifest, and then this one is broken off.
+    let (prefix, watch) = (s3::prefix(), Arc::<Watch>::default());
+    let direct = s3::store_at(s3::port(), &prefix);
+    let (other, stops) = (Arc::clone(&direct), Arc::clone(&watch));
+    let line = Line::to(s3::port(), move |request| {
+        if request.is("GET", "data.rdb.zst") && !stops.is_stopped() {
+            other.put_new(&manifest, &bytes).unwrap();
+            stops.stop();
+        }
+        Fate::Pass
+    });
+    let to = Place::on(|spill| s3::vault_at(line.port, &prefix, spill));
+    copy(&to, &watch).unwrap_err();
+    to.run(to.vault.verify(&set)).unwrap();
+    let is_copied = || here.run(here.vault.is_copied(&to.vault, "orders", &set.id)).unwrap();
+    assert!(is_copied());
+    direct.delete(&data).unwrap();
+    assert!(!is_copied());
+    assert_eq!(copy(&to, &Arc::default()).unwrap(), SetCopy::Copied);
+    assert!(is_copied());
+
+    // Right before the manifest is put the other takes back the data that this one found there.
+    let prefix = s3::prefix();
+    let other = s3::store_at(s3::port(), &prefix);
+    let line = Line::to(s3::port(), move |request| {
+        if request.is("PUT", "manifest.json") {
+            other.delete(&data).unwrap();
+        }
+        Fate::Pass
+    });
+    let to = Place::on(|spill| s3::vault_at(line.port, &prefix, spill));
+    assert_eq!(copy(&to, &Arc::default()).unwrap(), SetCopy::Copied);
+    to.run(to.vault.verify(&set)).unwrap();
 }
 
 /// A set of a mode that was begun so many days ago.
