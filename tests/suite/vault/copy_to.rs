@@ -5,7 +5,7 @@ use super::contract::content;
 use super::{Place, metadata};
 use crate::support::log::{LONG, Service, service_log};
 use crate::support::s3::{self, Fate, Line};
-use crate::support::{Bench, Redis, text, unattended, wait};
+use crate::support::{Bench, Redis, text, unattended, wait, write_over};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ fn doctor(bench: &Bench) -> Value {
 }
 
 /// A backup succeeds while the second place refuses everything, and is copied when it takes something again, by one of two services; what was
-/// taken for a restore is not copied. Whoever looks is told how old the newest copy is.
+/// taken for a restore is not copied. Whoever looks is told how old the newest copy is. A set that is damaged, and never copied, keeps no other from
+/// it, and none from expiring there.
 #[test]
 fn each_set_has_a_copy_soon() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -50,6 +51,19 @@ fn each_set_has_a_copy_soon() {
     let top = "copy_to = \"elsewhere\"\nmetrics_file = \"figures.prom\"\n";
     let mut bench = Bench::new(&format!("{top}{}", unattended(&redis, &format!("copy_to = \"{url}\""))));
     bench.env = s3::environment(s3::KEY.1);
+    let (here, there) = (
+        Place::on(|_| Vault::new(bench.home().join("vault"))),
+        Place::on(|dir| s3::vault_at(s3::port(), &prefix, dir)),
+    );
+    let damaged = lay(&here, "b-20260101T000000Z-aaaaaa", Mode::Manual, 3);
+    let path = bench.home().join("vault/orders").join(&damaged.id).join("data.rdb.zst");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    write_over(&path, bytes);
+    let expired = Metadata { mode: Mode::Automated, expires_at: Some(Timestamp::UNIX_EPOCH), ..metadata() };
+    let staged = there.staged("b-20260102T000000Z-bbbbbb").unwrap();
+    let expired = there.run(staged.commit(expired)).unwrap();
     let services = [Service::start(&bench), Service::start(&bench)];
     let first = bench.backup();
     wait("a failure to be told", LONG, || service_log(&bench).contains("not all of its sets are at").then_some(()));
@@ -75,6 +89,9 @@ fn each_set_has_a_copy_soon() {
     assert_eq!(restored.code, 0, "{restored:?}");
     let third = bench.backup();
     copied(&format!("has {third}, the newest"));
+    wait("the copy that has expired to go", LONG, || {
+        (!there.vault.store().folders("orders").unwrap().contains(&expired.id)).then_some(())
+    });
     let figure = wait("the figure", LONG, || {
         let text = std::fs::read_to_string(bench.dir.path().join("figures.prom")).unwrap_or_default();
         let name = "tair_backup_last_copied_success_timestamp_seconds{instance=\"orders\"} ";
@@ -94,7 +111,7 @@ fn each_set_has_a_copy_soon() {
             assert!(content(&*here, &name) == content(&*there, &name), "{name}");
         }
     }
-    assert!(here.folders("orders").unwrap().len() > 3, "no safety backup was taken");
+    assert!(here.folders("orders").unwrap().len() > 4, "no safety backup was taken");
     assert!(!bench.dir.path().join("elsewhere").exists(), "the instance's own place comes first");
 }
 
