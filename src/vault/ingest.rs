@@ -160,7 +160,8 @@ fn stage(
     })?;
     if unique.needs_second_walk().map_err(failed)? {
         // The source has sent its data once; what is staged is the same.
-        let staged = vault.store.open(&name).and_then(FrameReader::new).map_err(failed)?;
+        let staged =
+            vault.store.open(&name).and_then(|data| FrameReader::new(data, statistics.bytes)).map_err(failed)?;
         rdb::walk_unique(staged, (), (), &mut unique)?;
     }
     Ok(Ingest { staging, origin, statistics, sha256: hex(&sha.finalize()), stored_bytes })

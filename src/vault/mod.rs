@@ -365,7 +365,7 @@ impl Vault {
     /// # Errors
     /// Those of the store; `InvalidData` where the object is damaged.
     pub fn read_data(&self, set: &BackupSet) -> io::Result<FrameReader> {
-        self.store.open(&data_of(set)).and_then(FrameReader::new)
+        self.store.open(&data_of(set)).and_then(|data| FrameReader::new(data, set.rdb_bytes))
     }
 }
 
