@@ -1,9 +1,12 @@
-//! A look at a whole log: every segment's footer and frames, and that each names the one before it. It changes nothing.
+//! A look at a whole log: every record, every segment's footer and frames, and that each names the one before it. It changes nothing.
 
-use crate::archive::layout::{self, Name};
+use crate::archive::layout::{self, Name, TIMELINE};
 use crate::archive::segment::read::Segment;
 use crate::archive::{Archive, SegmentName, Timeline, failed};
 use crate::model::fault::{Fault, Kind};
+use crate::model::log::is_timeline_id;
+use crate::model::text::clean;
+use crate::vault::store::Overlaid;
 use std::collections::BTreeMap;
 
 impl Archive {
@@ -13,25 +16,59 @@ impl Archive {
     /// `log.failed`.
     pub fn check(&self, instance_id: &str, shard: u16) -> Result<(u64, Vec<String>), Fault> {
         let (mut read, mut wrong) = (0, Vec::new());
-        let timelines = match self.timelines(instance_id, shard) {
-            Err(fault) if fault.kind == Kind::Damaged => return Ok((0, vec![fault.message])),
-            timelines => timelines?,
-        };
-        for timeline in timelines {
-            let prefix = timeline.prefix();
-            let (mut segments, mut pruned) = (Vec::new(), 0);
-            let mut add = |name: &str| match layout::name_of(name) {
-                Some(Name::Segment(segment)) => segments.push(segment),
-                Some(Name::Pruned(offset)) => pruned = pruned.max(offset),
-                _ => {}
-            };
-            self.store.each(&prefix, &mut add).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-            segments.retain(|segment| segment.last > pruned);
-            segments.sort_unstable();
-            read += segments.len() as u64;
-            self.check_chain(&timeline, &segments, pruned, &mut wrong)?;
+        let prefix = layout::shard(instance_id, shard);
+        let mut ids = self.store.folders(&prefix).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
+        ids.retain(|id| is_timeline_id(id));
+        ids.sort();
+        for id in ids {
+            read += self.check_timeline((instance_id, shard, &id), &mut wrong)?;
         }
         Ok((read, wrong))
+    }
+
+    fn check_timeline(
+        &self,
+        (instance_id, shard, id): (&str, u16, &str),
+        wrong: &mut Vec<String>,
+    ) -> Result<u64, Fault> {
+        let prefix = layout::timeline(instance_id, shard, id);
+        let (mut segments, mut gaps, mut pruned, mut has_record) = (Vec::new(), Vec::new(), 0, false);
+        let mut add = |name: &str| match layout::name_of(name) {
+            Some(Name::Segment(segment)) => segments.push(segment),
+            Some(Name::Gap) => gaps.push(format!("{id}/{name}")),
+            Some(Name::Pruned(offset)) => pruned = pruned.max(offset),
+            Some(Name::Timeline) => has_record = true,
+            None => {}
+        };
+        self.store.each(&prefix, &mut add).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
+        self.check_overlaid(&prefix, wrong)?;
+        for gap in &gaps {
+            named(self.gap(&layout::shard(instance_id, shard), id, gap), wrong)?;
+        }
+        if !has_record {
+            // It is put before anything else; a copy puts it last.
+            if !segments.is_empty() || !gaps.is_empty() {
+                let place = self.store.place(&format!("{prefix}/{TIMELINE}"));
+                let beside = segments.len();
+                wrong.push(format!(
+                    "{place}: is not there, so that nothing is made of the {beside} segments beside it: it was taken away, or a copy is not complete"
+                ));
+            }
+            return Ok(0);
+        }
+        let Some(timeline) = named(self.timeline(instance_id, shard, id), wrong)? else { return Ok(0) };
+        segments.retain(|segment| segment.last > pruned);
+        segments.sort_unstable();
+        self.check_chain(&timeline, &segments, pruned, wrong)?;
+        Ok(segments.len() as u64)
+    }
+
+    /// Tells what somebody put over objects, or hid.
+    fn check_overlaid(&self, prefix: &str, wrong: &mut Vec<String>) -> Result<(), Fault> {
+        let mut tell = |name: &str, what: Overlaid| {
+            wrong.push(format!("{}: {}", clean(&self.store.place(&format!("{prefix}/{name}"))), what.as_str()));
+        };
+        self.store.overlaid(prefix, &mut tell).map_err(|e| failed("read", &self.store.place(prefix), e))
     }
 
     fn check_chain(
@@ -43,14 +80,7 @@ impl Archive {
     ) -> Result<(), Fault> {
         let mut digests: BTreeMap<String, String> = BTreeMap::new();
         for name in segments {
-            let segment = match self.whole(timeline, name) {
-                Ok(segment) => segment,
-                Err(fault) if fault.kind == Kind::Damaged => {
-                    wrong.push(fault.message);
-                    continue;
-                }
-                Err(fault) => return Err(fault),
-            };
+            let Some(segment) = named(self.whole(timeline, name), wrong)? else { continue };
             digests.insert(name.to_string(), segment.digest().to_owned());
             let previous = segment.previous();
             let before = match &previous.name {
@@ -86,4 +116,15 @@ impl Archive {
 
 fn listed(segments: &[SegmentName], name: Option<&str>) -> bool {
     name.is_some_and(|name| segments.iter().any(|segment| segment.to_string() == name))
+}
+
+/// What was read; `None` where it is damaged, which is told among what is wrong.
+fn named<T>(read: Result<T, Fault>, wrong: &mut Vec<String>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(fault) if fault.kind == Kind::Damaged => {
+            wrong.push(fault.message);
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }

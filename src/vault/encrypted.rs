@@ -6,7 +6,7 @@
 use crate::config::encryption::Encryption;
 use crate::vault::age_keys::{Source, is_data};
 use crate::vault::lacking::{is_for_want_of_a_key, no_key};
-use crate::vault::store::{AGE, Ranges, Store, Upload};
+use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
 use age::stream::{StreamReader, StreamWriter};
 use age::{DecryptError, Decryptor, Encryptor};
 use std::fmt;
@@ -92,9 +92,12 @@ impl Decrypted {
         let identities = keys.identities.iter().map(|key| key as &dyn age::Identity);
         let opened = Decryptor::new_buffered(input).and_then(|file| file.decrypt(identities));
         opened.map_err(|e| match e {
-            DecryptError::Io(e) => e,
-            DecryptError::NoMatchingKeys => no_key("it is encrypted (age) for other keys than those of [encryption]"),
-            e => io::Error::new(io::ErrorKind::InvalidData, format!("is no whole age file: {e}")),
+            DecryptError::Io(e) if e.kind() != io::ErrorKind::UnexpectedEof => e,
+            // The format names no key, so that a changed recipient cannot be told from another.
+            DecryptError::NoMatchingKeys => {
+                no_key("it is encrypted (age) for other keys than those of [encryption], or its header was changed")
+            }
+            e => no_whole_file(&e),
         })
     }
 }
@@ -105,6 +108,10 @@ impl Ranges for Decrypted {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        // The stream must not be led past its end, which it takes for a bug.
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let mut kept = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         // A stream that has failed is not used again: where it is, and which chunk it holds, is then as good as unknown.
         let mut stream = match kept.take() {
@@ -147,6 +154,11 @@ impl Seek for Cursor {
     }
 }
 
+/// The error of what begins as an age file and is none.
+fn no_whole_file(why: &dyn fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("is no whole age file: {why}"))
+}
+
 /// Bytes of an object; of an age file those within it.
 ///
 /// # Errors
@@ -161,6 +173,9 @@ pub(super) fn plain_size(object: &dyn Ranges) -> io::Result<u64> {
 }
 
 /// Bytes within an age file of so many, by the beginning of it, for which no key is needed; `None` where it is none.
+///
+/// # Errors
+/// Those of the object; `InvalidData` where it begins as one, and is not whole: it is not to be taken for one whose key is missing.
 fn size_within(object: &dyn Ranges, total: u64) -> io::Result<Option<u64>> {
     let mut head = vec![0; usize::try_from(total).unwrap_or(HEADER_MAX).min(HEADER_MAX)];
     object.read_exact_at(&mut head, 0)?;
@@ -172,10 +187,11 @@ fn size_within(object: &dyn Ranges, total: u64) -> io::Result<Option<u64>> {
         end += line.len() as u64;
         if line.starts_with(b"--- ") && line.ends_with(b"\n") {
             let sealed = total.checked_sub(end + NONCE);
-            return Ok(sealed.and_then(|sealed| sealed.checked_sub(sealed.div_ceil(CHUNK + TAG) * TAG)));
+            let within = sealed.and_then(|sealed| sealed.checked_sub(sealed.div_ceil(CHUNK + TAG) * TAG));
+            return within.map(Some).ok_or_else(|| no_whole_file(&"it is cut"));
         }
     }
-    Ok(None)
+    Err(no_whole_file(&"its header is damaged or cut"))
 }
 
 impl Store for Encrypted {
@@ -221,6 +237,14 @@ impl Store for Encrypted {
 
     fn delete(&self, name: &str) -> io::Result<()> {
         self.store.delete(name)
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        self.store.lock(name)
+    }
+
+    fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
+        self.store.overlaid(prefix, found)
     }
 
     fn deleted(&self, folder: &str) -> io::Result<()> {
