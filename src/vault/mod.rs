@@ -358,15 +358,6 @@ impl Vault {
         blocking(move || vault.store.free().map_err(|e| vault_fault("look at", &vault.store.place(""), e))).await
     }
 
-    /// Tries the key of what is encrypted here: that it is there, and opens. Nothing is tried where nothing is to be decrypted.
-    ///
-    /// # Errors
-    /// `vault.failed`, which says what is missing.
-    pub async fn try_key(&self) -> Result<(), Fault> {
-        let vault = self.clone();
-        blocking(move || vault.store.try_key().map_err(|e| vault_fault("decrypt", &vault.store.place(""), e))).await
-    }
-
     /// Opens the data of a set for reading, frame by frame, each verified by its checksum. The object opened is the one
     /// read, whatever takes its name meanwhile; the reader itself blocks.
     ///
