@@ -5,7 +5,7 @@
 
 use crate::config::encryption::Encryption;
 use crate::vault::age_keys::{Source, is_data};
-use crate::vault::lacking::{is_for_want_of_a_key, no_key};
+use crate::vault::lacking::{is_for_want_of_a_key, is_lacking, no_key};
 use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
 use age::stream::{StreamReader, StreamWriter};
 use age::{DecryptError, Decryptor, Encryptor};
@@ -159,16 +159,16 @@ fn no_whole_file(why: &dyn fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("is no whole age file: {why}"))
 }
 
-/// Bytes of an object; of an age file those within it.
+/// Bytes of an object; of a whole age file those within it.
 ///
 /// # Errors
-/// Those of the object.
+/// Those of the object that say nothing of it.
 pub(super) fn plain_size(object: &dyn Ranges) -> io::Result<u64> {
     let total = object.size()?;
     match size_within(object, total) {
-        // What would be decrypted here, had it the key, has the size within already.
-        Err(e) if is_for_want_of_a_key(&e) => Ok(total),
-        within => Ok(within?.unwrap_or(total)),
+        Err(e) if is_lacking(&e) && !is_for_want_of_a_key(&e) => Err(e),
+        // What is decrypted here has the size within already, whoever has its key.
+        within => Ok(within.ok().flatten().unwrap_or(total)),
     }
 }
 
