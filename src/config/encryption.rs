@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// What every recipient begins with.
 const RECIPIENT: &str = "age1";
+/// Most recipients: each takes its place at the beginning of every object.
+const RECIPIENTS_MAX: usize = 30;
 
 /// The table as written.
 #[derive(Debug, Deserialize)]
@@ -54,6 +56,10 @@ impl RawEncryption {
                 "encryption.recipients are public keys, {RECIPIENT}…, as age-keygen -y prints them; one of them is none"
             ));
         }
+        if recipients.len() > RECIPIENTS_MAX {
+            let n = recipients.len();
+            return Err(format!("encryption.recipients has {n} keys; {RECIPIENTS_MAX} is the most"));
+        }
         let key = match (identity_file, passphrase_file, passphrase_env) {
             (Some(file), None, None) => KeySource::Identity(base.join(file)),
             (None, Some(file), None) => KeySource::PassphraseFile(base.join(file)),
@@ -89,10 +95,16 @@ mod tests {
     }
 
     #[test]
-    fn one_key_and_any_number_of_recipients() {
+    fn one_key_and_thirty_recipients() {
         let public = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
         let read = check(&format!("identity_file = \"key.txt\"\nrecipients = [\"{public}\"]")).unwrap();
         assert_eq!((read.key, read.recipients.len()), (KeySource::Identity("/etc/tair/key.txt".into()), 1));
+        let of = |n: usize| {
+            let keys = format!("\"{public}\",").repeat(n);
+            check(&format!("passphrase_env = \"P\"\nrecipients = [{keys}]"))
+        };
+        assert_eq!(of(30).unwrap().recipients.len(), 30);
+        assert!(of(31).unwrap_err().contains("30 is the most"));
         assert_eq!(check("passphrase_env = \"P\"").unwrap().key, KeySource::PassphraseEnv("P".into()));
         for (text, why) in [
             ("", "give one of"),

@@ -90,7 +90,8 @@ impl Copies {
                 Err(fault) => failures.add(&fault, id, "sets are", copier.place()),
             };
             let waits = Instant::now();
-            while waits.elapsed() < wait && (failures.0 > 0 || self.ended(id).await == ended) {
+            // What failed may be one set's own: a new one does not wait for that.
+            while waits.elapsed() < wait && self.ended(id).await == ended {
                 if self.stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
                     return;
                 }
@@ -174,20 +175,28 @@ impl Copies {
         anew: &mut Option<Instant>,
         progress: &Progress,
     ) -> Result<(), Fault> {
-        copier.bring(id, known, progress).await?;
+        // What keeps one set from being copied keeps none from expiring.
+        let brought = copier.bring(id, known, progress).await;
         if anew.is_some() || progress.is_stopped() {
-            return Ok(());
+            return brought;
         }
+        let policy = match self.provider.backup_policy(id).await {
+            Ok(policy) => policy,
+            Err(fault) => return brought.and(Err(fault)),
+        };
         *anew = Some(Instant::now());
-        let policy = self.provider.backup_policy(id).await?;
         // Whoever copies there may have no right to delete there.
         match copier.expire(id, &policy).await {
             Ok(0) => {}
             Ok(gone) => tracing::info!(instance = %id, gone, "copies at {} have expired", copier.place()),
             Err(fault) => {
                 tracing::warn!(instance = %id, "what has expired at {} could not be deleted: {fault}", copier.place());
+                if brought.is_err() {
+                    // The place may be out of reach: this is tried again with that.
+                    *anew = None;
+                }
             }
         }
-        Ok(())
+        brought
     }
 }

@@ -12,10 +12,11 @@ use crate::redis::rdb::Tap as _;
 use crate::vault::copy_object::{self, NotCopied, fill, finish, is_being_written};
 use crate::vault::hashing::Hashing;
 use crate::vault::layout::{self, DATA, DELETING, Folder, MANIFEST, folder, object};
+use crate::vault::manifest::Manifest;
 use crate::vault::store::read_whole;
 use crate::vault::verify::verify_bytes;
 use crate::vault::watch::Watch;
-use crate::vault::{LONGEST_MANIFEST, Vault, vault_fault};
+use crate::vault::{LONGEST_MANIFEST, Vault, damaged, data_of, vault_fault};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -84,20 +85,24 @@ impl Vault {
         .await
     }
 
-    /// Whether a set with this very manifest is there. Its data is not looked at: a manifest is put when the data has been read back.
+    /// Whether a set with this very manifest is there, and data of its size. The data is not read: a manifest is put when it has been read back.
     ///
     /// # Errors
-    /// `copy.conflict` where another set has its name there; `vault.failed`.
+    /// `copy.conflict` where another set has its name there, or other data; `backup.damaged` of the manifest here; `vault.failed`.
     pub async fn is_copied(&self, to: &Self, instance_id: &str, backup_id: &str) -> Result<bool, Fault> {
         let (from, to) = (self.clone(), to.clone());
         let name = object(instance_id, backup_id, MANIFEST);
+        let (instance_id, id) = (instance_id.to_owned(), backup_id.to_owned());
         blocking(move || {
             let read = |of: &Self| of.manifest(&name).map_err(|e| vault_fault("read", &of.store.place(&name), e));
             let Some(there) = read(&to)? else { return Ok(false) };
             match read(&from)? {
-                Some(here) if here != there => Err(another_set(&to, &name)),
-                here => Ok(here.is_some()),
+                None => return Ok(false),
+                Some(here) if here != there => return Err(another_set(&to, &name)),
+                Some(_) => {}
             }
+            let set = Manifest::read(&there).map_err(|why| damaged(&from.store.place(&name), why))?;
+            to.has_data_of(&BackupSet { instance_id, id, ..set })
         })
         .await
     }
@@ -113,6 +118,17 @@ impl Vault {
             Ok(folders.into_iter().filter(|id| !id.starts_with('.')).collect())
         })
         .await
+    }
+
+    /// Whether data of a set's size is there; `false`: none is.
+    fn has_data_of(&self, set: &BackupSet) -> Result<bool, Fault> {
+        let place = self.store.place(&data_of(set));
+        match self.stored_size(set) {
+            Ok(size) if size == set.stored_bytes => Ok(true),
+            Ok(size) => Err(conflict(&place, format!("has {size} bytes, {} belong there", set.stored_bytes))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(vault_fault("read", &place, e)),
+        }
     }
 
     /// The bytes of a manifest; `None` where there is none.
@@ -151,6 +167,8 @@ struct Copying<'a> {
     set: BackupSet,
     manifest: Vec<u8>,
     watch: &'a Arc<Watch>,
+    /// Whether the manifest was there before anything that this call has put.
+    is_set: bool,
     /// What this call has put.
     put: Vec<String>,
 }
@@ -170,7 +188,7 @@ fn copy_set(
         set => set?,
     };
     let (Some(set), Some(manifest)) = (set, from.manifest(&name).map_err(read)?) else { return Ok(SetCopy::Gone) };
-    let mut copying = Copying { from, to, set, manifest, watch, put: Vec::new() };
+    let mut copying = Copying { from, to, set, manifest, watch, is_set: false, put: Vec::new() };
     let copied = copying.copy();
     if matches!(copied, Ok(SetCopy::Copied | SetCopy::There)) {
         return copied;
@@ -196,7 +214,7 @@ impl Copying<'_> {
     fn copy(&mut self) -> Result<SetCopy, Fault> {
         let there = self.listed(self.to)?;
         let manifest = self.name(MANIFEST);
-        let is_set = match folder(&there) {
+        self.is_set = match folder(&there) {
             Folder::Deleting => {
                 let why = "a set of this name is being deleted there; copy again when it is gone";
                 return Err(conflict(&self.to.store.place(&manifest), why));
@@ -212,15 +230,15 @@ impl Copying<'_> {
             let left = self.name(left);
             self.to.store.delete(&left).map_err(|e| vault_fault("remove", &self.to.store.place(&left), e))?;
         }
-        let mut new = !is_set;
+        let mut new = !self.is_set;
         for name in self.listed(self.from)? {
             if name.starts_with('.') || matches!(name.as_str(), MANIFEST | DELETING) {
                 continue;
             }
             let has = there.contains(&name);
-            new |= if name == DATA { self.data(has, is_set)? } else { self.beside(&name, has)? };
+            new |= if name == DATA { self.data(has)? } else { self.beside(&name, has)? };
         }
-        if is_set {
+        if self.is_set {
             return Ok(if new { SetCopy::Copied } else { SetCopy::There });
         }
         // Deleted here meanwhile, it must not come to be there.
@@ -236,6 +254,10 @@ impl Copying<'_> {
         }
         self.put.clear();
         self.compare_manifests(&manifest)?;
+        self.is_set = true;
+        // Another copy that was broken off may have taken back what it had put, and this one found.
+        let has = self.to.has_data_of(&self.set)?;
+        self.data(has)?;
         Ok(SetCopy::Copied)
     }
 
@@ -246,17 +268,15 @@ impl Copying<'_> {
     }
 
     /// Copies the data, or looks at what is there. Whether it was put.
-    fn data(&mut self, has: bool, is_set: bool) -> Result<bool, Fault> {
+    fn data(&mut self, has: bool) -> Result<bool, Fault> {
         let name = self.name(DATA);
         let put = !has && self.put_data(&name)?;
         let place = self.to.store.place(&name);
-        let size = self.to.store.open(&name).and_then(|data| data.size());
-        let size = size.map_err(|e| vault_fault("read", &place, e))?;
-        if size != self.set.stored_bytes {
-            return Err(conflict(&place, format!("has {size} bytes, {} belong there", self.set.stored_bytes)));
+        if !self.to.has_data_of(&self.set)? {
+            return Err(vault_fault("read", &place, io::ErrorKind::NotFound.into()));
         }
         // With its manifest it has been read back before.
-        if put || !is_set {
+        if put || !self.is_set {
             match verify_bytes(self.to, &self.set, self.watch) {
                 Err(fault) if fault.kind == Kind::Damaged && !put => {
                     return Err(conflict(&place, "is not the data of this set"));
@@ -315,8 +335,12 @@ impl Copying<'_> {
         Ok(put)
     }
 
-    /// Takes away what this call has put, without which there is no set.
+    /// Takes away what this call has put, without which there was no set. Where another copy has put the manifest since, it is that set's, which
+    /// was read back.
     fn take_back(&mut self) {
+        if !self.is_set && self.to.store.has(&self.name(MANIFEST)).unwrap_or(true) {
+            return;
+        }
         for name in self.put.drain(..) {
             if let Err(e) = self.to.store.delete(&name) {
                 tracing::warn!("{} is left there without its manifest: {e}", self.to.store.place(&name));

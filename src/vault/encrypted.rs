@@ -3,138 +3,22 @@
 //!
 //! What was written before encryption was turned on is read as it is. It must never call something damaged for a key that is missing.
 
-use crate::config::encryption::{Encryption, KeySource};
-use crate::vault::lacking::no_key;
-use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload, read_whole};
-use age::secrecy::{ExposeSecret as _, SecretString};
+use crate::config::encryption::Encryption;
+use crate::vault::age_keys::{Source, is_data};
+use crate::vault::lacking::{is_for_want_of_a_key, is_lacking, no_key};
+use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
 use age::stream::{StreamReader, StreamWriter};
-use age::x25519::{Identity, Recipient};
-use age::{DecryptError, Decryptor, Encryptor, scrypt};
+use age::{DecryptError, Decryptor, Encryptor};
 use std::fmt;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Longest header that is looked through: one of some thirty recipients.
-const HEADER_MAX: usize = 4 << 10;
+/// Longest header that is looked through: one of as many keys as an object can be for, each of which takes 98 bytes of it.
+const HEADER_MAX: usize = 8 << 10;
 /// Bytes of a file's nonce, of a chunk, and of what a chunk has more when it is encrypted.
 const NONCE: u64 = 16;
 const CHUNK: u64 = 64 << 10;
 const TAG: u64 = 16;
-/// Name of the vault's own key, where there is a passphrase: an age file of that passphrase, with an identity inside.
-const KEY: &str = "key.age";
-/// Longest file with keys, or with a passphrase.
-const KEY_MAX: u64 = 64 << 10;
-
-/// The keys, read.
-struct Keys {
-    identities: Vec<Identity>,
-    recipients: Vec<Recipient>,
-}
-
-/// Where keys come from, and what was read of that.
-struct Source {
-    store: Arc<dyn Store>,
-    encryption: Encryption,
-    keys: OnceLock<Keys>,
-}
-
-impl Source {
-    /// The keys, which are read once. `make`: without a key of its own a vault with a passphrase gets one.
-    fn keys(&self, make: bool) -> io::Result<&Keys> {
-        if let Some(keys) = self.keys.get() {
-            return Ok(keys);
-        }
-        let identities = match &self.encryption.key {
-            KeySource::Identity(file) => identities(file)?,
-            KeySource::PassphraseFile(file) => {
-                let text = file_text(file)?;
-                vec![self.own_key(text.expose_secret().trim_end_matches(['\r', '\n']), make)?]
-            }
-            KeySource::PassphraseEnv(name) => {
-                let text = std::env::var(name);
-                let text =
-                    text.map_err(|_| no_key(format!("encryption.passphrase_env: there is no variable {name}")))?;
-                vec![self.own_key(&text, make)?]
-            }
-        };
-        let recipients = identities.iter().map(Identity::to_public);
-        // They were checked when the configuration was read.
-        let others = self.encryption.recipients.iter().filter_map(|key| key.parse().ok());
-        let keys = Keys { recipients: recipients.chain(others).collect(), identities };
-        Ok(self.keys.get_or_init(|| keys))
-    }
-
-    /// The vault's own key, which lies there encrypted with the passphrase.
-    fn own_key(&self, passphrase: &str, make: bool) -> io::Result<Identity> {
-        if passphrase.is_empty() {
-            return Err(no_key("the passphrase of [encryption] is empty"));
-        }
-        let passphrase = SecretString::from(passphrase.to_owned());
-        match read_whole(&*self.store, KEY, KEY_MAX) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && make => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(no_key(format!(
-                    "{} is not there, without which nothing is decrypted",
-                    self.store.place(KEY)
-                )));
-            }
-            found => return self.decrypted_key(&found?, passphrase),
-        }
-        let made = Identity::generate();
-        let sealed =
-            age::encrypt(&scrypt::Recipient::new(passphrase.clone()), made.to_string().expose_secret().as_bytes());
-        let mut upload = self.store.upload_whole(KEY)?;
-        upload.write_all(&sealed.map_err(io::Error::other)?)?;
-        match upload.finish() {
-            Ok(()) => Ok(made),
-            // Another process was first.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                self.decrypted_key(&read_whole(&*self.store, KEY, KEY_MAX)?, passphrase)
-            }
-            Err(e) => Err(e),
-        }
-    }
-
-    fn decrypted_key(&self, sealed: &[u8], passphrase: SecretString) -> io::Result<Identity> {
-        let place = || self.store.place(KEY);
-        match age::decrypt(&scrypt::Identity::new(passphrase), sealed) {
-            Ok(text) => identities_in(&SecretString::from(String::from_utf8_lossy(&text).into_owned()), &place())?
-                .into_iter()
-                .next()
-                .ok_or_else(|| no_key(format!("{} has no key inside", place()))),
-            Err(DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys) => {
-                Err(no_key(format!("the passphrase of [encryption] is not the one that {} was made with", place())))
-            }
-            Err(e) => Err(no_key(format!("{} cannot be decrypted: {e}", place()))),
-        }
-    }
-}
-
-/// A small file with a secret.
-fn file_text(file: &Path) -> io::Result<SecretString> {
-    let mut text = String::new();
-    let read = std::fs::File::open(file).and_then(|opened| opened.take(KEY_MAX).read_to_string(&mut text));
-    read.map_err(|e| no_key(format!("{} of [encryption] cannot be read: {e}", file.display())))?;
-    Ok(SecretString::from(text))
-}
-
-fn identities(file: &Path) -> io::Result<Vec<Identity>> {
-    identities_in(&file_text(file)?, &file.display().to_string())
-}
-
-/// The keys in a text as `age-keygen` writes it.
-fn identities_in(text: &SecretString, place: &str) -> io::Result<Vec<Identity>> {
-    let lines = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let read: Result<Vec<Identity>, _> = lines.map(str::parse).collect();
-    match read {
-        Ok(found) if !found.is_empty() => Ok(found),
-        // What is no key is not told: it may be one that was cut off.
-        _ => Err(no_key(format!(
-            "{place} is not as age-keygen writes it: lines AGE-SECRET-KEY-1…, and comments behind #"
-        ))),
-    }
-}
 
 /// A store that encrypts the data in another.
 pub struct Encrypted {
@@ -151,7 +35,7 @@ impl fmt::Debug for Encrypted {
 impl Encrypted {
     /// What encrypts in a store. Nothing is read yet.
     pub fn new(store: Arc<dyn Store>, encryption: Encryption) -> Self {
-        let source = Arc::new(Source { store: Arc::clone(&store), encryption, keys: OnceLock::new() });
+        let source = Arc::new(Source::new(Arc::clone(&store), encryption));
         Self { store, source }
     }
 
@@ -168,11 +52,6 @@ impl Encrypted {
         let encryptor = Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
         Ok(Box::new(Encrypting(encryptor.wrap_output(upload(&*self.store)?)?)))
     }
-}
-
-/// Whether an object is encrypted: the data of a set, and a segment of the log.
-fn is_data(name: &str) -> bool {
-    [".zst", ".seg"].iter().any(|end| name.ends_with(end))
 }
 
 /// An object that is encrypted while it is written.
@@ -233,13 +112,16 @@ impl Ranges for Decrypted {
         if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = match &mut *stream {
+        let mut kept = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        // A stream that has failed is not used again: where it is, and which chunk it holds, is then as good as unknown.
+        let mut stream = match kept.take() {
             Some(stream) => stream,
-            none => none.insert(self.open()?),
+            None => self.open()?,
         };
         stream.seek(SeekFrom::Start(offset))?;
-        stream.read_exact(buf)
+        stream.read_exact(buf)?;
+        *kept = Some(stream);
+        Ok(())
     }
 }
 
@@ -277,20 +159,39 @@ fn no_whole_file(why: &dyn fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("is no whole age file: {why}"))
 }
 
-/// Bytes within an age file of so many, by the beginning of it, for which no key is needed; `None` where it is none, or not whole.
-fn size_within(head: &[u8], total: u64) -> Option<u64> {
+/// Bytes of an object; of a whole age file those within it.
+///
+/// # Errors
+/// Those of the object that say nothing of it.
+pub(super) fn plain_size(object: &dyn Ranges) -> io::Result<u64> {
+    let total = object.size()?;
+    match size_within(object, total) {
+        Err(e) if is_lacking(&e) && !is_for_want_of_a_key(&e) => Err(e),
+        // What is decrypted here has the size within already, whoever has its key.
+        within => Ok(within.ok().flatten().unwrap_or(total)),
+    }
+}
+
+/// Bytes within an age file of so many, by the beginning of it, for which no key is needed; `None` where it is none.
+///
+/// # Errors
+/// Those of the object; `InvalidData` where it begins as one, and is not whole: it is not to be taken for one whose key is missing.
+fn size_within(object: &dyn Ranges, total: u64) -> io::Result<Option<u64>> {
+    let mut head = vec![0; usize::try_from(total).unwrap_or(HEADER_MAX).min(HEADER_MAX)];
+    object.read_exact_at(&mut head, 0)?;
     if !head.starts_with(AGE) {
-        return None;
+        return Ok(None);
     }
     let mut end = 0;
     for line in head.split_inclusive(|byte| *byte == b'\n') {
         end += line.len() as u64;
         if line.starts_with(b"--- ") && line.ends_with(b"\n") {
-            let sealed = total.checked_sub(end + NONCE)?;
-            return sealed.checked_sub(sealed.div_ceil(CHUNK + TAG) * TAG);
+            let sealed = total.checked_sub(end + NONCE);
+            let within = sealed.and_then(|sealed| sealed.checked_sub(sealed.div_ceil(CHUNK + TAG) * TAG));
+            return within.map(Some).ok_or_else(|| no_whole_file(&"it is cut"));
         }
     }
-    None
+    Err(no_whole_file(&"its header is damaged or cut"))
 }
 
 impl Store for Encrypted {
@@ -312,17 +213,8 @@ impl Store for Encrypted {
             return Ok(object);
         }
         let total = object.size()?;
-        let mut head = vec![0; usize::try_from(total).unwrap_or(HEADER_MAX).min(HEADER_MAX)];
-        object.read_exact_at(&mut head, 0)?;
-        let Some(size) = size_within(&head, total) else {
-            // What is no age file was written before, or is damaged, as whoever reads it finds. What begins as one is not to be taken for one
-            // whose key is missing.
-            return if head.starts_with(AGE) {
-                Err(no_whole_file(&"its header is damaged or cut"))
-            } else {
-                Ok(object)
-            };
-        };
+        // What is no age file was written before, or is damaged, as whoever reads it finds.
+        let Some(size) = size_within(&*object, total)? else { return Ok(object) };
         let source = Arc::clone(&self.source);
         Ok(Arc::new(Decrypted { object, size, source, stream: Mutex::new(None) }))
     }
@@ -373,5 +265,9 @@ impl Store for Encrypted {
 
     fn at_once(&self) -> usize {
         self.store.at_once()
+    }
+
+    fn try_key(&self) -> io::Result<()> {
+        self.source.try_key()
     }
 }

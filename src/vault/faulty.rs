@@ -1,13 +1,16 @@
 //! Tests of what the vault does where its store fails, or changes, in the middle of something.
 
 use crate::model::backup::{Mode, Origin};
+use crate::model::fault::Fault;
 use crate::vault::Vault;
 use crate::vault::disk::Disk;
 use crate::vault::ingest::{Ingest, Metadata};
+use crate::vault::staging::Staging;
 use crate::vault::store::{Ranges, Store, Upload};
+use async_trait::async_trait;
 use jiff::Timestamp;
 use rustix::io::Errno;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -16,6 +19,8 @@ use tempfile::TempDir;
 enum At {
     /// Once an object is put, which is then told to have failed.
     Put,
+    /// Before an object is put, which is then told to have failed and comes to be there later.
+    Late,
     /// Before the data of a set is opened: the set is deleted.
     Open,
     /// When the data of a set is opened: that fails so.
@@ -54,6 +59,12 @@ impl Store for Faulty {
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.at == At::Late {
+            let mut late = self.disk.upload_whole(LATE)?;
+            late.write_all(bytes)?;
+            late.finish()?;
+            return Err(io::Error::other("there was no answer"));
+        }
         self.disk.put_new(name, bytes)?;
         if self.at == At::Put { Err(io::Error::other("the folder was not brought to the disk")) } else { Ok(()) }
     }
@@ -108,6 +119,8 @@ impl Store for Faulty {
 }
 
 const RDB: &[u8] = include_bytes!("../../tests/fixtures/vault/one_key.rdb");
+/// Where an object lies that comes late.
+const LATE: &str = "late";
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 
 fn on(dir: &TempDir, at: At) -> Vault {
@@ -148,6 +161,41 @@ async fn a_set_whose_manifest_is_there_is_there() {
     assert_eq!(fault.message.split(',').next(), Some("the set is whole and listed"));
     let set = vault.find("orders", ID, &()).await.unwrap();
     vault.verify(&set).await.unwrap();
+}
+
+/// Every job has failed.
+struct AllFailed;
+
+#[async_trait]
+impl Staging for AllFailed {
+    async fn of(&self, _: &str) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn given_up(&self, _: &str) -> Result<Vec<String>, Fault> {
+        Ok(vec![ID.to_owned()])
+    }
+}
+
+/// A manifest whose put was not answered may come to be there when its job has failed long since: its data is there then. Where it does not come,
+/// nothing stays.
+#[tokio::test]
+async fn what_a_late_manifest_needs_stays() {
+    for comes in [true, false] {
+        let dir = TempDir::new().unwrap();
+        let vault = on(&dir, At::Late);
+        assert_eq!(staged(&vault).await.commit(metadata()).await.unwrap_err().code, "vault.failed");
+        if comes {
+            vault.store.rename(LATE, &format!("orders/{ID}/manifest.json")).unwrap();
+        }
+        vault.sweep("orders", &AllFailed).await.unwrap();
+        if comes {
+            let set = vault.find("orders", ID, &()).await.unwrap();
+            vault.verify(&set).await.unwrap();
+        } else {
+            assert_eq!(vault.store.list("orders").unwrap(), Vec::<String>::new());
+        }
+    }
 }
 
 /// A set that another process deletes while it is listed is not damaged: it is gone.

@@ -13,6 +13,8 @@ use zstd::zstd_safe::CParameter;
 
 /// Bytes of data in a frame. Small enough that a few in flight stay within a few MiB.
 const FRAME: usize = 1 << 20;
+/// Most frames in an object, whatever its manifest says it has: those of 4 TiB.
+const FRAMES_MAX: u64 = 4 << 20;
 /// Frames decompressed at once.
 const WORKERS: usize = 2;
 const SKIPPABLE: u32 = 0x184D_2A5E;
@@ -132,12 +134,12 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Reads an open object, after checking its seek table.
+    /// Reads an open object of an RDB of so many bytes, after checking its seek table.
     ///
     /// # Errors
-    /// `InvalidData` where the table does not fit the object.
-    pub fn new(object: Arc<dyn Ranges>) -> io::Result<Self> {
-        let places = Arc::new(seek_table(&*object)?);
+    /// `InvalidData` where the table does not fit the object, or has more frames than such an RDB.
+    pub fn new(object: Arc<dyn Ranges>, rdb_bytes: u64) -> io::Result<Self> {
+        let places = Arc::new(seek_table(&*object, rdb_bytes)?);
         let frames = places.len();
         let workers = (0..WORKERS)
             .map(|worker| {
@@ -209,7 +211,7 @@ fn decompress(object: &dyn Ranges, places: &[Place], worker: usize, out: &SyncSe
     }
 }
 
-fn seek_table(object: &dyn Ranges) -> io::Result<Vec<Place>> {
+fn seek_table(object: &dyn Ranges, rdb_bytes: u64) -> io::Result<Vec<Place>> {
     let len = object.size()?;
     let mut footer = [0; FOOTER as usize];
     let at = len.checked_sub(FOOTER).ok_or_else(|| bad("too short to be a data object"))?;
@@ -220,6 +222,10 @@ fn seek_table(object: &dyn Ranges) -> io::Result<Vec<Place>> {
         return Err(encrypted.unwrap_or_else(|| bad("its seek table is missing or damaged (the file is cut?)")));
     }
     let count = u64::from(u32::from_le_bytes([n0, n1, n2, n3]));
+    // Memory is taken for so many: whoever can write there can write any number.
+    if count > rdb_bytes.div_ceil(FRAME as u64).saturating_add(1).min(FRAMES_MAX) {
+        return Err(bad(format!("its seek table has {count} frames, more than an RDB of {rdb_bytes} bytes")));
+    }
     let table_len = count * ENTRY;
     let start = at.checked_sub(table_len + 8).ok_or_else(|| bad("its seek table is longer than the file"))?;
     let mut table = vec![0; usize::try_from(table_len + 8).map_err(|_| bad("seek table too long"))?];

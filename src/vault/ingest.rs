@@ -160,7 +160,8 @@ fn stage(
     })?;
     if unique.needs_second_walk().map_err(failed)? {
         // The source has sent its data once; what is staged is the same.
-        let staged = vault.store.open(&name).and_then(FrameReader::new).map_err(failed)?;
+        let staged =
+            vault.store.open(&name).and_then(|data| FrameReader::new(data, statistics.bytes)).map_err(failed)?;
         rdb::walk_unique(staged, (), (), &mut unique)?;
     }
     Ok(Ingest { staging, origin, statistics, sha256: hex(&sha.finalize()), stored_bytes })
@@ -193,7 +194,7 @@ impl Ingest {
     ///
     /// # Errors
     /// `vault.failed`, and then there is no set, or another had the name first and is as it was, or the set is there and may not
-    /// outlast a power cut: the message says which.
+    /// outlast a power cut: the message says which. A put that was not answered may take effect later, and make it a set.
     pub async fn commit(self, of: Metadata) -> Result<BackupSet, Fault> {
         blocking(move || self.commit_blocking(of)).await
     }
@@ -251,14 +252,12 @@ impl Ingest {
         // Before the manifest: a set is never there without its signature. Where another's is there, so is another's data.
         let signed_by = staging.vault.put_signature(&set, &json, &mut staging.disowned)?;
         set.manifest = Some(ManifestDigest { sha256: hex(&Sha256::digest(&json)), signed_by });
-        let Err(e) = store.put_new(&name, &json) else {
-            staging.disowned = true;
-            return Ok(set);
-        };
-        // Where another's manifest is there, the folder is that set's.
-        staging.disowned = e.kind() == io::ErrorKind::AlreadyExists;
-        if !staging.disowned && read_whole(&*store, &name, LONGEST_MANIFEST).is_ok_and(|there| there == json) {
-            staging.disowned = true;
+        // From here on the manifest may be there, or come to be there, whatever is answered, and then what it needs must stay. Where it does not
+        // come, the next sweep takes the data, for its job has failed. Where another's is there, the folder is that set's.
+        staging.disowned = true;
+        let Err(e) = store.put_new(&name, &json) else { return Ok(set) };
+        let is_there = || read_whole(&*store, &name, LONGEST_MANIFEST).is_ok_and(|there| there == json);
+        if e.kind() != io::ErrorKind::AlreadyExists && is_there() {
             let message =
                 format!("the set is whole and listed, but may not outlast a power cut: {}: {e}", store.place(&name));
             return Err(Fault::new(Kind::Unexpected, "vault.failed", message)

@@ -61,6 +61,12 @@ pub fn is_for_want_of_a_key(e: &io::Error) -> bool {
     e.get_ref().is_some_and(|inner| inner.is::<KeyError>())
 }
 
+/// Whether the want of a key is behind an error.
+#[must_use]
+pub fn is_a_key_behind(e: &(dyn Error + 'static)) -> bool {
+    lacking(e).is_some_and(is_for_want_of_a_key)
+}
+
 /// Whether something could not be read for what this machine lacked just then or lets us not do, a bucket did not give for now, or takes a key
 /// that is not here: that says nothing of what is stored.
 pub(super) fn is_lacking(e: &io::Error) -> bool {

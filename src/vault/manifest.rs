@@ -13,6 +13,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
+/// Most values in a manifest, each of which takes some dozens of bytes of memory: of 65,000 databases, of each range of slots, and some more.
+const VALUES_MAX: usize = 400_000;
 /// Format that is written. A reader refuses a later one.
 const FORMAT: u64 = 2;
 /// The oldest format that is read.
@@ -168,6 +170,10 @@ impl Manifest {
     /// # Errors
     /// What cannot be understood, as part of a sentence about the manifest.
     pub fn read(text: &[u8]) -> Result<BackupSet, String> {
+        // Before anybody has judged who wrote it.
+        if values(text) > VALUES_MAX {
+            return Err(format!("has more values than a manifest can have ({VALUES_MAX})"));
+        }
         let mut json: Value = serde_json::from_slice(text).map_err(|e| clean(&e.to_string()))?;
         let format = json.get("format").and_then(Value::as_u64).ok_or("does not say which format it has")?;
         if !(OLDEST..=FORMAT).contains(&format) {
@@ -253,6 +259,21 @@ impl OriginRecord {
 
 /// Longest path in a manifest, in characters.
 const PATH_MAX: usize = 4096;
+
+/// Values in a JSON text, or some more.
+fn values(text: &[u8]) -> usize {
+    let (mut values, mut quoted, mut escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b'[' | b'{' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
 
 /// Checksum of a manifest whose `checksum` field is empty.
 fn checksum(json: &Value) -> String {

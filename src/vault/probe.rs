@@ -62,6 +62,15 @@ impl Vault {
         .await
     }
 
+    /// Tries the key of what is encrypted here: that it is there, and opens. Nothing is tried where nothing is to be decrypted.
+    ///
+    /// # Errors
+    /// `vault.failed`, which says what is missing.
+    pub async fn try_key(&self) -> Result<(), Fault> {
+        let vault = self.clone();
+        blocking(move || vault.store.try_key().map_err(|e| vault_fault("decrypt", &vault.store.place(""), e))).await
+    }
+
     fn try_all(&self, first: &[u8], second: &[u8]) -> io::Result<Probe> {
         let (store, name) = (&*self.store, format!("{FOLDER}/{OBJECT}"));
         let taken = |put: io::Result<()>| match put {

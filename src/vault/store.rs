@@ -175,6 +175,14 @@ pub trait Store: Debug + Send + Sync {
     fn at_once(&self) -> usize {
         1
     }
+
+    /// Tries whether what lies here can be decrypted, where that takes a key.
+    ///
+    /// # Errors
+    /// Those of the store, and of a key that is missing.
+    fn try_key(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What an age file begins with.

@@ -72,7 +72,8 @@ impl Vault {
         blocking(move || {
             let open = || -> io::Result<Option<FrameReader>> {
                 let object = vault.store.open(&data_of(&set))?;
-                if parts_digest(&*object)? == wanted { FrameReader::new(object).map(Some) } else { Ok(None) }
+                let is_known = parts_digest(&*object)? == wanted;
+                is_known.then(|| FrameReader::new(object, set.rdb_bytes)).transpose()
             };
             match open().map_err(|e| vault.unreadable(&set, e))? {
                 Some(data) => Ok(Some(data)),
@@ -85,8 +86,7 @@ impl Vault {
 }
 
 fn open(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<Watched<FrameReader>, Fault> {
-    let data = vault.store.open(&data_of(set)).and_then(FrameReader::new);
-    data.map(|data| watch.over(data)).map_err(|e| vault.unreadable(set, e))
+    vault.read_data(set).map(|data| watch.over(data)).map_err(|e| vault.unreadable(set, e))
 }
 
 /// What cannot be read or written on our side is not damage of the set.

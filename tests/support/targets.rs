@@ -137,7 +137,7 @@ impl Ranges for Object {
 
 /// A data object of the vault.
 fn frames(bytes: &[u8]) -> Result<(), String> {
-    let mut frames = FrameReader::new(Arc::new(Object(bytes.to_vec()))).map_err(|e| e.to_string())?;
+    let mut frames = FrameReader::new(Arc::new(Object(bytes.to_vec())), u64::MAX).map_err(|e| e.to_string())?;
     for _ in 0..FRAMES_MAX {
         match frames.next_frame() {
             Ok(Some(frame)) => assert!(frame.len() <= 1 << 20, "a frame of {} bytes", frame.len()),

@@ -26,6 +26,7 @@ pub async fn check(app: &App) -> Findings {
     let mut findings = Findings::of("");
     home(app, &mut findings).await;
     vault(app, &mut findings).await;
+    encryption(app, &mut findings).await;
     signatures(app, &mut findings).await;
     match app.state.waiting().await {
         Ok(_) => findings.pass("state store", opened(app)),
@@ -117,6 +118,18 @@ async fn vault(app: &App, findings: &mut Findings) {
     } else {
         let next = "No set is safe there. Use a bucket that does: docs/vault.md has what a store must obey.";
         findings.add(Status::Fail, NAME, format!("{place}: {}", broken.join("; ")), next);
+    }
+}
+
+/// Whether what is encrypted in the vault can be decrypted.
+async fn encryption(app: &App, findings: &mut Findings) {
+    const NAME: &str = "encryption";
+    if app.config.encryption.is_none() {
+        return;
+    }
+    match vault::of(&app.config, &app.state).try_key().await {
+        Err(fault) => findings.fail(NAME, &fault),
+        Ok(()) => findings.pass(NAME, "what is written to the vault is encrypted, and no key is missing"),
     }
 }
 

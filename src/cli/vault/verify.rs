@@ -36,7 +36,7 @@ Examples:
   tair-backup-mcp vault verify                              the whole vault, by what is quickly read
   tair-backup-mcp vault verify --deep --instance-id orders  every byte of one instance's sets and log
   tair-backup-mcp vault verify --json                       for a program; cron acts on the exit code
-Exit codes: 0 nothing is wrong, 1 the vault cannot be read, 6 something is damaged or was changed from outside.";
+Exit codes: 0 nothing is wrong, 1 the vault cannot be read or decrypted, 6 something is damaged or was changed from outside.";
 
 /// Runs the subcommand.
 ///
@@ -45,11 +45,22 @@ Exit codes: 0 nothing is wrong, 1 the vault cannot be read, 6 something is damag
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let local = Local::new(&app.config, Arc::clone(&app.state));
     let check = local.check_vault(args.instance_id.as_deref(), args.deep).await?;
-    let code = if check.wrong() > 0 { Kind::Damaged.exit_code() } else { 0 };
+    let key = local.try_key().await;
     if args.json {
         print(&json(&check).to_string());
-        return Ok(code);
+    } else {
+        show(&check);
     }
+    if check.wrong() == 0 {
+        return key.map(|()| 0);
+    }
+    if let Err(fault) = key {
+        tracing::error!("{fault}");
+    }
+    Ok(Kind::Damaged.exit_code())
+}
+
+fn show(check: &VaultCheck) {
     let rows = check.sets.iter().map(|set| {
         let state = if set.wrong.is_empty() { "ok" } else { "WRONG" };
         [state, &set.instance_id, &set.backup_id, set.signature.as_str(), set.record.as_str()].map(str::to_owned)
@@ -78,7 +89,6 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         n => format!("{n} WRONG; nothing was deleted or changed. Choose other sets, and look at who can write there"),
     };
     print(&format!("{}: {} sets, {key}; {said}.", check.place, check.sets.len()));
-    Ok(code)
 }
 
 fn json(check: &VaultCheck) -> Value {

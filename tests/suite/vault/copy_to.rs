@@ -20,7 +20,9 @@ use tair_backup_mcp::provider::local::vault_copy::{Copier, Progress};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::copy::SetCopy;
 use tair_backup_mcp::vault::ingest::Metadata;
+use tair_backup_mcp::vault::watch::Watch;
 
 fn protection(bench: &Bench) -> Value {
     bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["protection"].clone()
@@ -32,7 +34,8 @@ fn doctor(bench: &Bench) -> Value {
 }
 
 /// A backup succeeds while the second place refuses everything, and is copied when it takes something again, by one of two services; what was
-/// taken for a restore is not copied. Whoever looks is told how old the newest copy is.
+/// taken for a restore is not copied. Whoever looks is told how old the newest copy is. A set that is damaged, and never copied, keeps no other from
+/// it, and none from expiring there.
 #[test]
 fn each_set_has_a_copy_soon() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -50,6 +53,19 @@ fn each_set_has_a_copy_soon() {
     let top = "copy_to = \"elsewhere\"\nmetrics_file = \"figures.prom\"\n";
     let mut bench = Bench::new(&format!("{top}{}", unattended(&redis, &format!("copy_to = \"{url}\""))));
     bench.env = s3::environment(s3::KEY.1);
+    let (here, there) = (
+        Place::on(|_| Vault::new(bench.home().join("vault"))),
+        Place::on(|dir| s3::vault_at(s3::port(), &prefix, dir)),
+    );
+    let damaged = lay(&here, "b-20260101T000000Z-aaaaaa", Mode::Manual, 3);
+    let path = bench.home().join("vault/orders").join(&damaged.id).join("data.rdb.zst");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    write_over(&path, bytes);
+    let expired = Metadata { mode: Mode::Automated, expires_at: Some(Timestamp::UNIX_EPOCH), ..metadata() };
+    let staged = there.staged("b-20260102T000000Z-bbbbbb").unwrap();
+    let expired = there.run(staged.commit(expired)).unwrap();
     let services = [Service::start(&bench), Service::start(&bench)];
     let first = bench.backup();
     wait("a failure to be told", LONG, || service_log(&bench).contains("not all of its sets are at").then_some(()));
@@ -75,6 +91,9 @@ fn each_set_has_a_copy_soon() {
     assert_eq!(restored.code, 0, "{restored:?}");
     let third = bench.backup();
     copied(&format!("has {third}, the newest"));
+    wait("the copy that has expired to go", LONG, || {
+        (!there.vault.store().folders("orders").unwrap().contains(&expired.id)).then_some(())
+    });
     let figure = wait("the figure", LONG, || {
         let text = std::fs::read_to_string(bench.dir.path().join("figures.prom")).unwrap_or_default();
         let name = "tair_backup_last_copied_success_timestamp_seconds{instance=\"orders\"} ";
@@ -94,8 +113,53 @@ fn each_set_has_a_copy_soon() {
             assert!(content(&*here, &name) == content(&*there, &name), "{name}");
         }
     }
-    assert!(here.folders("orders").unwrap().len() > 3, "no safety backup was taken");
+    assert!(here.folders("orders").unwrap().len() > 4, "no safety backup was taken");
     assert!(!bench.dir.path().join("elsewhere").exists(), "the instance's own place comes first");
+}
+
+/// Of two that copy to one place none takes away what the other's manifest needs; and where data is gone beneath a manifest all the same, that is
+/// found, and the next copy puts it.
+#[test]
+fn two_may_copy_to_one_place() {
+    let here = Place::new();
+    let set = here.set("b-20260101T000000Z-aaaaaa");
+    let (data, manifest) = (format!("orders/{}/data.rdb.zst", set.id), format!("orders/{}/manifest.json", set.id));
+    let bytes = std::fs::read(here.path(&set.id, "manifest.json")).unwrap();
+    let copy = |to: &Place, watch: &Arc<Watch>| here.run(here.vault.copy_set(&to.vault, "orders", &set.id, watch));
+
+    // While this one reads back what it has put the other puts the manifest, and then this one is broken off.
+    let (prefix, watch) = (s3::prefix(), Arc::<Watch>::default());
+    let direct = s3::store_at(s3::port(), &prefix);
+    let (other, stops) = (Arc::clone(&direct), Arc::clone(&watch));
+    let line = Line::to(s3::port(), move |request| {
+        if request.is("GET", "data.rdb.zst") && !stops.is_stopped() {
+            other.put_new(&manifest, &bytes).unwrap();
+            stops.stop();
+        }
+        Fate::Pass
+    });
+    let to = Place::on(|spill| s3::vault_at(line.port, &prefix, spill));
+    copy(&to, &watch).unwrap_err();
+    to.run(to.vault.verify(&set)).unwrap();
+    let is_copied = || here.run(here.vault.is_copied(&to.vault, "orders", &set.id)).unwrap();
+    assert!(is_copied());
+    direct.delete(&data).unwrap();
+    assert!(!is_copied());
+    assert_eq!(copy(&to, &Arc::default()).unwrap(), SetCopy::Copied);
+    assert!(is_copied());
+
+    // Right before the manifest is put the other takes back the data that this one found there.
+    let prefix = s3::prefix();
+    let other = s3::store_at(s3::port(), &prefix);
+    let line = Line::to(s3::port(), move |request| {
+        if request.is("PUT", "manifest.json") {
+            other.delete(&data).unwrap();
+        }
+        Fate::Pass
+    });
+    let to = Place::on(|spill| s3::vault_at(line.port, &prefix, spill));
+    assert_eq!(copy(&to, &Arc::default()).unwrap(), SetCopy::Copied);
+    to.run(to.vault.verify(&set)).unwrap();
 }
 
 /// A set of a mode that was begun so many days ago.

@@ -76,7 +76,9 @@ fn a_set_is_read_with_its_key_and_by_age_itself() {
         assert!(fault.hint.contains("[encryption]"), "{fault:?}");
         without.run(without.vault.verify(&before)).unwrap();
     }
-    assert!(other.list(&[]).iter().all(|(_, whole)| *whole), "what is there is listed without its key");
+    for without in [&other, &none] {
+        assert!(without.list(&[]).iter().all(|(_, whole)| *whole), "what is there is listed without its key");
+    }
     let mut bytes = std::fs::read(&data).unwrap();
     let last = bytes.len() - 20;
     bytes[last] = !bytes[last];
@@ -117,8 +119,45 @@ fn a_passphrase_has_one_key_for_the_vault() {
     assert!(fault.code == "vault.failed" && fault.message.contains("key.age is not there"), "{fault:?}");
 }
 
+/// The key of a vault with a passphrase is made once: where it is gone, nothing is written until it is back, and whoever looks is told. What is not
+/// encrypted is no reason against making one.
+#[test]
+fn a_key_that_is_gone_is_not_made_again() {
+    let bench = Bench::new(
+        "[encryption]\npassphrase_file = \"words\"\n\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n",
+    );
+    let words = bench.dir.path().join("words");
+    std::fs::write(&words, "words").unwrap();
+    let how = Encryption { recipients: Vec::new(), key: KeySource::PassphraseFile(words) };
+    let (home, key) = (bench.home(), bench.home().join("vault/key.age"));
+    Place::on(|_| Vault::new(home.join("vault"))).set("b-20260101T000000Z-aaaaaa");
+    let open = || Place::on(|_| vault_in(&home, &how));
+    let doctor = || {
+        let said = bench.run(&["doctor", "--json"]).json();
+        said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "encryption").unwrap().clone()
+    };
+    assert_eq!((bench.run(&["vault", "verify"]).code, &doctor()["status"]), (0, &"pass".into()));
+    let set = open().set("b-20260102T000000Z-bbbbbb");
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+
+    let why = open().staged("b-20260103T000000Z-cccccc").unwrap_err().to_string();
+    assert!(why.contains("key.age is gone") && why.contains(&set.id), "{why}");
+    assert!(!key.exists());
+    let told = bench.run(&["vault", "verify"]);
+    assert!(told.code == 1 && told.out.contains(&set.id) && told.err.contains("key.age is gone"), "{told:?}");
+    let told = doctor();
+    assert!(told["status"] == "fail" && told.to_string().contains("key.age is gone"), "{told}");
+
+    std::fs::write(&key, kept).unwrap();
+    let again = open();
+    again.run(again.vault.verify(&set)).unwrap();
+    again.set("b-20260103T000000Z-cccccc");
+    assert_eq!(bench.run(&["vault", "verify", "--deep"]).code, 0);
+}
+
 /// A backup and a restore of the whole program with a key, and what lies there becomes a server's data again without this program. With another
-/// key a restore ends before anything is touched.
+/// key, and without one, a restore ends before anything is touched, and nothing is called damaged.
 #[test]
 fn the_program_restores_with_its_key_and_touches_nothing_without() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -146,6 +185,12 @@ fn the_program_restores_with_its_key_and_touches_nothing_without() {
     with(&key_in(other.path()));
     let refused = bench.ask(&backup);
     assert!(refused.code == 1 && refused.out.contains("for other keys"), "{refused:?}");
+    bench.configure(&unattended(&redis, ""));
+    let refused = bench.ask(&backup);
+    assert!(refused.code == 1 && refused.out.contains("the configuration names no key"), "{refused:?}");
+    let told = bench.run(&["vault", "verify"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(bench.backups().iter().all(|row| row["status"] == "whole"), "{:?}", bench.backups());
     with(&key);
     let restored = bench.restore(&backup);
     assert_eq!(restored.code, 0, "{restored:?}");

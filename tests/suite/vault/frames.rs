@@ -3,6 +3,7 @@
 use crate::support::Dice;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex};
 use tair_backup_mcp::vault::frames::{FrameReader, FrameWriter};
 use tair_backup_mcp::vault::store::Ranges;
@@ -25,7 +26,10 @@ fn frames_fit_their_data() {
         parts.iter().for_each(|part| frames.push(part).unwrap());
         let (_, bytes) = frames.finish().unwrap();
         let mut read = Vec::new();
-        FrameReader::new(Arc::new(File::open(&path).unwrap())).unwrap().read_to_end(&mut read).unwrap();
+        FrameReader::new(Arc::new(File::open(&path).unwrap()), parts.concat().len() as u64)
+            .unwrap()
+            .read_to_end(&mut read)
+            .unwrap();
         assert!(read == parts.concat(), "what is read is not what was written");
         usize::try_from(bytes).unwrap()
     };
@@ -69,7 +73,7 @@ fn read_by_ranges() {
     assert_eq!(bytes.len() as u64, stored);
     let served = Arc::new(Served { bytes: bytes.clone(), requests: Mutex::default() });
     let mut read = Vec::new();
-    FrameReader::new(Arc::clone(&served) as _).unwrap().read_to_end(&mut read).unwrap();
+    FrameReader::new(Arc::clone(&served) as _, noise.len() as u64).unwrap().read_to_end(&mut read).unwrap();
     assert!(read == noise, "what is read is not what was written");
     let mut requests = served.requests.lock().unwrap().clone();
     requests.sort_unstable();
@@ -82,6 +86,15 @@ fn read_by_ranges() {
     }
     for cut in [1, 9, 60, bytes.len() - 1] {
         let cut = Arc::new(Served { bytes: bytes[..bytes.len() - cut].to_vec(), requests: Mutex::default() });
-        assert_eq!(FrameReader::new(cut).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(FrameReader::new(cut, noise.len() as u64).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
+    // A table of all the frames that can be told, in a file that has room for it and takes none, is not read, whatever the manifest says.
+    let file = tempfile::tempfile().unwrap();
+    let footer = [&u32::MAX.to_le_bytes()[..], &[0], &0x8F92_EAB1_u32.to_le_bytes()].concat();
+    file.write_all_at(&footer, u64::from(u32::MAX) * 8 + 8).unwrap();
+    let refused = FrameReader::new(Arc::new(file), u64::MAX).unwrap_err();
+    assert!(
+        refused.kind() == io::ErrorKind::InvalidData && refused.to_string().contains("4294967295 frames"),
+        "{refused}"
+    );
 }

@@ -76,6 +76,11 @@ fn only_the_very_file_is_known() {
     assert!(place.run(place.vault.verify(&set)).is_ok(), "these frames are whole");
     assert_eq!(known(&place, &set, &digest), Ok(None));
 
+    // More of them than the data can have: memory is not taken for what a table says.
+    write_frames(&path, &[&RDB[..20], &RDB[20..30], &RDB[30..]]);
+    let fault = place.run(place.vault.verify(&set)).unwrap_err();
+    assert!(fault.code == "backup.damaged" && fault.message.contains("has 3 frames"), "{fault:?}");
+
     // Another set's data, its frames all whole: it is none of this manifest's.
     let mut another = RDB.to_vec();
     // Eight zeros in the place of an RDB's CRC64 say that there is none.

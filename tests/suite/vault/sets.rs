@@ -8,8 +8,10 @@ use std::io::{self, Read};
 use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Depth, Mode, Origin, Proof};
 use tair_backup_mcp::model::fault::Kind;
+use tair_backup_mcp::model::slots::HeldSlots;
 use tair_backup_mcp::redis::rdb::error::RdbError;
 use tair_backup_mcp::vault::ingest::{IngestError, Metadata};
+use tair_backup_mcp::vault::manifest::Manifest;
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 
@@ -89,6 +91,20 @@ fn a_set_is_proven_and_says_how_far() {
     assert_eq!(set.proof, Some(Proof { depth: Depth::Deep, crc64: false }));
     assert_eq!(place.run(place.vault.find("orders", &set.id, &())).unwrap().proof, set.proof);
     place.run(place.vault.verify(&set)).unwrap();
+}
+
+/// A manifest is read before anybody knows who wrote it: one of more values than ours can have takes no memory, and the largest of ours is read.
+#[test]
+fn a_manifest_has_so_many_values() {
+    let wide = format!("{{\"format\":2,\"more\":[{}0]}}", "0,".repeat(1_000_000));
+    let refused = Manifest::read(wide.as_bytes()).unwrap_err();
+    assert!(refused.contains("more values"), "{refused}");
+    let mut set = Place::new().set(ID);
+    set.counts = (0..65_000).map(|db| (db, (1, 1))).collect();
+    let ranges = (0..8192).map(|n| (2 * n, 2 * n)).collect();
+    set.held = Some(HeldSlots::Node { id: "n".into(), epoch: 1, ranges });
+    let read = Manifest::read(&Manifest::of(&set).unwrap()).unwrap();
+    assert!(read.counts == set.counts && read.held == set.held);
 }
 
 /// A source that breaks off.

@@ -14,6 +14,7 @@ use crate::provider::local::backup::staging::ByJobs;
 use crate::provider::local::log::SHARD;
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;
+use crate::vault::lacking::is_a_key_behind;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -88,7 +89,8 @@ impl Copier {
                     known.insert(set.id);
                 }
                 Err(fault) => {
-                    let of_this_set = matches!(fault.kind, Kind::Damaged | Kind::Refused);
+                    // One that was written for a key that is not here any more says nothing of the others, either.
+                    let of_this_set = matches!(fault.kind, Kind::Damaged | Kind::Refused) || is_a_key_behind(&fault);
                     kept_from_it = Err(fault);
                     if !of_this_set {
                         break;
