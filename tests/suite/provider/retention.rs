@@ -2,7 +2,7 @@
 //! hour, and a set for which there is no room is refused before its source is asked.
 
 use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
-use crate::support::log::archive;
+use crate::support::log::{archive, signed_vault};
 use crate::support::{Bench, Redis, files_under, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
-use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
 
 const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
@@ -30,8 +29,7 @@ async fn put_at(
     (replication_id, replication_offset): (&str, u64),
 ) -> BackupSet {
     let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
-    let vault = Vault::new(bench.home().join("vault"));
-    let staged = vault.ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
+    let staged = signed_vault(bench).ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
     let metadata = Metadata {
         mode: Mode::Safety,
         note: String::new(),
@@ -234,8 +232,11 @@ async fn what_the_log_begins_with_stays() {
     put(&bench, &id(7), begun(7), past).await;
     // Of two that lead to the same moments one is enough.
     put_at(&bench, &id(8), begun(8), past, (REPLID, FIRST)).await;
+    // One for which nobody vouches is none of too many, nor anything that the log begins with.
+    put_at(&bench, &id(9), begun(0), None, (REPLID, FIRST)).await;
+    std::fs::remove_file(bench.home().join("vault/orders").join(id(9)).join("manifest.json.minisig")).unwrap();
     let taken = text(&bench.ask(&backup).json()["plan"]["safety_backup_id"]);
-    let mut wanted = vec![id(1), id(3), id(4), id(5), id(6), backup, taken];
+    let mut wanted = vec![id(1), id(3), id(4), id(5), id(6), id(9), backup, taken];
     wanted.sort();
     assert_eq!(ids(&bench), wanted, "the second was crowded out; the seventh and the eighth had expired");
 }

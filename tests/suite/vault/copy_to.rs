@@ -3,7 +3,7 @@
 
 use super::contract::content;
 use super::{Place, metadata};
-use crate::support::log::{LONG, Service, service_log};
+use crate::support::log::{LONG, Service, service_log, signed_vault};
 use crate::support::s3::{self, Fate, Line};
 use crate::support::{Bench, Redis, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +19,7 @@ use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
+use tair_backup_mcp::vault::signing::Signing;
 
 fn protection(bench: &Bench) -> Value {
     bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["protection"].clone()
@@ -111,8 +112,10 @@ fn what_expires_here_expires_there() {
     let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
     let state: Arc<dyn State> = Arc::new(Sqlite::new(&bench.home()));
     let copier = Copier::of(&config, &state, "orders").unwrap();
-    let here = Place::on(|_| Vault::new(bench.home().join("vault")));
-    let there = Place::on(|_| Vault::new(bench.dir.path().join("second")));
+    let here = Place::on(|_| signed_vault(&bench));
+    let nobodys = Place::on(|_| Vault::new(bench.dir.path().join("second")));
+    let signing = Arc::new(Signing::new(&bench.home(), Vec::new(), false));
+    let there = Place::on(|_| nobodys.vault.clone().signed(signing));
     // Three days in a row, five weeks ago, of which two at least are of one week.
     let id = |n: i64| format!("b-2026010{n}T000000Z-aaaaaa");
     let weekday = i64::from(Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).weekday().to_monday_zero_offset());
@@ -127,6 +130,8 @@ fn what_expires_here_expires_there() {
     ] {
         lay(&there, &id(n), mode, days);
     }
+    // What nobody has signed takes no one's place.
+    lay(&nobodys, &id(6), Mode::Automated, monday - 4);
     // One of them the vault has still.
     lay(&here, &id(2), Mode::Automated, monday - 1);
     let mut known = std::collections::BTreeSet::new();
@@ -140,12 +145,12 @@ fn what_expires_here_expires_there() {
         ids.sort();
         (gone, ids)
     };
-    let all: Vec<String> = [1, 2, 3, 4, 5, 9].map(id).into();
+    let all: Vec<String> = [1, 2, 3, 4, 5, 6, 9].map(id).into();
     assert_eq!(left(&BackupPolicy::none()), (0, all));
     // The newest of its week stays, what the vault has, and what is no policy's.
     let stays: Vec<String> = [2, 4, 5, 9].map(id).into();
-    assert_eq!(left(&usual()), (2, stays.clone()));
+    assert_eq!(left(&usual()), (3, stays.clone()));
     assert_eq!(left(&usual()), (0, stays));
     let records = bench.run(&["audit"]);
-    assert_eq!(records.out.matches("backup.expired").count(), 2, "{records:?}");
+    assert_eq!(records.out.matches("backup.expired").count(), 3, "{records:?}");
 }

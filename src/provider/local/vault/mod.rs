@@ -2,7 +2,7 @@
 //! same chain; and which manifests it must have, as this home remembers them. Touches nothing by itself.
 
 mod check;
-mod manifests;
+pub(in crate::provider::local) mod manifests;
 
 use crate::config::Config;
 use crate::config::blocking::blocking;
