@@ -1,10 +1,13 @@
 //! `vault verify`: whatever somebody does to sets from outside is found, named, and ends with 6, while what this program does itself is not; and no
 //! set that was changed is restored, or taken for the way back.
 
+use crate::archive::{FIRST, T0, limits, new_timeline, put, seal, set};
+use crate::support::log::archive;
 use crate::support::{Bench, Done, Redis, text, unattended};
 use crate::vault::signed::edited;
 use serde_json::Value;
 use std::path::PathBuf;
+use tair_backup_mcp::archive::NewTimeline;
 
 fn folder(bench: &Bench, id: &str) -> PathBuf {
     bench.home().join("vault/orders").join(id)
@@ -202,4 +205,23 @@ fn a_shared_vault_takes_the_keys_of_all() {
     two.configure(&("trusted_keys = [\"RWQ\"]\n".to_owned() + &unattended(&redis, "")));
     let bad = two.run(&["describe-instances"]);
     assert!(bad.code == 2 && bad.err.contains("trusted_keys"), "{bad:?}");
+}
+
+/// A log is looked at also where no set lies beside it, and named as one that is there.
+#[test]
+fn the_log_of_an_instance_without_sets_is_looked_at() {
+    let bench = Bench::new("");
+    let log = archive(&bench);
+    let new = NewTimeline { instance_id: "gone".into(), ..new_timeline(FIRST, Some(0)) };
+    let timeline = log.open_timeline(new).unwrap();
+    let mut writer = log.writer(&timeline, limits(1 << 20)).unwrap();
+    put(&mut writer, &set("a", "1"), T0);
+    seal(&mut writer);
+    let deep = ["--deep", "--instance-id", "gone"];
+    let whole = verify(&bench, &deep);
+    assert!(whole.code == 0 && whole.out.contains("log   gone: 1 segments read"), "{whole:?}");
+    let gap = bench.home().join("vault/.log/gone/0").join(&timeline.id).join("gap-1.json");
+    std::fs::write(gap, b"{}").unwrap();
+    let named = verify(&bench, &deep);
+    assert!(named.code == 6 && named.out.contains("gap-1.json"), "{named:?}");
 }

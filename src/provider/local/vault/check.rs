@@ -30,9 +30,11 @@ impl Local {
 
 impl Inner {
     async fn check_vault(&self, wanted: Option<&str>, deep: bool) -> Result<VaultCheck, Fault> {
-        let there = self.vault.instances().await?;
+        let archive = self.archive.clone();
+        let logged = blocking(move || archive.instances()).await?;
+        let there = self.vault.instances().await?.into_iter().chain(logged);
         let remembered = self.state.manifests(wanted).await?.into_keys().map(|(instance_id, _)| instance_id);
-        let mut ids: BTreeSet<String> = there.into_iter().chain(remembered).chain(self.ids.iter().cloned()).collect();
+        let mut ids: BTreeSet<String> = there.chain(remembered).chain(self.ids.iter().cloned()).collect();
         if let Some(wanted) = wanted {
             ids.retain(|id| id == wanted);
             if ids.is_empty() {
