@@ -6,6 +6,8 @@ use crate::support::log::archive;
 use crate::support::{Bench, Done, Redis, text, unattended};
 use crate::vault::signed::edited;
 use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use tair_backup_mcp::archive::NewTimeline;
 
@@ -220,6 +222,17 @@ fn the_log_of_an_instance_without_sets_is_looked_at() {
     let deep = ["--deep", "--instance-id", "gone"];
     let whole = verify(&bench, &deep);
     assert!(whole.code == 0 && whole.out.contains("log   gone: 1 segments read"), "{whole:?}");
+    // A folder of somebody else, into which only root may look, keeps nobody from the rest.
+    let foreign = bench.home().join("vault/lost+found");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::set_permissions(&foreign, Permissions::from_mode(0o000)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    let beside = verify(&bench, &["--deep"]);
+    assert!(beside.code == 0 && beside.out.contains("lost+found: may not be looked into") != is_root, "{beside:?}");
+    let to = bench.dir.path().join("to");
+    let copied = bench.run(&["vault", "copy", "--to", to.to_str().unwrap()]);
+    assert!(copied.code == 0 && copied.out.contains("log       gone"), "{copied:?}");
+    std::fs::set_permissions(&foreign, Permissions::from_mode(0o700)).unwrap();
     let gap = bench.home().join("vault/.log/gone/0").join(&timeline.id).join("gap-1.json");
     std::fs::write(gap, b"{}").unwrap();
     let named = verify(&bench, &deep);
