@@ -12,6 +12,7 @@ use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::backup::staging::ByJobs;
 use crate::provider::local::vault;
+use crate::provider::local::vault::manifests::replaced;
 use crate::state::State;
 use crate::vault::Vault;
 use crate::vault::copy::SetCopy;
@@ -227,7 +228,13 @@ impl Copier {
         let (mut found, mut total) = (Vec::new(), 0);
         for id in instances {
             progress.at(format!("looking at the sets of {id}"), None);
-            for set in self.from.0.list(id, &ByJobs(Arc::clone(&self.state))).await? {
+            let listed = self.from.0.list(id, &ByJobs(Arc::clone(&self.state))).await?;
+            let recorded = self.state.manifests(Some(id)).await?;
+            for set in listed {
+                let set = set.and_then(|set| match replaced(&self.from.0, &set, &recorded) {
+                    Some(fault) => Err(DamagedSet { id: set.id, reason: fault.message }),
+                    None => Ok(set),
+                });
                 let row = self.look(id, set, progress).await?;
                 if let Some((row, bytes)) = row {
                     total += if row.outcome == Outcome::ToCopy { bytes } else { 0 };

@@ -95,6 +95,10 @@ fn what_was_done_to_sets_from_outside_is_named() {
     assert!(refused.code == 6 && refused.err.contains("backup.tampered"), "{refused:?}");
     let table = verify(&bench, &[]);
     assert!(table.out.contains(&format!("WRONG orders {first}: ")) && table.out.contains("1 WRONG"), "{table:?}");
+    let copied_to = bench.dir.path().join("copied-to");
+    let not_copied = bench.run(&["vault", "copy", "--to", copied_to.to_str().unwrap()]);
+    assert!(not_copied.code == 6 && not_copied.out.contains("not the manifest that was put"), "{not_copied:?}");
+    assert!(copied_to.join("orders").join(&second).exists() && !copied_to.join("orders").join(&first).exists());
     put_back(&bench, &first, &aside);
     assert_eq!(wrong(&bench, &first, &[]), "");
 

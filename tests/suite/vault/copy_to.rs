@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tair_backup_mcp::config::Config;
-use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::backup::{BackupSet, ManifestDigest, Mode, Origin};
 use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::provider::local::vault_copy::{Copier, Progress};
@@ -134,11 +134,15 @@ fn what_expires_here_expires_there() {
     lay(&nobodys, &id(6), Mode::Automated, monday - 4);
     // One of them the vault has still.
     lay(&here, &id(2), Mode::Automated, monday - 1);
+    // Of another this home knows that its manifest was replaced.
+    lay(&here, &id(8), Mode::Manual, 0);
+    let digest = ManifestDigest { sha256: "of another".into(), signed_by: None };
+    here.run(state.set_manifest("orders", &id(8), Some(&digest))).unwrap();
     let mut known = std::collections::BTreeSet::new();
     let brought = here.run(copier.bring("orders", &mut known, &Progress::default()));
     // It was laid at another moment than its copy: a manifest of another set, which stays.
     assert_eq!(brought.unwrap_err().code, "copy.conflict");
-    assert!(known.contains(&newest.id) && !known.contains(&id(2)), "{known:?}");
+    assert!(known.contains(&newest.id) && !known.contains(&id(2)) && !known.contains(&id(8)), "{known:?}");
     let left = |policy: &BackupPolicy| {
         let gone = here.run(copier.expire("orders", policy)).unwrap();
         let mut ids: Vec<String> = there.list(&[]).into_iter().map(|(id, _)| id).collect();

@@ -4,6 +4,7 @@ use crate::model::backup::{BackupSet, ManifestDigest};
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::Inner;
 use crate::state::manifests::Recorded;
+use crate::vault::Vault;
 use crate::vault::signed::tampered;
 
 /// What is wrong with a manifest that is not the one that was put.
@@ -25,7 +26,7 @@ impl Inner {
 
     /// The fault of a set whose manifest is another than the one that is remembered; `None` where it is that one, or none is.
     pub(in crate::provider::local) fn replaced(&self, set: &BackupSet, recorded: &Recorded) -> Option<Fault> {
-        is_another(set, recorded).then(|| tampered(&self.vault.manifest_place(set), REPLACED))
+        replaced(&self.vault, set, recorded)
     }
 
     /// Ids of the sets of an instance that stand in for no other: a fault was found in them, or nobody vouches for them.
@@ -94,6 +95,11 @@ pub(in crate::provider::local) fn is_another(set: &BackupSet, recorded: &Recorde
     let recorded = recorded.get(&(set.instance_id.clone(), set.id.clone()));
     let there = set.manifest.as_ref().map(|manifest| &manifest.sha256);
     recorded.is_some_and(|recorded| there != Some(&recorded.sha256))
+}
+
+/// The fault of a set on a vault whose manifest is another than the one that is remembered; `None` where it is that one, or none is.
+pub(in crate::provider::local) fn replaced(vault: &Vault, set: &BackupSet, recorded: &Recorded) -> Option<Fault> {
+    is_another(set, recorded).then(|| tampered(&vault.manifest_place(set), REPLACED))
 }
 
 /// Ids of those of the sets for which nobody vouches: no key that is trusted has signed them, and they are not remembered. Whoever can put objects

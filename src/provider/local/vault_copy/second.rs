@@ -9,7 +9,7 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::provider::local::backup::staging::ByJobs;
-use crate::provider::local::vault::manifests::{is_another, of_nobody};
+use crate::provider::local::vault::manifests::{is_another, of_nobody, replaced};
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;
 use jiff::Timestamp;
@@ -62,7 +62,12 @@ impl Copier {
         if known.is_empty() {
             kept_from_it = self.from.0.copy_beside(&self.to.0, &progress.watch).await;
         }
+        let recorded = self.state.manifests(Some(instance_id)).await?;
         for set in wanted.iter().filter(|set| !known.contains(&set.id)).cloned().collect::<Vec<_>>() {
+            if let Some(fault) = replaced(&self.from.0, &set, &recorded) {
+                kept_from_it = Err(fault);
+                continue;
+            }
             let copied = self.from.0.copy_set(&self.to.0, instance_id, &set.id, &progress.watch).await;
             if progress.is_stopped() {
                 return Ok(());
