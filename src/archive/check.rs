@@ -1,11 +1,12 @@
-//! A look at a whole log: every record of a timeline, gap and mark, every segment's footer and frames, and that each names the one before it. It
-//! changes nothing.
+//! A look at a whole log: every record and mark, every segment's footer and frames, and that each names the one before it. It changes nothing.
 
 use crate::archive::layout::{self, Name, TIMELINE};
 use crate::archive::segment::read::Segment;
 use crate::archive::{Archive, SegmentName, Timeline, failed};
 use crate::model::fault::{Fault, Kind};
 use crate::model::log::is_timeline_id;
+use crate::model::text::clean;
+use crate::vault::store::Overlaid;
 use std::collections::BTreeMap;
 
 impl Archive {
@@ -20,49 +21,61 @@ impl Archive {
         ids.retain(|id| is_timeline_id(id));
         ids.sort();
         for id in ids {
-            read += self.check_timeline(instance_id, shard, &id, &mut wrong)?;
+            read += self.check_timeline((instance_id, shard, &id), &mut wrong)?;
         }
         Ok((read, wrong))
     }
 
-    /// Reads all of a timeline. How many segments were read.
-    fn check_timeline(&self, instance_id: &str, shard: u16, id: &str, wrong: &mut Vec<String>) -> Result<u64, Fault> {
+    fn check_timeline(
+        &self,
+        (instance_id, shard, id): (&str, u16, &str),
+        wrong: &mut Vec<String>,
+    ) -> Result<u64, Fault> {
         let prefix = layout::timeline(instance_id, shard, id);
-        let place = |name: &str| self.store.place(&format!("{prefix}/{name}"));
-        let (mut segments, mut marks, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut segments, mut gaps, mut marks, mut has_record) = (Vec::new(), Vec::new(), Vec::new(), false);
         let mut add = |name: &str| match layout::name_of(name) {
             Some(Name::Segment(segment)) => segments.push(segment),
-            Some(Name::Pruned(offset)) => marks.push((offset, name.to_owned())),
-            Some(Name::Gap) => gaps.push(name.to_owned()),
-            Some(Name::Timeline) | None => {}
+            Some(Name::Gap) => gaps.push(format!("{id}/{name}")),
+            Some(Name::Pruned(offset)) => marks.push(offset),
+            Some(Name::Timeline) => has_record = true,
+            None => {}
         };
         self.store.each(&prefix, &mut add).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-        for gap in gaps {
-            sound(self.gap(&layout::shard(instance_id, shard), id, &format!("{id}/{gap}")), wrong)?;
+        self.check_overlaid(&prefix, wrong)?;
+        for gap in &gaps {
+            named(self.gap(&layout::shard(instance_id, shard), id, gap), wrong)?;
         }
-        let offsets: Vec<u64> = marks.iter().map(|(offset, _)| *offset).collect();
-        let pruned = layout::kept_from(&offsets, &segments);
-        for (offset, name) in marks.iter().filter(|(offset, _)| *offset > pruned) {
-            let why = "and each segment begins before; this program puts no such mark, and takes no notice of it";
-            wrong.push(format!("{}: says that nothing before offset {offset} is kept, {why}", place(name)));
+        let pruned = layout::kept_from(&marks, &segments);
+        for mark in marks.iter().filter(|mark| **mark > pruned) {
+            let place = self.store.place(&format!("{prefix}/{}", layout::pruned_file(*mark)));
+            wrong.push(format!(
+                "{place}: says that nothing before its offset is kept, and each segment begins before; this program puts no such mark, and takes no notice of it"
+            ));
         }
-        let record = format!("{prefix}/{TIMELINE}");
-        if !self.store.has(&record).map_err(|e| failed("read", &place(TIMELINE), e))? {
-            if !segments.is_empty() {
-                let why = "it was removed, or a copy of this log was broken off";
+        if !has_record {
+            // It is put before anything else; a copy puts it last.
+            if !segments.is_empty() || !gaps.is_empty() {
+                let place = self.store.place(&format!("{prefix}/{TIMELINE}"));
+                let beside = segments.len();
                 wrong.push(format!(
-                    "{}: is not there, without which {} segments are not read: {why}",
-                    place(TIMELINE),
-                    segments.len()
+                    "{place}: is not there, so that nothing is made of the {beside} segments beside it: it was taken away, or a copy is not complete"
                 ));
             }
             return Ok(0);
         }
-        let Some(timeline) = sound(self.timeline(instance_id, shard, id), wrong)? else { return Ok(0) };
-        segments.retain(|segment: &SegmentName| segment.last > pruned);
+        let Some(timeline) = named(self.timeline(instance_id, shard, id), wrong)? else { return Ok(0) };
+        segments.retain(|segment| segment.last > pruned);
         segments.sort_unstable();
         self.check_chain(&timeline, &segments, pruned, wrong)?;
         Ok(segments.len() as u64)
+    }
+
+    /// Tells what somebody put over objects, or hid.
+    fn check_overlaid(&self, prefix: &str, wrong: &mut Vec<String>) -> Result<(), Fault> {
+        let mut tell = |name: &str, what: Overlaid| {
+            wrong.push(format!("{}: {}", clean(&self.store.place(&format!("{prefix}/{name}"))), what.as_str()));
+        };
+        self.store.overlaid(prefix, &mut tell).map_err(|e| failed("read", &self.store.place(prefix), e))
     }
 
     fn check_chain(
@@ -74,7 +87,7 @@ impl Archive {
     ) -> Result<(), Fault> {
         let mut digests: BTreeMap<String, String> = BTreeMap::new();
         for name in segments {
-            let Some(segment) = sound(self.whole(timeline, name), wrong)? else { continue };
+            let Some(segment) = named(self.whole(timeline, name), wrong)? else { continue };
             digests.insert(name.to_string(), segment.digest().to_owned());
             let previous = segment.previous();
             let before = match &previous.name {
@@ -112,14 +125,13 @@ fn listed(segments: &[SegmentName], name: Option<&str>) -> bool {
     name.is_some_and(|name| segments.iter().any(|segment| segment.to_string() == name))
 }
 
-/// What was read; `None` where it is damaged, which is told.
-fn sound<T>(read: Result<T, Fault>, wrong: &mut Vec<String>) -> Result<Option<T>, Fault> {
+/// What was read; `None` where it is damaged, which is told among what is wrong.
+fn named<T>(read: Result<T, Fault>, wrong: &mut Vec<String>) -> Result<Option<T>, Fault> {
     match read {
-        Ok(read) => Ok(Some(read)),
         Err(fault) if fault.kind == Kind::Damaged => {
             wrong.push(fault.message);
             Ok(None)
         }
-        Err(fault) => Err(fault),
+        read => read.map(Some),
     }
 }

@@ -1,5 +1,5 @@
 //! Copies the log of an instance to another vault: of each timeline its gaps and marks first, its segments in their order, its record last, so
-//! that what is there has no hole that is not here, wherever a copy is broken off.
+//! that what is there has no hole that is not here, wherever a copy is broken off. What comes behind the record comes one by one.
 //!
 //! It must put over nothing and delete nothing here. Each segment is read whole before it is put, and again when it was.
 
@@ -10,7 +10,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::log::is_timeline_id;
 use crate::vault::copy::conflict;
 use crate::vault::copy_object::{self, NotCopied, fill, finish, is_being_written};
-use crate::vault::store::Store;
 use crate::vault::watch::Watch;
 use std::collections::BTreeMap;
 use std::io;
@@ -65,13 +64,39 @@ impl LogCopy {
     }
 }
 
+/// The last segment of each timeline, by its prefix, that was read back at a destination, for as long as whoever copies there remembers.
+pub type ReadBack = BTreeMap<String, SegmentName>;
+
 /// What a timeline's folder holds here.
 #[derive(Default)]
 struct Here {
     /// Gaps, marks, and whatever else lies there.
     others: Vec<String>,
+    /// In order.
     segments: Vec<SegmentName>,
     has_record: bool,
+    /// The newest mark: nothing before that offset is kept.
+    pruned: Option<u64>,
+}
+
+/// What its folder holds at the destination.
+#[derive(Default)]
+struct There {
+    /// The names that are taken, in order.
+    names: Vec<Short>,
+    last: Option<SegmentName>,
+    /// Whether the segments go on over the newest mark here: then no hole is to be told of by it, and it would hide what is there.
+    reaches_mark: bool,
+}
+
+/// What a name is at the destination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    No,
+    /// By what nobody may have read back yet: a copy may have been broken off at it.
+    Unread,
+    /// By what was read back.
+    Read,
 }
 
 /// Part of the digest of a name: of millions of names no two have the same.
@@ -82,13 +107,19 @@ fn short(name: &str) -> Short {
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
+impl There {
+    fn has(&self, name: &str) -> bool {
+        self.names.binary_search(&short(name)).is_ok()
+    }
+}
+
 impl Archive {
     /// The instances of which there is a log.
     ///
     /// # Errors
     /// `log.failed`.
     pub fn instances(&self) -> Result<Vec<String>, Fault> {
-        self.store.folders(layout::ROOT).map_err(|e| failed("read", &self.store.place(layout::ROOT), e))
+        self.folders(layout::ROOT)
     }
 
     /// Copies the log of an instance to another archive, or tells what would be; `told` hears how many objects of how many are done. Blocks.
@@ -105,67 +136,118 @@ impl Archive {
         watch: &Watch,
         told: &mut dyn FnMut(u64, u64),
     ) -> Result<LogCopy, Fault> {
-        let mut copied = LogCopy::default();
-        let root = format!("{}/{instance_id}", layout::ROOT);
-        for shard in self.folders(&root)?.iter().filter_map(|shard| shard.parse::<u16>().ok()) {
-            let mut ids = self.folders(&layout::shard(instance_id, shard))?;
-            ids.retain(|id| is_timeline_id(id));
-            ids.sort();
-            for id in ids {
-                self.copy_timeline(to, (instance_id, shard, &id), dry_run, watch, &mut copied, told)?;
-            }
-        }
-        Ok(copied)
+        Copying { from: self, to, dry_run, watch }.log(instance_id, None, told)
+    }
+
+    /// Copies what has come to the log of an instance, time and again: what lies there beside the record of its timeline is taken as read back, but
+    /// for a last segment that `read_back` does not have; and what was pruned here stays there, and can be used. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::copy_log`].
+    pub fn copy_on(
+        &self,
+        to: &Self,
+        instance_id: &str,
+        read_back: &mut ReadBack,
+        watch: &Watch,
+    ) -> Result<LogCopy, Fault> {
+        Copying { from: self, to, dry_run: false, watch }.log(instance_id, Some(read_back), &mut |_, _| ())
     }
 
     fn folders(&self, prefix: &str) -> Result<Vec<String>, Fault> {
         self.store.folders(prefix).map_err(|e| failed("read", &self.store.place(prefix), e))
     }
+}
 
-    fn copy_timeline(
+/// A log on its way.
+struct Copying<'a> {
+    from: &'a Archive,
+    to: &'a Archive,
+    dry_run: bool,
+    watch: &'a Watch,
+}
+
+impl Copying<'_> {
+    fn log(
         &self,
-        to: &Self,
+        instance_id: &str,
+        mut read_back: Option<&mut ReadBack>,
+        told: &mut dyn FnMut(u64, u64),
+    ) -> Result<LogCopy, Fault> {
+        let mut copied = LogCopy::default();
+        let root = format!("{}/{instance_id}", layout::ROOT);
+        for shard in self.from.folders(&root)?.iter().filter_map(|shard| shard.parse::<u16>().ok()) {
+            let mut ids = self.from.folders(&layout::shard(instance_id, shard))?;
+            ids.retain(|id| is_timeline_id(id));
+            ids.sort();
+            for id in ids {
+                self.timeline((instance_id, shard, &id), read_back.as_deref_mut(), &mut copied, told)?;
+            }
+        }
+        Ok(copied)
+    }
+
+    fn timeline(
+        &self,
         (instance_id, shard, id): (&str, u16, &str),
-        dry_run: bool,
-        watch: &Watch,
+        read_back: Option<&mut ReadBack>,
         copied: &mut LogCopy,
         told: &mut dyn FnMut(u64, u64),
     ) -> Result<(), Fault> {
         let prefix = layout::timeline(instance_id, shard, id);
-        let here = self.names_here(&prefix)?;
+        let mut here = self.here(&prefix)?;
         // Begun, and without its record yet, it is none.
         if !here.has_record {
             return Ok(());
         }
-        let timeline = match self.timeline(instance_id, shard, id) {
+        let timeline = match self.from.timeline(instance_id, shard, id) {
             // Without it no segment can be read.
             Err(fault) if fault.kind == Kind::Damaged => return copied.count(Err(fault)),
             timeline => timeline?,
         };
-        let there = to.names_there(&prefix, dry_run)?;
-        let has = |name: &str| there.binary_search(&short(name)).is_ok();
-        let total = (here.others.len() + here.segments.len() + 1) as u64;
+        let there = self.there(&prefix, here.pruned)?;
+        // It comes last: without it a copy was broken off, anywhere.
+        let has_record = there.has(TIMELINE);
+        let goes_on = has_record && read_back.is_some();
+        let last = here.segments.last().cloned();
+        if goes_on {
+            let known = read_back.as_ref().and_then(|read_back| read_back.get(&prefix)).cloned();
+            let is_mark = |name: &str| matches!(name_of(name), Some(Name::Pruned(_)));
+            here.others.retain(|name| !there.has(name) && !(there.reaches_mark && is_mark(name)));
+            let unread = there.last.as_ref().filter(|last| known.as_ref() != Some(*last));
+            here.segments.retain(|segment| unread == Some(segment) || !there.has(&segment.to_string()));
+        }
+        let (taken, new): (Vec<_>, Vec<_>) =
+            here.segments.into_iter().partition(|segment| there.has(&segment.to_string()));
+        let total = (here.others.len() + taken.len() + new.len() + 1) as u64;
         let mut done = 0;
         for name in &here.others {
-            copied.count(self.copy_record(to, &prefix, name, has(name), dry_run, watch))?;
+            copied.count(self.record(&prefix, name, there.has(name)))?;
             done += 1;
         }
-        let at_once = self.store.at_once().max(to.store.at_once()).max(1);
-        for batch in here.segments.chunks(at_once * BATCHES) {
-            let of = |segment: &SegmentName| {
-                let is_there = has(&segment.to_string());
-                self.copy_segment(to, &timeline, segment, is_there, dry_run, watch)
-            };
-            for one in in_parallel(batch, at_once, of) {
-                copied.count(one)?;
+        let many = self.from.store.at_once().max(self.to.store.at_once()).max(1);
+        // Beside its record they come one by one: whoever reads there would see a hole.
+        let (at_once, size) = if has_record { (1, 1) } else { (many, many * BATCHES) };
+        let by = if has_record && !goes_on { Taken::Read } else { Taken::Unread };
+        for (segments, at_once, size, by) in [(&taken, many, many * BATCHES, by), (&new, at_once, size, Taken::No)] {
+            for batch in segments.chunks(size) {
+                for one in in_parallel(batch, at_once, |segment| self.segment(&timeline, segment, by)) {
+                    copied.count(one)?;
+                }
+                done += batch.len() as u64;
+                told(done, total);
             }
-            done += batch.len() as u64;
-            told(done, total);
         }
-        copied.count(self.copy_record(to, &prefix, TIMELINE, has(TIMELINE), dry_run, watch))
+        if !goes_on {
+            copied.count(self.record(&prefix, TIMELINE, has_record))?;
+        }
+        if let (Some(read_back), Some(last)) = (read_back, last) {
+            read_back.insert(prefix, last);
+        }
+        Ok(())
     }
 
-    fn names_here(&self, prefix: &str) -> Result<Here, Fault> {
+    fn here(&self, prefix: &str) -> Result<Here, Fault> {
         let mut here = Here::default();
         let mut replids: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
         let mut keep = |name: &str| match name_of(name) {
@@ -175,104 +257,90 @@ impl Archive {
                 here.segments.push(SegmentName { replid, ..segment });
             }
             None if name.is_empty() || name.starts_with('.') => {}
-            Some(Name::Gap | Name::Pruned(_)) | None => here.others.push(name.to_owned()),
+            Some(Name::Pruned(offset)) => {
+                here.pruned = here.pruned.max(Some(offset));
+                here.others.push(name.to_owned());
+            }
+            Some(Name::Gap) | None => here.others.push(name.to_owned()),
         };
-        self.store.each(prefix, &mut keep).map_err(|e| failed("read", &self.store.place(prefix), e))?;
+        let store = &self.from.store;
+        store.each(prefix, &mut keep).map_err(|e| failed("read", &store.place(prefix), e))?;
         here.segments.sort_unstable();
         here.others.sort();
         Ok(here)
     }
 
-    /// The names that are taken at the destination, in order. What a killed copy has left of its writing goes.
-    fn names_there(&self, prefix: &str, dry_run: bool) -> Result<Vec<Short>, Fault> {
-        let (mut there, mut left) = (Vec::new(), Vec::new());
+    /// What lies at the destination. What a killed copy has left of its writing goes.
+    fn there(&self, prefix: &str, mark: Option<u64>) -> Result<There, Fault> {
+        let (mut there, mut left) = (There::default(), Vec::new());
         let mut keep = |name: &str| {
             if is_being_written(name) {
                 left.push(format!("{prefix}/{name}"));
-            } else {
-                there.push(short(name));
+                return;
+            }
+            there.names.push(short(name));
+            if let Some(Name::Segment(segment)) = name_of(name) {
+                there.reaches_mark |= mark.is_some_and(|mark| segment.first < mark && mark <= segment.last);
+                there.last = there.last.take().max(Some(segment));
             }
         };
-        self.store.each(prefix, &mut keep).map_err(|e| failed("read", &self.store.place(prefix), e))?;
-        if !dry_run {
+        let store = &self.to.store;
+        store.each(prefix, &mut keep).map_err(|e| failed("read", &store.place(prefix), e))?;
+        if !self.dry_run {
             for name in left {
-                self.store.delete(&name).map_err(|e| failed("remove", &self.store.place(&name), e))?;
+                store.delete(&name).map_err(|e| failed("remove", &store.place(&name), e))?;
             }
         }
-        there.sort_unstable();
+        there.names.sort_unstable();
         Ok(there)
     }
 
     /// Copies a gap, a mark, a timeline's record or what else lies there.
-    fn copy_record(
-        &self,
-        to: &Self,
-        prefix: &str,
-        file: &str,
-        is_there: bool,
-        dry_run: bool,
-        watch: &Watch,
-    ) -> Result<One, Fault> {
+    fn record(&self, prefix: &str, file: &str, is_there: bool) -> Result<One, Fault> {
         let name = format!("{prefix}/{file}");
-        if dry_run && !is_there {
+        if self.dry_run && !is_there {
             return Ok(One::Put);
         }
         if matches!(name_of(file), Some(Name::Gap | Name::Timeline)) {
-            record::read::<serde_json::Value>(&*self.store, &name)?;
+            record::read::<serde_json::Value>(&*self.from.store, &name)?;
         }
-        match copy_object::copy(&*self.store, &*to.store, &name, watch, is_there) {
+        match copy_object::copy(&*self.from.store, &*self.to.store, &name, self.watch, is_there) {
             Ok(Some(true)) => Ok(One::Put),
             Ok(Some(false)) => Ok(One::There),
-            Ok(None) => Err(another(&*to.store, &name)),
+            Ok(None) => Err(self.another(&name)),
             // A mark gives way to the next one.
             Err(NotCopied::Read(e)) if e.kind() == io::ErrorKind::NotFound => Ok(One::Gone),
-            Err(failed) => Err(self.not_copied(to, &name, failed)),
+            Err(failed) => Err(self.not_copied(&name, failed)),
         }
     }
 
-    fn copy_segment(
-        &self,
-        to: &Self,
-        timeline: &Timeline,
-        segment: &SegmentName,
-        is_there: bool,
-        dry_run: bool,
-        watch: &Watch,
-    ) -> Result<One, Fault> {
-        if dry_run && !is_there {
+    fn segment(&self, timeline: &Timeline, segment: &SegmentName, taken: Taken) -> Result<One, Fault> {
+        if self.dry_run && taken == Taken::No {
             return Ok(One::Put);
         }
-        watch.count(0).map_err(|e| failed("copy", &self.store.place(&timeline.prefix()), e))?;
+        let store = &self.from.store;
+        self.watch.count(0).map_err(|e| failed("copy", &store.place(&timeline.prefix()), e))?;
         let name = format!("{}/{segment}", timeline.prefix());
-        let copied = self.put_segment(to, timeline, segment, &name, is_there, watch);
-        match copied {
+        match self.put_segment(timeline, segment, &name, taken) {
             // Pruned since it was listed, and no damage.
-            Err(_) if !self.store.has(&name).unwrap_or(true) => Ok(One::Gone),
+            Err(_) if !store.has(&name).unwrap_or(true) => Ok(One::Gone),
             copied => copied,
         }
     }
 
-    fn put_segment(
-        &self,
-        to: &Self,
-        timeline: &Timeline,
-        segment: &SegmentName,
-        name: &str,
-        is_there: bool,
-        watch: &Watch,
-    ) -> Result<One, Fault> {
-        let here = Segment::open(&*self.store, timeline, segment)?;
+    fn put_segment(&self, timeline: &Timeline, segment: &SegmentName, name: &str, taken: Taken) -> Result<One, Fault> {
+        let here = Segment::open(&*self.from.store, timeline, segment)?;
         let mut put = false;
-        if !is_there {
-            read_all(&here, watch)?;
-            let upload = fill(&*self.store, &*to.store, name, watch, |_| Ok(()));
-            put = upload.and_then(finish).map_err(|failed| self.not_copied(to, name, failed))?;
+        if taken == Taken::No {
+            read_all(&here, self.watch)?;
+            let upload = fill(&*self.from.store, &*self.to.store, name, self.watch, |_| Ok(()));
+            put = upload.and_then(finish).map_err(|failed| self.not_copied(name, failed))?;
         }
         // The digest of the one there is its footer's, which has those of all frames.
         let same = || -> Result<bool, Fault> {
-            let there = Segment::open(&*to.store, timeline, segment)?;
-            if put {
-                read_all(&there, watch)?;
+            let there = Segment::open(&*self.to.store, timeline, segment)?;
+            if taken != Taken::Read {
+                read_all(&there, self.watch)?;
             }
             Ok(there.digest() == here.digest())
         };
@@ -283,27 +351,27 @@ impl Archive {
         match (put, equal) {
             (true, true) => Ok(One::Put),
             (false, true) => Ok(One::There),
-            (false, false) => Err(another(&*to.store, name)),
+            (false, false) => Err(self.another(name)),
             (true, false) => {
-                let _ = to.store.delete(name);
+                let _ = self.to.store.delete(name);
                 let why = "was read back as something else than was put";
-                Err(failed("copy", &to.store.place(name), io::Error::other(why)))
+                Err(failed("copy", &self.to.store.place(name), io::Error::other(why)))
             }
         }
     }
 
-    fn not_copied(&self, to: &Self, name: &str, not_copied: NotCopied) -> Fault {
-        let there = to.store.place(name);
+    fn another(&self, name: &str) -> Fault {
+        conflict(&self.to.store.place(name), "is another object than the one of this log")
+    }
+
+    fn not_copied(&self, name: &str, not_copied: NotCopied) -> Fault {
+        let there = self.to.store.place(name);
         match not_copied {
-            NotCopied::Read(e) => failed("read", &self.store.place(name), e),
+            NotCopied::Read(e) => failed("read", &self.from.store.place(name), e),
             NotCopied::Write(e) => failed("write", &there, e),
             NotCopied::Refused(why) => failed("read back", &there, io::Error::other(why)),
         }
     }
-}
-
-fn another(to: &dyn Store, name: &str) -> Fault {
-    conflict(&to.place(name), "is another object than the one of this log")
 }
 
 /// Reads every frame of a segment, each compared with its digest.

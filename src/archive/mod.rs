@@ -33,7 +33,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::vault::Vault;
 use crate::vault::lacking;
 use crate::vault::store::Store;
-pub use copy::LogCopy;
+pub use copy::{LogCopy, ReadBack};
 pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
 pub use layout::SegmentName;

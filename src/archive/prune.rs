@@ -10,6 +10,7 @@ use crate::archive::{Archive, SegmentName, Timeline, failed};
 use crate::guard::grant::{Grant, Prune};
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
+use crate::vault::lacking::is_refused;
 use jiff::Timestamp;
 use std::io;
 
@@ -70,8 +71,7 @@ impl Archive {
         let mut removed = 0;
         for needless in self.needless(grant.instance_id(), shard, kept)? {
             let place = self.store.place(&needless.timeline.prefix());
-            self.remove(&needless).map_err(|e| failed("prune", &place, e))?;
-            removed += needless.segments.len();
+            removed += self.remove(&needless).map_err(|e| failed("prune", &place, e))?;
         }
         Ok(removed)
     }
@@ -83,7 +83,9 @@ impl Archive {
             let from = coverage.needed_from(&timeline, kept)?;
             let place = self.store.place(&timeline.prefix());
             let found = self.before(timeline, from, kept.since).map_err(|e| failed("read", &place, e))?;
-            all.extend(found.filter(|needless| !needless.segments.is_empty()));
+            let unlocked = found.map(|found| self.unlocked(found, Timestamp::now())).transpose();
+            let unlocked = unlocked.map_err(|e| failed("ask about locks of", &place, e))?;
+            all.extend(unlocked.filter(|needless| !needless.segments.is_empty()));
         }
         Ok(all)
     }
@@ -112,17 +114,62 @@ impl Archive {
         Ok(Some(Needless { timeline, begins, segments, marks }))
     }
 
-    fn remove(&self, needless: &Needless) -> io::Result<()> {
+    /// Leaves out what a lock of the store keeps. Segments were put in their order, and so they are let go in it.
+    fn unlocked(&self, mut needless: Needless, now: Timestamp) -> io::Result<Needless> {
+        let prefix = needless.timeline.prefix();
+        let is_locked = |name: &String| -> io::Result<bool> {
+            Ok(self.store.lock(&format!("{prefix}/{name}"))?.is_some_and(|lock| lock.until > now))
+        };
+        let first = |name: &String| SegmentName::parse(name).map_or(u64::MAX, |segment| segment.first);
+        needless.segments.sort_by_key(first);
+        let (mut free, mut kept) = (0_usize, needless.segments.len());
+        // The last one first: as a rule none is locked.
+        let mut asked = kept.saturating_sub(1);
+        while free < kept
+            && let Some(name) = needless.segments.get(asked)
+        {
+            if is_locked(name)? {
+                kept = asked;
+            } else {
+                free = asked + 1;
+            }
+            asked = free.midpoint(kept);
+        }
+        if let Some(stays) = needless.segments.get(kept) {
+            let begins = first(stays);
+            needless.begins = begins;
+            needless.segments.truncate(kept);
+            needless
+                .marks
+                .retain(|mark| matches!(layout::name_of(mark), Some(Name::Pruned(offset)) if offset < begins));
+        }
+        Ok(needless)
+    }
+
+    /// How many segments were removed: where the store refuses one, it and what is behind it stay.
+    fn remove(&self, needless: &Needless) -> io::Result<usize> {
         let prefix = needless.timeline.prefix();
         match self.store.put_new(&format!("{prefix}/{}", layout::pruned_file(needless.begins)), b"{}\n") {
             // A crash, or another process, came between the two.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             put => put?,
         }
+        let mut removed = 0;
         for name in needless.segments.iter().chain(&needless.marks) {
-            self.store.delete(&format!("{prefix}/{name}"))?;
+            match self.store.delete(&format!("{prefix}/{name}")) {
+                Err(e) if is_refused(&e) => {
+                    tracing::info!(
+                        "{} and what is behind it is retained: {e}",
+                        self.store.place(&format!("{prefix}/{name}"))
+                    );
+                    break;
+                }
+                deleted => deleted?,
+            }
+            removed += 1;
         }
-        self.store.deleted(&prefix)
+        self.store.deleted(&prefix)?;
+        Ok(removed.min(needless.segments.len()))
     }
 }
 

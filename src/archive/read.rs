@@ -128,7 +128,8 @@ impl LogReader {
                 None => return Err(damaged(segment.place(), "says that it is the first")),
             };
             if digest != previous.digest {
-                return Err(damaged(segment.place(), "follows on another segment than the one that is there"));
+                let named = previous.name.as_deref().unwrap_or_default();
+                return Err(damaged(segment.place(), format!("follows on another {named} than the one that is there")));
             }
         }
         let begin = segment.frame_before(self.split.offset());

@@ -1,6 +1,7 @@
 //! `vault`: what a person does with the vault as a whole.
 
 mod copy;
+mod forget;
 mod verify;
 
 use crate::model::fault::Fault;
@@ -19,6 +20,8 @@ enum Verb {
     Verify(verify::Args),
     /// Copy backup sets and logs to another vault, or go on with a copy; nothing is deleted here, and nothing put over anything there
     Copy(copy::Args),
+    /// Accept that a set is gone which this home has not deleted, at a terminal: `verify` does not name it any more; deletes nothing
+    Forget(forget::Args),
 }
 
 /// Runs the subcommand.
@@ -29,5 +32,6 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     match args.verb {
         Verb::Verify(args) => verify::run(app, args).await,
         Verb::Copy(args) => copy::run(app, args).await,
+        Verb::Forget(args) => forget::run(app, args).await,
     }
 }

@@ -214,7 +214,7 @@ pub struct InstanceConfig {
     pub calendar: Option<BackupPolicy>,
     /// How long a restored target may free none of its old data before it is promoted with its memory limit out of force.
     pub free_stall: Duration,
-    /// Where a copy of each set is put; `None`: where the copies of all are.
+    /// Where a copy of each set and of the log is put; `None`: where the copies of all are.
     pub copy_to: Option<VaultPlace>,
     /// TLS settings of the instance's connections.
     pub tls: Tls,

@@ -128,7 +128,7 @@ impl Config {
         named.chain(self.sandbox.then(|| SANDBOX.into())).collect()
     }
 
-    /// Where copies of an instance's sets are put; `None`: nowhere.
+    /// Where copies of an instance's sets and of its log are put; `None`: nowhere.
     #[must_use]
     pub fn second_place(&self, instance_id: &str) -> Option<&VaultPlace> {
         let instance = self.instances.iter().find(|instance| instance.id == instance_id)?;

@@ -17,6 +17,8 @@ pub enum Stays {
     Locked(Timestamp),
     /// It has a time of its own, which is not over.
     Until(Timestamp),
+    /// Its time is over, and no sound set stands in for it.
+    Last,
     /// It was not taken by the policy, and nothing says for how long it is kept.
     OfNoPolicy,
     /// It was taken by a policy, and none is in force.
@@ -32,6 +34,7 @@ impl fmt::Display for Stays {
         match self {
             Self::Locked(until) => write!(f, "locked until {}", written(*until)),
             Self::Until(until) => write!(f, "kept until {}", written(*until)),
+            Self::Last => f.write_str("its time is over, but no newer sound set is there to stand in for it"),
             Self::OfNoPolicy => f.write_str("not taken by the policy: kept until somebody deletes it"),
             Self::WithoutPolicy => f.write_str("no policy says for how long automated sets are kept"),
             Self::Days(days) => write!(f, "kept until an automated set is there that is more than {days} days newer"),
@@ -55,6 +58,19 @@ fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp)
 /// Whether policies say how long a set is kept. What has a time of its own stands in for nothing.
 fn is_of_a_policy(set: &BackupSet) -> bool {
     set.mode == Mode::Automated && set.expires_at.is_none()
+}
+
+/// Whether a set that somebody asked for is the last that would bring its instance back: no newer sound one is there that is kept by a policy or
+/// was asked for, and of one in which a fault was found, none at all.
+fn is_the_last(set: &BackupSet, sets: &[BackupSet], damaged: &[String]) -> bool {
+    let begun = |set: &BackupSet| (set.started_at, set.id.clone());
+    let is_damaged = damaged.contains(&set.id);
+    let stands_in = |other: &BackupSet| {
+        (other.mode == Mode::Manual || is_of_a_policy(other))
+            && !damaged.contains(&other.id)
+            && (is_damaged || begun(other) > begun(set))
+    };
+    set.mode == Mode::Manual && !sets.iter().any(stands_in)
 }
 
 /// The week of a moment, from Monday on: the epoch was a Thursday.
@@ -100,7 +116,8 @@ impl Outlived {
 impl Expired {
     /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week,
     /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does: one in
-    /// which a fault was found, or for which nobody vouches, whose id is among `damaged`, only where its week has no other.
+    /// which a fault was found, or for which nobody vouches, whose id is among `damaged`, only where its week has no other. A manual set that has a
+    /// time of its own goes when that is over, but for the last.
     #[must_use]
     pub fn by_policy(
         sets: &[BackupSet],
@@ -121,6 +138,7 @@ impl Expired {
             }
             match set.expires_at {
                 Some(at) if at > now => return Err(Stays::Until(at)),
+                Some(_) if is_the_last(set, sets, damaged) => return Err(Stays::Last),
                 Some(_) => return Ok(Self::on(set)),
                 None if set.mode != Mode::Automated => return Err(Stays::OfNoPolicy),
                 None => {}

@@ -24,7 +24,10 @@ pub fn tools() -> &'static [Tool] {
 #[must_use]
 pub fn generate(verb: &str) -> Option<Value> {
     let tool = registry::find(verb)?;
-    let (input, mut output) = schemas(tool);
+    let (input, mut output) = (arguments(tool), reply(tool));
+    if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(shallow);
+    }
     if tool.listing == Listing::Essence
         && let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut)
     {
@@ -57,27 +60,34 @@ pub fn front_matter(md: &str) -> (Map<String, Value>, &str) {
     (pairs.map(|(k, v)| (k.to_owned(), Value::from(v.trim()))).collect(), body.trim())
 }
 
-fn schemas(tool: &registry::Tool) -> (Value, Value) {
-    let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    let mut input = (tool.input)(settings.clone().into_generator()).to_value();
+fn settings() -> SchemaSettings {
+    SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true)
+}
+
+fn arguments(tool: &registry::Tool) -> Value {
+    let mut input = (tool.input)(settings().into_generator()).to_value();
     slim(&mut input, true);
     if let Some(input) = input.as_object_mut() {
         // The type's own description adds nothing to the tool's.
         input.remove("description");
     }
-    let mut output = (tool.output)(settings.for_serialize().into_generator()).to_value();
-    slim(&mut output, false);
-    if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.values_mut().for_each(names_only);
-    }
-    (input, output)
+    input
 }
 
-/// Keeps only the names of nested result fields: their values explain themselves.
-fn names_only(field: &mut Value) {
+/// The schema of a tool's reply with all of its fields, of which the listing has the outermost.
+#[must_use]
+pub fn reply(tool: &registry::Tool) -> Value {
+    let mut output = (tool.output)(settings().for_serialize().into_generator()).to_value();
+    slim(&mut output, false);
+    output
+}
+
+/// Leaves the fields within a field out: whoever has a reply sees them, and their names explain themselves.
+fn shallow(field: &mut Value) {
     let rows = if field.get("items").is_some() { field.get_mut("items") } else { Some(field) };
-    let Some(properties) = rows.and_then(|r| r.get_mut("properties")).and_then(Value::as_object_mut) else { return };
-    properties.values_mut().for_each(|value| *value = json!({}));
+    if let Some(rows) = rows.and_then(Value::as_object_mut) {
+        rows.remove("properties");
+    }
 }
 
 /// Keeps only what a model or a validator uses. Descriptions stay on arguments only.

@@ -1,4 +1,6 @@
-//! What a look at the whole vault came to: each set with its signature, its record and what is wrong with it.
+//! What a look at the whole vault came to: each set with its signature, its record and what is wrong with it; and whether it can be deleted.
+
+use jiff::SignedDuration;
 
 /// What a signature is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,4 +109,17 @@ impl VaultCheck {
         let sets = self.sets.iter().filter(|set| !set.wrong.is_empty()).count();
         sets + self.logs.iter().filter(|log| !log.wrong.is_empty()).count()
     }
+}
+
+/// What comes of deleting an object that was just put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is done.
+    Done,
+    /// It is refused, and for so long after a put nobody may.
+    LockedFor(SignedDuration),
+    /// It is refused: by a lock whose end the store does not tell, or because this key may not.
+    Refused,
+    /// It is done, although the store says that a lock keeps the object.
+    DoneInSpiteOfALock,
 }

@@ -152,8 +152,15 @@ pub trait Provider: Send + Sync {
     /// Reads an instance as it is now.
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault>;
 
-    /// Starts a backup, or joins the one that runs. `true` beside the job: joined.
-    async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault>;
+    /// Starts a backup, or joins the one that runs. `true` beside the job: joined. A manual set is kept for so many days; `None`: until somebody
+    /// deletes it, or as its provider keeps such sets.
+    async fn create_backup(
+        &self,
+        instance_id: &str,
+        mode: Mode,
+        note: &str,
+        days: Option<u32>,
+    ) -> Result<(Job, bool), Fault>;
 
     /// The sets of an instance, newest first, damaged ones named: all of them, or those begun in a range.
     async fn backups(
@@ -243,7 +250,7 @@ pub trait Provider: Send + Sync {
     /// instance's id and the set's.
     ///
     /// # Errors
-    /// `backup.not_found`; `job.busy` where that set is being verified; `verify.unsupported` where sets are not here.
+    /// `backup.not_found`; `job.busy` where that set is being verified; `verify.unsupported` where sets are not here, or not to this level.
     async fn verify(&self, set: (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
         let _ = (set, level, caller);
         Err(unsupported("verify"))

@@ -108,8 +108,8 @@ impl Provider for Routed {
         self.local.delete_instance(instance_id, caller).await
     }
 
-    async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault> {
-        self.of(instance_id).create_backup(instance_id, mode, note).await
+    async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
+        self.of(id).create_backup(id, mode, note, days).await
     }
 
     async fn backups(

@@ -5,7 +5,6 @@ use crate::runtime::signals::Signals;
 use crate::state::sqlite::Sqlite;
 use crate::tools::App;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// How often a process that goes on looks for what dead ones left behind. On a store that others share this and the time after which a silent
 /// one is dead are less than a minute, also where the look takes a while; on this machine there is seldom anything.
@@ -13,9 +12,6 @@ use tokio::task::JoinHandle;
 pub const fn reconcile_every(is_shared: bool) -> Duration {
     Duration::from_secs(if is_shared { 15 } else { 60 })
 }
-
-/// How long a notifier that was asked to end may take: what it is at is not told twice.
-const NOTIFIER_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How the process's work came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +31,6 @@ pub enum Ended {
 pub async fn recover(app: &App) -> Result<(), Fault> {
     let may_hold_jobs = app.state.is_shared() || Sqlite::exists(app.config.home.dir()).await;
     if may_hold_jobs { app.provider.recover().await } else { Ok(()) }
-}
-
-/// How long copies that were told to end may take to take back what they have put.
-const COPIES_END: Duration = Duration::from_secs(10);
-
-/// Waits for copies that were told to end. One that a bucket keeps waiting is left: the next one goes on from what it has put.
-pub async fn end_copies(copying: Option<JoinHandle<()>>) {
-    if let Some(copying) = copying {
-        let _ = tokio::time::timeout(COPIES_END, copying).await;
-    }
 }
 
 /// Runs work unless a signal comes first: then `None`, and the jobs that the work began are still to be stopped.
@@ -71,15 +57,5 @@ pub async fn stop(app: &App, signals: &mut Signals) -> Ended {
     match unless_asked_to_end(signals, app.provider.shut_down(true)).await {
         Some(()) => Ended::Interrupted,
         None => Ended::Abandoned,
-    }
-}
-
-/// Waits for a notifier that was asked to end with the process; one that does not is left.
-pub async fn let_end(notifying: Option<JoinHandle<()>>, ended: Ended) {
-    if let Some(notifying) = notifying
-        && ended != Ended::Abandoned
-        && tokio::time::timeout(NOTIFIER_ENDS_WITHIN, notifying).await.is_err()
-    {
-        tracing::debug!("the notifier did not end");
     }
 }

@@ -39,6 +39,10 @@ const COPIED: Metric = (
     "tair_backup_last_copied_success_timestamp_seconds",
     "When the newest set was made of which a verified copy lies at copy_to.",
 );
+const LOG_COPIED: Metric = (
+    "tair_backup_log_copied_until_timestamp_seconds",
+    "Up to when the log lies at copy_to behind the newest set that has a copy there.",
+);
 const WRITTEN: Metric = ("tair_backup_written_timestamp_seconds", "When this file was written.");
 
 /// The value of a metric for an instance, and its kind where it has one.
@@ -55,6 +59,8 @@ struct Copied {
     /// The newest set that is to have a copy, by the time of asking, and when the newest was made that has one.
     newest: Option<String>,
     made: Option<i64>,
+    /// How far the log there goes on behind that.
+    log_until: i64,
     behind: bool,
 }
 
@@ -112,12 +118,14 @@ async fn figures(app: &App, id: &str, now: Timestamp, copied: &mut Copied) -> Re
     }
     let drills = found.values().filter_map(Verification::drilled);
     figures.push((DRILL, None, drills.filter(|at| *at <= now).max().map_or(0, Timestamp::as_second)));
-    if let Some(log) = app.provider.log_status(id).await?.filter(|log| log.on) {
+    let log = app.provider.log_status(id).await?.filter(|log| log.on);
+    if let Some(log) = &log {
         figures.push((ARCHIVED, None, log.archived_until.map_or(0, Timestamp::as_second)));
     }
     copied.ask(app, id, &sets).await;
     if let Some(made) = copied.made {
         figures.push((COPIED, None, made));
+        figures.extend(log.map(|_| (LOG_COPIED, None, copied.log_until)));
     }
     Ok(figures)
 }
@@ -136,6 +144,7 @@ impl Copied {
         match copier.newest_copied(sets).await {
             Ok(found) => {
                 self.made = Some(found.copied.map_or(0, |set| set.finished_at.as_second()));
+                self.log_until = found.log_until.map_or(0, Timestamp::as_second);
                 self.behind = found.wanted.map(|set| &set.id) != found.copied.map(|set| &set.id);
             }
             Err(fault) => tracing::debug!(instance = %id, "it is not known what is copied: {fault}"),
@@ -146,7 +155,7 @@ impl Copied {
 /// The file: each metric with the figures of all instances.
 fn text(known: &BTreeMap<String, Vec<Figure>>, now: Timestamp) -> String {
     let mut text = String::new();
-    for metric in [SUCCESS, VERIFIED, DRILL, DAMAGED, ARCHIVED, COPIED] {
+    for metric in [SUCCESS, VERIFIED, DRILL, DAMAGED, ARCHIVED, COPIED, LOG_COPIED] {
         text += &head(metric);
         for (instance, figures) in known {
             for (_, kind, value) in figures.iter().filter(|(of, _, _)| *of == metric) {

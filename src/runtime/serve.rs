@@ -3,10 +3,9 @@
 use crate::mcp;
 use crate::model::fault::Fault;
 use crate::provider::LogScope;
+use crate::runtime::background::Background;
 use crate::runtime::drain::{self, Ended, reconcile_every};
-use crate::runtime::metrics;
 use crate::runtime::signals::Signals;
-use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,27 +41,18 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     tokio::spawn(async move { reconcile(&reconciling).await });
     // A chat that ends must not leave a gap: but for the sandbox, which ends with it, `run` keeps the logs.
     let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
-    let schedule = wiring::schedule(&app);
-    let no_more = schedule.stop.clone();
-    let mut copying = None;
-    let mut notifying = None;
+    let mut background = Background::default();
     if !app.config.read_only {
         app.provider.keep_logs(scope).await?;
         if app.config.background {
-            copying = wiring::copies(&app, &no_more).map(|copies| tokio::spawn(copies.run()));
-            notifying = wiring::notifier(&app, &schedule).map(|notifier| tokio::spawn(notifier.run()));
-            tokio::spawn(schedule.run(app.config.instance_ids()));
-            if let Some(path) = app.config.metrics_file.clone() {
-                tokio::spawn(metrics::keep(Arc::clone(&app), path));
-            }
+            background = Background::begin(&app);
         }
     }
     let (stop, mut signals) = (session.stop(), Signals::new()?);
     let closed = session.closed();
     tokio::pin!(closed);
     let left = drain::unless_asked_to_end(&mut signals, &mut closed).await;
-    no_more.cancel();
-    drain::end_copies(copying).await;
+    background.end().await;
     let ended = match left {
         // Only the client left: its jobs go on, for a job outlives its caller, unless a signal comes after all.
         Some(()) => drain::finish(&app, &mut signals, || ()).await,
@@ -71,7 +61,7 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
             drain::stop(&app, &mut signals).await
         }
     };
-    drain::let_end(notifying, ended).await;
+    background.told(ended).await;
     if ended == Ended::Abandoned {
         tracing::warn!("ended by a second signal; the next start reconciles what runs");
     }

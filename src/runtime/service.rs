@@ -3,11 +3,10 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
+use crate::runtime::background::Background;
 use crate::runtime::drain::{self, Ended, reconcile_every};
-use crate::runtime::metrics;
 use crate::runtime::signals::Signals;
 use crate::runtime::systemd::Manager;
-use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
 
@@ -27,23 +26,13 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     let (manager, mut signals) = (Manager::of_environment(), Signals::new()?);
     drain::recover(&app).await?;
     app.provider.keep_logs(LogScope::All).await?;
-    let schedule = wiring::schedule(&app);
-    let stop = schedule.stop.clone();
-    let notifying = wiring::notifier(&app, &schedule).map(|notifier| tokio::spawn(notifier.run()));
-    let scheduled = tokio::spawn(schedule.run(app.config.instance_ids()));
-    let copying = wiring::copies(&app, &stop).map(|copies| tokio::spawn(copies.run()));
-    let figures = app.config.metrics_file.clone().map(|path| tokio::spawn(metrics::keep(Arc::clone(&app), path)));
+    let mut background = Background::begin(&app);
     manager.tell("READY=1");
     let _ = drain::unless_asked_to_end(&mut signals, forever(&app, &manager)).await;
     manager.tell("STOPPING=1");
-    stop.cancel();
-    let _ = scheduled.await;
-    drain::end_copies(copying).await;
-    if let Some(figures) = figures {
-        figures.abort();
-    }
+    background.end().await;
     let ended = drain::stop(&app, &mut signals).await;
-    drain::let_end(notifying, ended).await;
+    background.told(ended).await;
     Ok(ended)
 }
 

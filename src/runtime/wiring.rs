@@ -50,13 +50,14 @@ pub fn schedule(app: &App) -> Schedule {
     Schedule { provider: Arc::clone(&app.provider), state: Arc::clone(&app.state), stop: CancellationToken::new() }
 }
 
-/// What copies the sets of instances to their second place; `None` where none has one. Ends when `stop` is cancelled.
+/// What copies the sets and logs of instances to their second place; `None` where none has one. Ends when `stop` is cancelled.
 #[must_use]
 pub fn copies(app: &App, stop: &CancellationToken) -> Option<Copies> {
     let of = |id: String| Copier::of(&app.config, &app.state, &id).map(|copier| (id, copier));
     let copiers: Vec<_> = app.config.instance_ids().into_iter().filter_map(of).collect();
     let (provider, state, stop) = (Arc::clone(&app.provider), Arc::clone(&app.state), stop.clone());
-    (!copiers.is_empty()).then_some(Copies { provider, state, copiers, stop })
+    let seal_after = app.config.backup_log.seal_after();
+    (!copiers.is_empty()).then_some(Copies { provider, state, copiers, seal_after, stop })
 }
 
 /// What tells of what failed, where somebody is to be told; it ends with the schedule.

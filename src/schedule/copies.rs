@@ -1,10 +1,10 @@
-//! Brings the sets of instances to their second place (`copy_to`) as they come, and lets expire there what the policy keeps no longer.
+//! Brings the sets and the logs of instances to their second place (`copy_to`) as they come, and lets sets expire there that the policy keeps no
+//! longer.
 //!
-//! Of several processes one copies an instance's sets at a time: a lease says which. It must not touch a job, nor what came of one: what fails is
-//! tried again, less and less often.
+//! Of several processes one copies an instance's sets at a time, and one its log: leases say which. It must not touch a job, nor what came of one:
+//! what fails is tried again, less and less often.
 
 use crate::model::fault::Fault;
-use crate::model::job::JobStatus;
 use crate::provider::Provider;
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::state::State;
@@ -18,13 +18,16 @@ use tokio_util::sync::CancellationToken;
 /// How often it is looked for jobs that have ended, and for new sets where none has.
 const TICK: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(300);
-/// Until what failed is tried again, at first and at most.
+/// Until what failed is tried again, at first and at most; of a log at most as long as between two looks for sets.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// How often the second place is asked for all it has, and what expires there is looked for.
 const ANEW: Duration = Duration::from_secs(3600);
-/// Instances whose sets are copied at the same time.
+/// Instances whose sets are copied at the same time, and instances whose logs are: the first copy of a log must not keep others waiting.
 const AT_ONCE: usize = 2;
+const LOGS_AT_ONCE: usize = 4;
+/// How many times as long as a look at a log took it is waited for the next one: a log of years takes long to list.
+const WAITS: u32 = 10;
 
 /// What the work needs.
 pub struct Copies {
@@ -34,20 +37,40 @@ pub struct Copies {
     pub state: Arc<dyn State>,
     /// The instances that have a second place, each with who copies there.
     pub copiers: Vec<(String, Copier)>,
+    /// How often something new comes to a log.
+    pub seal_after: Duration,
     /// Cancelled when the process is asked to end.
     pub stop: CancellationToken,
+}
+
+/// How often in a row something has failed.
+#[derive(Default)]
+struct Failures(u32);
+
+impl Failures {
+    /// Tells what failed, and how long it is waited until it is tried again.
+    fn add(&mut self, fault: &Fault, id: &str, what: &str, place: &str) -> Duration {
+        let cause = std::error::Error::source(fault);
+        tracing::warn!(instance = %id, cause = ?cause, "not all of its {what} at {place}: {fault}");
+        let wait = AGAIN_AFTER.saturating_mul(1 << self.0.min(16)).min(AGAIN_AFTER_MAX);
+        self.0 += 1;
+        wait
+    }
 }
 
 impl Copies {
     /// Copies until the process is asked to end; what is on its way then is taken back.
     pub async fn run(self) {
-        let places = Semaphore::new(AT_ONCE);
-        futures::future::join_all(self.copiers.iter().map(|(id, copier)| self.keep(id, copier, &places))).await;
+        let (sets, logs) = (Semaphore::new(AT_ONCE), Semaphore::new(LOGS_AT_ONCE));
+        let all = self.copiers.iter().map(|(id, copier)| {
+            futures::future::join(self.keep_sets(id, copier, &sets), self.keep_log(id, copier, &logs))
+        });
+        futures::future::join_all(all).await;
     }
 
-    async fn keep(&self, id: &str, copier: &Copier, places: &Semaphore) {
+    async fn keep_sets(&self, id: &str, copier: &Copier, places: &Semaphore) {
         let (mut known, mut anew) = (BTreeSet::new(), None::<Instant>);
-        let mut failures = 0_u32;
+        let mut failures = Failures::default();
         while !self.stop.is_cancelled() {
             if anew.is_none_or(|at| at.elapsed() >= ANEW) {
                 known.clear();
@@ -55,23 +78,18 @@ impl Copies {
             }
             let ended = self.ended(id).await;
             let done = match self.stop.run_until_cancelled(places.acquire()).await {
-                Some(Ok(_place)) => self.alone(id, copier, &mut known, &mut anew).await,
+                Some(Ok(_place)) => self.sets(id, copier, &mut known, &mut anew).await,
                 _ => return,
             };
             let wait = match done {
                 Ok(()) => {
-                    failures = 0;
+                    failures = Failures::default();
                     EVERY
                 }
-                Err(fault) => {
-                    let cause = std::error::Error::source(&fault);
-                    tracing::warn!(instance = %id, cause = ?cause, "not all of its sets are at {}: {fault}", copier.place());
-                    failures += 1;
-                    AGAIN_AFTER.saturating_mul(1 << (failures - 1).min(16)).min(AGAIN_AFTER_MAX)
-                }
+                Err(fault) => failures.add(&fault, id, "sets are", copier.place()),
             };
             let waits = Instant::now();
-            while waits.elapsed() < wait && (failures > 0 || self.ended(id).await == ended) {
+            while waits.elapsed() < wait && (failures.0 > 0 || self.ended(id).await == ended) {
                 if self.stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
                     return;
                 }
@@ -79,33 +97,72 @@ impl Copies {
         }
     }
 
-    /// The number of jobs of an instance that have ended well: where there are more, there may be more sets. `None` where nobody knows.
-    async fn ended(&self, id: &str) -> Option<usize> {
-        let jobs = self.state.jobs(Some(id)).await.ok()?;
-        Some(jobs.iter().filter(|job| job.status == JobStatus::Succeeded).count())
+    async fn keep_log(&self, id: &str, copier: &Copier, places: &Semaphore) {
+        // What could not be copied is told once.
+        let (mut failures, mut told) = (Failures::default(), 0);
+        while !self.stop.is_cancelled() {
+            let Some(Ok(place)) = self.stop.run_until_cancelled(places.acquire()).await else { return };
+            let begun = Instant::now();
+            let done = self.log(id, copier, &mut told).await;
+            drop(place);
+            let wait = match done {
+                Ok(()) => {
+                    failures = Failures::default();
+                    self.seal_after.max(begun.elapsed().saturating_mul(WAITS))
+                }
+                Err(fault) => failures.add(&fault, id, "log is", copier.place()),
+            };
+            if self.stop.run_until_cancelled(tokio::time::sleep(wait.min(EVERY))).await.is_none() {
+                return;
+            }
+        }
     }
 
-    /// Copies where no other process is at it.
-    async fn alone(
+    /// The number of jobs of an instance that have ended well: where there are more, there may be more sets. `None` where nobody knows.
+    async fn ended(&self, id: &str) -> Option<u64> {
+        self.state.succeeded(id).await.ok()
+    }
+
+    /// Does work that ends soon once `progress` is stopped, as it is when the process is asked to end.
+    async fn unless_stopped<T>(&self, progress: &Progress, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = self.stop.cancelled() => {
+                progress.stop();
+                work.await
+            }
+        }
+    }
+
+    /// Copies the sets where no other process is at it.
+    async fn sets(
         &self,
         id: &str,
         copier: &Copier,
         known: &mut BTreeSet<String>,
         anew: &mut Option<Instant>,
     ) -> Result<(), Fault> {
-        let Some(lease) = Held::acquire(self.state.clone(), &format!("copy/{id}")).await? else { return Ok(()) };
-        let progress: Arc<Progress> = Arc::default();
-        let work = self.copy(id, copier, known, anew, &progress);
-        tokio::pin!(work);
-        let done = tokio::select! {
-            done = &mut work => done,
-            () = self.stop.cancelled() => {
-                progress.stop();
-                work.await
-            }
-        };
-        lease.give_back().await;
-        done
+        let progress = Progress::default();
+        let work = self.unless_stopped(&progress, self.copy(id, copier, known, anew, &progress));
+        Held::alone(self.state.clone(), &format!("copy/{id}"), work).await.map(drop)
+    }
+
+    /// Copies the log where no other process is at it; `told` is how many objects of it could not be copied when that was told last.
+    async fn log(&self, id: &str, copier: &Copier, told: &mut u64) -> Result<(), Fault> {
+        let progress = Progress::default();
+        let work = self.unless_stopped(&progress, copier.bring_log(id, &progress));
+        let copied = Held::alone(self.state.clone(), &format!("copy_log/{id}"), work).await;
+        if progress.is_stopped() {
+            return Ok(());
+        }
+        let Some(copied) = copied? else { return Ok(()) };
+        let left = copied.damaged + copied.conflicts;
+        if let Some(fault) = copied.faults.first().filter(|_| left != *told) {
+            tracing::warn!(instance = %id, left, "objects of its log are not copied to {}: {fault}", copier.place());
+        }
+        *told = left;
+        Ok(())
     }
 
     async fn copy(
@@ -114,7 +171,7 @@ impl Copies {
         copier: &Copier,
         known: &mut BTreeSet<String>,
         anew: &mut Option<Instant>,
-        progress: &Arc<Progress>,
+        progress: &Progress,
     ) -> Result<(), Fault> {
         copier.bring(id, known, progress).await?;
         if anew.is_some() || progress.is_stopped() {

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// From a drill that a set passed to the next one.
 pub const EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// From the last drill that a set passed until drills count as missing: a week that was missed is made up for and no alarm.
+pub const MISSING_AFTER: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// From the end of an attempt to the next one.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 

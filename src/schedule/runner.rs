@@ -144,24 +144,16 @@ impl Schedule {
 
     async fn take(&self, id: &str, places: &Places) {
         let Some(Ok(_place)) = self.stop.run_until_cancelled(places.backups.acquire()).await else { return };
-        if let Err(fault) = self.alone(&format!("backup/{id}"), self.take_alone(id)).await {
+        if let Err(fault) = Held::alone(self.state.clone(), &format!("backup/{id}"), self.take_alone(id)).await {
             tracing::warn!(instance = %id, "the backup that is due could not be taken: {fault}");
         }
     }
 
     async fn drill(&self, id: &str, places: &Places) {
         let Some(Ok(_place)) = self.stop.run_until_cancelled(places.drills.acquire()).await else { return };
-        if let Err(fault) = self.alone(&format!("drill/{id}"), self.drill_alone(id)).await {
+        if let Err(fault) = Held::alone(self.state.clone(), &format!("drill/{id}"), self.drill_alone(id)).await {
             tracing::warn!(instance = %id, "the drill that is due could not be begun: {fault}");
         }
-    }
-
-    /// Does what one process does at a time; nothing where another one is at it.
-    async fn alone(&self, name: &str, work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
-        let Some(lease) = Held::acquire(self.state.clone(), name).await? else { return Ok(()) };
-        let done = work.await;
-        lease.give_back().await;
-        done
     }
 
     /// Waits until a job is over.
@@ -205,7 +197,7 @@ impl Schedule {
             format!("taken by the policy, due at {}", written(begins))
         };
         // One that somebody else began is none of the calendar's: it is waited for, and the next look takes ours.
-        let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note).await?;
+        let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note, None).await?;
         tracing::info!(instance = %id, job = %job.id, joined, late, "a backup by the policy");
         self.wait_for(&job).await?;
         Ok(())

@@ -31,8 +31,8 @@ pub fn backup_made_up(instance_id: &str, due: Timestamp, history: &History, now:
     due > now || history.taken.iter().any(|at| (window..=now).contains(at))
 }
 
-/// Since when no set has passed a drill, where that is twice as long as from one to the next; of an instance that never had one, since there was
-/// something to drill.
+/// Since when no set has passed a drill, where that is so long ago that drills count as missing; of an instance that never had one, since there
+/// was something to drill.
 #[must_use]
 pub fn drill_missing(history: &History, (known, now): (Timestamp, Timestamp)) -> Option<Timestamp> {
     let (_, newest) = history.drills.newest.as_ref()?;
@@ -41,7 +41,7 @@ pub fn drill_missing(history: &History, (known, now): (Timestamp, Timestamp)) ->
         let first = before(&history.taken).into_iter().min().unwrap_or(*newest);
         first.max(history.since.unwrap_or(known))
     });
-    since.checked_add(drill::EVERY.saturating_mul(2)).is_ok_and(|late| late <= now).then_some(since)
+    since.checked_add(drill::MISSING_AFTER).is_ok_and(|late| late <= now).then_some(since)
 }
 
 /// Whether a drill was passed again since then.
@@ -109,6 +109,14 @@ mod tests {
         let missing = |now| drill_missing(&of(now), (start, now));
         let made_up = |since, now| drill_made_up(since, &of(now), now);
         assert_eq!(noticed(missing, made_up, start), [(true, 21 * 24 + 4), (false, 42 * 24 + 4)]);
+    }
+
+    /// The rules for Prometheus count drills as missing when we do.
+    #[test]
+    fn the_rules_for_alarms_have_the_same_age() {
+        let days = drill::MISSING_AFTER.as_hours() / 24;
+        let rule = format!("tair_backup_last_drill_timestamp_seconds > {days} * 86400");
+        assert!(include_str!("../../scripts/service/alerts.yml").contains(&rule), "{rule}");
     }
 
     #[test]

@@ -164,6 +164,9 @@ pub trait JobStore: Send + Sync {
     /// the log.
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
+    /// How many jobs of an instance have succeeded.
+    async fn succeeded(&self, instance_id: &str) -> Result<u64, Fault>;
+
     /// A provider's running jobs whose process is dead, or is this one and has left them without writing that down, and failed ones whose rollback is pending, each handed to exactly one
     /// caller. One that cannot be read is passed over, with a word in the log. One that is bound to another account, region or
     /// endpoint than `access` reaches is left alone, and says so.

@@ -34,6 +34,21 @@ impl Held {
         Ok(lease.map(|lease| Self { leases, lease, given_back: false }))
     }
 
+    /// Does what only one process may do at a time, under the lease of that name, and gives it back. `None`: another is at it.
+    ///
+    /// # Errors
+    /// `state.failed`; those of the work.
+    pub async fn alone<T>(
+        leases: Arc<dyn Leases>,
+        name: &str,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(lease) = Self::acquire(leases, name).await? else { return Ok(None) };
+        let done = work.await;
+        lease.give_back().await;
+        done.map(Some)
+    }
+
     /// Gives the lease back. What fails at that is logged: the work under it is done.
     pub async fn give_back(mut self) {
         self.given_back = true;

@@ -17,4 +17,8 @@ pub trait Verifications: Send + Sync {
     /// Writes down what a look at a set came to, in place of the last one of its level; where it found nothing, also in place of the
     /// faults of those less deep.
     async fn set_verified(&self, instance_id: &str, backup_id: &str, level: Level, look: &Look) -> Result<(), Fault>;
+
+    /// Forgets what the verifications of a set came to that is gone. Two things stay: the last drill that a set of the instance has passed, from
+    /// which the next one is counted, and that a server did not load the set, for that is so of each copy of it.
+    async fn forget_verified(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault>;
 }

@@ -8,27 +8,34 @@ use crate::tools::rows::JobRow;
 use crate::tools::{FollowUp, Outcome, ToolCall, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait that a call may ask for, in seconds.
 pub const MAX_WAIT: u64 = 3600;
+/// Days for which a set may be kept that somebody asks for.
+const KEPT_DAYS: RangeInclusive<u32> = 1..=3650;
 
 /// Arguments of `create_backup`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
-    /// The instance to back up
+    /// The instance
     #[arg(long)]
     pub instance_id: String,
-    /// Wait this long; 0: return at once
+    /// Wait this long; default 0
     #[serde(default)]
-    #[arg(long)]
+    #[arg(long, help = "Wait this long; 0: return at once")]
     pub wait_seconds: Option<u64>,
-    /// Why it is taken
+    /// Why
     #[serde(default)]
-    #[arg(long)]
+    #[arg(long, help = "Why it is taken")]
     pub note: Option<String>,
+    /// Days it is kept
+    #[serde(default)]
+    #[arg(long, help = "Days it is kept, 1 to 3650 (of Tair 7 to 730); default: until somebody deletes it")]
+    pub backup_retention_period: Option<u32>,
 }
 
 /// Reply of `create_backup`.
@@ -41,7 +48,7 @@ pub struct Created {
     /// Id of the set, once the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
-    /// Whether the job ran already: this call joined it, and the call's note was not used.
+    /// Whether the job ran already: this call joined it, and of the call neither the note nor the days were used.
     pub joined: bool,
     /// The job's stage, or its result.
     pub message: String,
@@ -71,13 +78,23 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         )
         .hint("Wait less and follow the job with describe_jobs."));
     }
+    let days = args.backup_retention_period;
+    if let Some(days) = days.filter(|days| !KEPT_DAYS.contains(days)) {
+        let message =
+            format!("backup_retention_period is {days}; it is {} to {} days", KEPT_DAYS.start(), KEPT_DAYS.end());
+        return Err(Fault::new(Kind::Usage, "arguments.invalid", message)
+            .hint("Leave it out to keep the set until somebody deletes it."));
+    }
     let note = clean(&args.note.unwrap_or_default());
     let (provider, id) = (Arc::clone(&call.app.provider), args.instance_id);
-    let begun = async move { provider.create_backup(&id, Mode::Manual, &note).await };
+    let begun = async move { provider.create_backup(&id, Mode::Manual, &note, days).await };
     let (job, joined) = run_detached(call, "asking for a backup", begun).await?;
     let job = follow(call, job, Duration::from_secs(wait)).await?;
     let row = JobRow::of(&job);
     let message = match job.status {
+        JobStatus::Running if joined && days.is_some() => {
+            format!("joined the backup that was running, which is kept for as long as its own call said: {}", job.stage)
+        }
         JobStatus::Running if joined => format!("joined the backup that was running: {}", job.stage),
         JobStatus::Running => job.stage.clone(),
         _ => job.message.clone(),

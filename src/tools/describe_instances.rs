@@ -65,18 +65,15 @@ pub struct Protection {
     /// The log that this program keeps of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRow>,
-    /// Of an instance that this program reaches itself: when backups are taken by themselves, or the call that has them taken. Not listed: every
-    /// token of the list is paid.
+    /// Of an instance that this program reaches itself: when backups are taken by themselves, or the call that has them taken.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub backup_policy: Option<String>,
-    /// When the newest set was taken of which a verified copy lies at the second place (`copy_to`). Not listed either.
+    /// Up to when the instance can be recovered from the second place (`copy_to`) alone: when the newest set was taken of which a verified copy lies
+    /// there, or the end of the log behind it that does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub copied_until: Option<String>,
-    /// What the second place has of the instance, as a sentence. Not listed either.
+    /// What the second place has of the instance, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub copy: Option<String>,
 }
 
@@ -268,16 +265,16 @@ async fn copy(call: &ToolCall<'_>, id: &str, sets: &[BackupSet]) -> (Option<Stri
         Ok(newest) => newest,
         Err(fault) => return (None, Some(format!("not known: {}", fault.message))),
     };
-    let until = newest.copied.map(|set| written(set.started_at));
+    let log = newest.log_until.map_or_else(String::new, |at| format!(", and the log behind it up to {}", written(at)));
     let told = match (newest.wanted, newest.copied) {
         (None, _) => format!("{place} has nothing: there is no set to copy"),
         (Some(_), None) => format!("{place} has no set yet: `tair-backup-mcp run` copies them"),
-        (Some(wanted), Some(copied)) if wanted.id == copied.id => format!("{place} has {}, the newest", copied.id),
+        (Some(wanted), Some(copied)) if wanted.id == copied.id => format!("{place} has {}, the newest{log}", copied.id),
         (Some(wanted), Some(copied)) => {
-            format!("{place} has {}; {} is not copied: `tair-backup-mcp run` copies it", copied.id, wanted.id)
+            format!("{place} has {}{log}; {} is not copied: `tair-backup-mcp run` copies it", copied.id, wanted.id)
         }
     };
-    (until, Some(told))
+    (newest.until().map(written), Some(told))
 }
 
 /// The policy of an instance that this program reaches itself and that may have one; of those of the cloud each would be a call.

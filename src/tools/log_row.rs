@@ -49,9 +49,8 @@ pub struct LogRow {
     /// The newest window of moments that can be restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowRow>,
-    /// Windows before that, newest first; at most five. What lies between two cannot be restored. Not listed: every token of the list is paid.
+    /// Windows before that, newest first; at most five. What lies between two cannot be restored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(skip)]
     pub earlier_windows: Vec<WindowRow>,
     /// Number of windows in all, and the earliest moment of the first: for sentences.
     #[serde(skip)]

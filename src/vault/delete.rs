@@ -6,8 +6,10 @@
 
 use crate::config::blocking::blocking;
 use crate::guard::grant::{Delete, Grant};
+use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
+use crate::vault::lacking::is_refused;
 use crate::vault::layout::{DELETING, EARLIER_DELETING, EARLIER_STAGING, Folder, MANIFEST, folder, object, set};
 use crate::vault::staging::Staging;
 use crate::vault::{Vault, vault_fault};
@@ -33,7 +35,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// `act.unsupported` where the grant is for another set; `backup.locked`, `backup.not_found`, `backup.damaged`;
+    /// `act.unsupported` where the grant is for another set; `backup.locked`, `backup.retained`, `backup.not_found`, `backup.damaged`;
     /// `vault.failed`, and then the set is whole. What another process hides meanwhile is deleted, too.
     pub async fn delete(&self, grant: Grant<Delete>, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
         if (grant.instance_id(), grant.backup_id()) != (instance_id, Some(backup_id)) {
@@ -44,9 +46,14 @@ impl Vault {
             );
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", message));
         }
-        let found = match self.find(instance_id, backup_id, &()).await {
+        let found = async {
+            let found = self.find(instance_id, backup_id, &()).await?;
+            self.may_be_deleted(&found).await?;
+            Ok::<_, Fault>(found)
+        };
+        let found = match found.await {
             // It may have been looked at while another process deleted it.
-            Err(fault) if fault.kind == Kind::Damaged && self.is_hidden(instance_id, backup_id).await? => {
+            Err(fault) if fault.kind != Kind::NotFound && self.is_hidden(instance_id, backup_id).await? => {
                 let message = format!("backup {backup_id} of {instance_id} is deleted already");
                 return Err(Fault::new(Kind::NotFound, "backup.not_found", message)
                     .hint("Call describe_backups for the list.")
@@ -54,11 +61,6 @@ impl Vault {
             }
             found => found?,
         };
-        if let Some(until) = found.locked_until.filter(|until| *until > Timestamp::now()) {
-            let message = format!("backup {backup_id} is locked until {}; it is kept", written(until));
-            return Err(Fault::new(Kind::Refused, "backup.locked", message)
-                .hint("Nobody can delete it before; call delete_backup again after that time."));
-        }
         let vault = self.clone();
         blocking(move || {
             let name = |name| object(&found.instance_id, &found.id, name);
@@ -67,7 +69,12 @@ impl Vault {
             if let Err(e) = vault.store.rename(&name(MANIFEST), &name(DELETING)) {
                 // The reply may be lost, or another process may have come first: what lies there says it.
                 if !vault.is_gone(&found.instance_id, &found.id) {
-                    return Err(vault_fault("delete", &vault.store.place(&name(MANIFEST)), e));
+                    // Where that is refused, the set is there as it was: the other name says nothing beside the first.
+                    return Err(if is_refused(&e) {
+                        retained(&found.id, &e).because(e)
+                    } else {
+                        vault_fault("delete", &vault.store.place(&name(MANIFEST)), e)
+                    });
                 }
                 // Data must not go before its manifest surely has.
                 lasts = vault.store.deleted(&place);
@@ -86,6 +93,31 @@ impl Vault {
     async fn is_hidden(&self, instance_id: &str, backup_id: &str) -> Result<bool, Fault> {
         let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
         blocking(move || Ok(vault.is_gone(&instance_id, &backup_id))).await
+    }
+
+    /// Until when nobody can delete a set: what its manifest says, or its store, whichever is later. `None`: neither keeps it now.
+    ///
+    /// # Errors
+    /// `vault.failed` where the store does not say.
+    pub async fn locked(&self, set: &BackupSet) -> Result<Option<Timestamp>, Fault> {
+        let (vault, name) = (self.clone(), object(&set.instance_id, &set.id, MANIFEST));
+        let by_the_store = blocking(move || {
+            let lock = vault.store.lock(&name);
+            lock.map_err(|e| vault_fault("ask about the lock of", &vault.store.place(&name), e))
+        });
+        let by_the_store = by_the_store.await?.map(|lock| lock.until);
+        Ok(set.locked_until.max(by_the_store).filter(|until| *until > Timestamp::now()))
+    }
+
+    /// Whether a set may be deleted as far as locks go.
+    ///
+    /// # Errors
+    /// `backup.locked`; `vault.failed`.
+    pub async fn may_be_deleted(&self, set: &BackupSet) -> Result<(), Fault> {
+        let Some(until) = self.locked(set).await? else { return Ok(()) };
+        let message = format!("backup {} is locked until {}; it is retained, whole", set.id, written(until));
+        Err(Fault::new(Kind::Refused, "backup.locked", message)
+            .hint("Nobody can delete it before; call delete_backup again after that time."))
     }
 
     /// Removes what crashes have left of deleted sets, what is left of sets that nobody makes any more because their job has
@@ -122,6 +154,14 @@ impl Vault {
         let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
         blocking(move || discard(&vault, &instance_id, &backup_id)).await
     }
+}
+
+/// The fault of a set that its store keeps; until when, the store does not say.
+fn retained(backup_id: &str, e: &io::Error) -> Fault {
+    let message = format!("backup {backup_id} is retained, whole: its bucket refused to delete it ({e})");
+    Fault::new(Kind::Refused, "backup.retained", message).hint(
+        "A lock of the bucket keeps it, or these credentials have no right to delete: docs/vault.md has the rights. Nothing was deleted.",
+    )
 }
 
 /// What a sweep has to look at under an instance.
@@ -173,14 +213,26 @@ pub(super) fn discard(vault: &Vault, instance_id: &str, backup_id: &str) -> Resu
 }
 
 /// Removes all that lies in a folder, and the folder; the word that it is being deleted last, so that a crash leaves nothing
-/// without it.
+/// without it. What its store keeps stays, with that word, until a later sweep.
 fn remove(vault: &Vault, place: &str) -> io::Result<()> {
     let (last, first): (Vec<_>, Vec<_>) = vault.store.list(place)?.into_iter().partition(|name| name == DELETING);
-    let delete = |name: &String| vault.store.delete(&format!("{place}/{name}"));
-    first.iter().try_for_each(delete)?;
-    if !last.is_empty() {
+    // Whether it is gone.
+    let delete = |name: &String| match vault.store.delete(&format!("{place}/{name}")) {
+        Err(e) if is_refused(&e) => {
+            tracing::info!("{} is retained: {e}", vault.store.place(&format!("{place}/{name}")));
+            Ok(false)
+        }
+        deleted => deleted.map(|()| true),
+    };
+    let mut all_gone = true;
+    for name in &first {
+        all_gone &= delete(name)?;
+    }
+    if all_gone && !last.is_empty() {
         vault.store.deleted(place)?;
-        last.iter().try_for_each(delete)?;
+        for name in &last {
+            delete(name)?;
+        }
     }
     vault.store.prune(place);
     Ok(())

@@ -5,7 +5,7 @@
 
 use crate::config::encryption::{Encryption, KeySource};
 use crate::vault::lacking::no_key;
-use crate::vault::store::{AGE, Ranges, Store, Upload, read_whole};
+use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload, read_whole};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::stream::{StreamReader, StreamWriter};
 use age::x25519::{Identity, Recipient};
@@ -213,9 +213,12 @@ impl Decrypted {
         let identities = keys.identities.iter().map(|key| key as &dyn age::Identity);
         let opened = Decryptor::new_buffered(input).and_then(|file| file.decrypt(identities));
         opened.map_err(|e| match e {
-            DecryptError::Io(e) => e,
-            DecryptError::NoMatchingKeys => no_key("it is encrypted (age) for other keys than those of [encryption]"),
-            e => io::Error::new(io::ErrorKind::InvalidData, format!("is no whole age file: {e}")),
+            DecryptError::Io(e) if e.kind() != io::ErrorKind::UnexpectedEof => e,
+            // The format names no key, so that a changed recipient cannot be told from another.
+            DecryptError::NoMatchingKeys => {
+                no_key("it is encrypted (age) for other keys than those of [encryption], or its header was changed")
+            }
+            e => no_whole_file(&e),
         })
     }
 }
@@ -226,6 +229,10 @@ impl Ranges for Decrypted {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        // The stream must not be led past its end, which it takes for a bug.
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = match &mut *stream {
             Some(stream) => stream,
@@ -265,7 +272,12 @@ impl Seek for Cursor {
     }
 }
 
-/// Bytes within an age file of so many, by the beginning of it, for which no key is needed; `None` where it is none.
+/// The error of what begins as an age file and is none.
+fn no_whole_file(why: &dyn fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("is no whole age file: {why}"))
+}
+
+/// Bytes within an age file of so many, by the beginning of it, for which no key is needed; `None` where it is none, or not whole.
 fn size_within(head: &[u8], total: u64) -> Option<u64> {
     if !head.starts_with(AGE) {
         return None;
@@ -302,8 +314,15 @@ impl Store for Encrypted {
         let total = object.size()?;
         let mut head = vec![0; usize::try_from(total).unwrap_or(HEADER_MAX).min(HEADER_MAX)];
         object.read_exact_at(&mut head, 0)?;
-        // What is no age file was written before, or is damaged, as whoever reads it finds.
-        let Some(size) = size_within(&head, total) else { return Ok(object) };
+        let Some(size) = size_within(&head, total) else {
+            // What is no age file was written before, or is damaged, as whoever reads it finds. What begins as one is not to be taken for one
+            // whose key is missing.
+            return if head.starts_with(AGE) {
+                Err(no_whole_file(&"its header is damaged or cut"))
+            } else {
+                Ok(object)
+            };
+        };
         let source = Arc::clone(&self.source);
         Ok(Arc::new(Decrypted { object, size, source, stream: Mutex::new(None) }))
     }
@@ -326,6 +345,14 @@ impl Store for Encrypted {
 
     fn delete(&self, name: &str) -> io::Result<()> {
         self.store.delete(name)
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        self.store.lock(name)
+    }
+
+    fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
+        self.store.overlaid(prefix, found)
     }
 
     fn deleted(&self, folder: &str) -> io::Result<()> {

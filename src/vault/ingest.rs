@@ -242,6 +242,11 @@ impl Ingest {
                 bytes.err().unwrap_or_else(|| io::Error::other(why)),
             ));
         }
+        // What keeps the data keeps the manifest, which is put after it, at least as long.
+        match store.lock(&data) {
+            Ok(lock) => set.locked_until = set.locked_until.max(lock.map(|lock| lock.until)),
+            Err(e) => tracing::warn!("until when {} is locked is not known: {e}", store.place(&data)),
+        }
         let json = Manifest::of(&set).map_err(|e| vault_fault("put", &store.place(&name), e.into()))?;
         // Before the manifest: a set is never there without its signature. Where another's is there, so is another's data.
         let signed_by = staging.vault.put_signature(&set, &json, &mut staging.disowned)?;

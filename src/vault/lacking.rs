@@ -39,6 +39,12 @@ pub fn is_out_of_reach(e: &io::Error) -> bool {
     is_of_bucket(e) && !matches!(e.kind(), NotFound | InvalidData | UnexpectedEof)
 }
 
+/// Whether a bucket has refused what was asked: it keeps an object by a lock, or whoever asks has no right to that.
+#[must_use]
+pub fn is_refused(e: &io::Error) -> bool {
+    is_of_bucket(e) && e.kind() == io::ErrorKind::PermissionDenied
+}
+
 /// Why something could not be read or written for want of a key. It lies within the error that a store gives.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -211,7 +211,14 @@ impl Vault {
         instance_id: &str,
         staging: &dyn Staging,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        self.ask_signers().await?;
+        self.judged(|| self.listed(instance_id, staging)).await
+    }
+
+    async fn listed(
+        &self,
+        instance_id: &str,
+        staging: &dyn Staging,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let (mut ids, mut without_manifest) = (Vec::new(), Vec::new());
         for (id, names) in self.folders(instance_id).await? {
             match folder(&names) {
@@ -306,20 +313,30 @@ impl Vault {
     /// `backup.not_found` with the nearest id there is; `backup.damaged`, `backup.tampered`, `backup.untrusted`; `vault.failed`; those of
     /// `staging`.
     pub async fn find(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<BackupSet, Fault> {
-        self.ask_signers().await?;
+        match self.judged(|| self.found(instance_id, backup_id, staging)).await? {
+            Some(set) => Ok(set),
+            None => Err(self.not_found(instance_id, backup_id, staging).await?),
+        }
+    }
+
+    /// Reads one set; `None` where there is none, or it is being made.
+    async fn found(
+        &self,
+        instance_id: &str,
+        backup_id: &str,
+        staging: &dyn Staging,
+    ) -> Result<Option<BackupSet>, Fault> {
         let read = async || {
             let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
             blocking(move || vault.read(&instance_id, &backup_id)).await
         };
-        let found = match read().await {
+        match read().await {
             // Damage, or a set that is not complete yet. Read again, for the set may have been completed in between.
-            Err(_) if staging.of(instance_id).await?.iter().any(|id| id == backup_id) => read().await.unwrap_or(None),
-            Err(_) => read().await?,
-            found => found?,
-        };
-        match found {
-            Some(set) => Ok(set),
-            None => Err(self.not_found(instance_id, backup_id, staging).await?),
+            Err(_) if staging.of(instance_id).await?.iter().any(|id| id == backup_id) => {
+                Ok(read().await.unwrap_or(None))
+            }
+            Err(_) => read().await,
+            found => found,
         }
     }
 

@@ -1,18 +1,24 @@
 //! What a store really obeys, found out by trying: some buckets take a create-only put and overwrite.
 //!
-//! Nothing is deleted for it, for an archiver may have no right to: one small object stays, of one name for ever.
+//! Two small objects are put, of the same names for ever. One stays, for an archiver may have no right to delete; the other is deleted, or stays
+//! as long as a lock keeps it, and is tried again instead of a new one.
 
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
+use crate::model::vault_check::Deletion;
+use crate::vault::lacking::is_refused;
 use crate::vault::store::read_whole;
 use crate::vault::{Vault, vault_fault};
+use jiff::Timestamp;
 use std::io::{self, Write as _};
 
 /// The folder of the object that is put for a probe. No instance's id begins with a dot.
 const FOLDER: &str = ".probe";
 /// Its name.
 const OBJECT: &str = "create-only";
+/// Name of the one that is deleted.
+const DELETED: &str = "lock";
 /// Longest content of it.
 const LONGEST: u64 = 1 << 10;
 
@@ -25,10 +31,12 @@ pub struct Probe {
     pub listed: bool,
     /// A range of an object is that range.
     pub ranged: bool,
+    /// What comes of deleting.
+    pub deletion: Deletion,
 }
 
 impl Vault {
-    /// Tries the store: puts an object, and again, reads it back, lists it and reads a part of it.
+    /// Tries the store: puts an object, and again, reads it back, lists it and reads a part of it; puts another, and deletes it.
     ///
     /// # Errors
     /// `vault.failed` where one of that cannot be done; `system.no_randomness`.
@@ -75,6 +83,34 @@ impl Vault {
             listed: store.list(FOLDER)?.iter().any(|listed| listed == OBJECT),
             // Of what is there by now, whatever that is.
             ranged: after.get(middle..) == Some(part.as_slice()),
+            deletion: self.try_deleting(first)?,
+        })
+    }
+
+    fn try_deleting(&self, bytes: &[u8]) -> io::Result<Deletion> {
+        let (store, name) = (&*self.store, format!("{FOLDER}/{DELETED}"));
+        let now = Timestamp::now();
+        // Whether it is gone.
+        let delete = || match store.delete(&name) {
+            Err(e) if is_refused(&e) => Ok(false),
+            deleted => deleted.and_then(|()| store.deleted(FOLDER)).map(|()| true),
+        };
+        if store.lock(&name)?.is_none_or(|lock| lock.until <= now) {
+            // One from before, whose lock is over, says nothing of what is put now.
+            delete()?;
+            let mut upload = store.upload_whole(&name)?;
+            upload.write_all(bytes)?;
+            match upload.finish() {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                put => put?,
+            }
+        }
+        let lock = store.lock(&name)?.filter(|lock| lock.until > now);
+        Ok(match (delete()?, lock) {
+            (true, None) => Deletion::Done,
+            (true, Some(_)) => Deletion::DoneInSpiteOfALock,
+            (false, None) => Deletion::Refused,
+            (false, Some(lock)) => Deletion::LockedFor(lock.until.duration_since(lock.put.unwrap_or(now))),
         })
     }
 }

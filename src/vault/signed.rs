@@ -8,11 +8,12 @@ use crate::config::public_key::PublicKey;
 use crate::model::backup::{BackupSet, ManifestDigest};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
+use crate::model::text::clean;
 use crate::vault::lacking::is_lacking;
 use crate::vault::layout::{Folder, MANIFEST, SIGNATURE, folder, object};
 use crate::vault::minisign::{LONGEST, public_file};
 use crate::vault::signing::{Judged, Signing};
-use crate::vault::store::read_whole;
+use crate::vault::store::{Overlaid, read_whole};
 use crate::vault::{LONGEST_MANIFEST, Vault, lacked, unreadable, vault_fault};
 use sha2::{Digest as _, Sha256};
 use std::io::{self, ErrorKind, Write as _};
@@ -49,12 +50,25 @@ impl Vault {
         self.signing.as_ref()
     }
 
-    /// Asks whose signatures are believed by now.
-    pub(super) async fn ask_signers(&self) -> Result<(), Fault> {
-        match &self.signing {
-            Some(signing) => signing.ask_signers().await,
-            None => Ok(()),
+    /// Reads what is judged by signatures; again where one was of a key that is known only now that those of all who are of this service were asked
+    /// for.
+    ///
+    /// # Errors
+    /// Those of `read`; `home.failed`, `vault.key`; those of the state store.
+    pub(super) async fn judged<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        read: impl Fn() -> F,
+    ) -> Result<T, Fault> {
+        let Some(signing) = &self.signing else { return read().await };
+        signing.ask_signers_once().await?;
+        let before = signing.seen();
+        let done = read().await;
+        if signing.seen().unknown == before.unknown {
+            return done;
         }
+        signing.ask_signers().await?;
+        // Another thread may have asked meanwhile.
+        if signing.seen().changes == before.changes { done } else { read().await }
     }
 
     /// Whether a set may be restored as far as its signature goes: with `require_signed` one without may not.
@@ -158,12 +172,35 @@ impl Vault {
     /// # Errors
     /// `vault.failed`.
     pub async fn examine(&self, instance_id: &str) -> Result<Vec<(String, Examined)>, Fault> {
-        self.ask_signers().await?;
+        self.judged(|| self.look_into_all(instance_id)).await
+    }
+
+    async fn look_into_all(&self, instance_id: &str) -> Result<Vec<(String, Examined)>, Fault> {
         let folders = self.folders(instance_id).await?;
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         blocking(move || {
             let ours = folders.into_iter().filter(|(id, _)| !id.starts_with('.'));
             ours.map(|(id, names)| Ok((id.clone(), vault.look_into(&instance_id, &id, &names)?))).collect()
+        })
+        .await
+    }
+
+    /// What others have put over objects under a prefix, or hidden there: each object by its folder there, and what to say of it.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub async fn overlaid(&self, prefix: &str) -> Result<Vec<(String, String)>, Fault> {
+        let (vault, prefix) = (self.clone(), prefix.to_owned());
+        blocking(move || {
+            let mut all = Vec::new();
+            let mut tell = |name: &str, what: Overlaid| {
+                let folder = name.split_once('/').map_or("", |(folder, _)| folder);
+                let place = vault.store.place(&format!("{prefix}/{name}"));
+                all.push((folder.to_owned(), format!("{}: {}", clean(&place), what.as_str())));
+            };
+            let looked = vault.store.overlaid(&prefix, &mut tell);
+            looked.map_err(|e| vault_fault("read", &vault.store.place(&prefix), e))?;
+            Ok(all)
         })
         .await
     }

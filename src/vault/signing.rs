@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use std::fmt::Debug;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// Where processes of several homes that are one service know each other's keys from.
@@ -35,12 +35,33 @@ pub struct Signing {
     /// Who else is of this service; `None`: this home alone is.
     signers: Option<Arc<dyn Signers>>,
     /// The keys of those, as last asked.
-    shared: RwLock<Vec<PublicKey>>,
+    shared: RwLock<Shared>,
+    /// Signatures so far that were of no key that is known.
+    unknown: AtomicU64,
     /// Whether sets without a signature are not to be restored.
     required: bool,
     key: OnceLock<SecretKey>,
     /// Whether the public key is known to lie in the vault.
     published: AtomicBool,
+}
+
+/// The keys of all who are of this service.
+#[derive(Debug, Default)]
+struct Shared {
+    keys: Vec<PublicKey>,
+    /// Whether this process has asked for them, and so named its own.
+    asked: bool,
+    /// How often they were others than before.
+    changes: u64,
+}
+
+/// What was known of keys at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    /// How often the keys of this service were others than before.
+    pub changes: u64,
+    /// How many signatures were of no key that is known.
+    pub unknown: u64,
 }
 
 /// What a signature beside a manifest is.
@@ -61,7 +82,8 @@ impl Signing {
     #[must_use]
     pub fn new(home: &Path, trusted: Vec<PublicKey>, required: bool) -> Self {
         let (home, key, published) = (home.to_owned(), OnceLock::new(), AtomicBool::new(false));
-        Self { home, trusted, signers: None, shared: RwLock::default(), required, key, published }
+        let (shared, unknown) = (RwLock::default(), AtomicU64::new(0));
+        Self { home, trusted, signers: None, shared, unknown, required, key, published }
     }
 
     /// Believes the keys of these homes, too.
@@ -78,9 +100,27 @@ impl Signing {
         let Some(signers) = &self.signers else { return Ok(()) };
         let this = Arc::clone(self);
         let own = blocking(move || this.key()?.public().ok_or_else(|| no_key(&this.home.join(SIGNING_KEY)))).await?;
-        let all = signers.of_all(&own).await?;
-        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = all;
+        let keys = signers.of_all(&own).await?;
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        let same = keys.len() == shared.keys.len() && keys.iter().all(|key| shared.keys.contains(key));
+        let changes = shared.changes + u64::from(!same);
+        *shared = Shared { keys, asked: true, changes };
         Ok(())
+    }
+
+    /// The same, where this process has not asked yet.
+    ///
+    /// # Errors
+    /// As [`Self::ask_signers`].
+    pub(super) async fn ask_signers_once(self: &Arc<Self>) -> Result<(), Fault> {
+        let asked = self.shared.read().unwrap_or_else(PoisonError::into_inner).asked;
+        if asked { Ok(()) } else { self.ask_signers().await }
+    }
+
+    /// What is known of keys by now.
+    pub(super) fn seen(&self) -> Seen {
+        let changes = self.shared.read().unwrap_or_else(PoisonError::into_inner).changes;
+        Seen { changes, unknown: self.unknown.load(Ordering::SeqCst) }
     }
 
     /// Whether sets without a signature are not to be restored.
@@ -131,9 +171,10 @@ impl Signing {
         let own = self.own()?;
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
         let mut known =
-            own.iter().chain(&self.trusted).chain(shared.iter()).filter(|key| key.number == number).peekable();
+            own.iter().chain(&self.trusted).chain(&shared.keys).filter(|key| key.number == number).peekable();
         let id = key_id(&number);
         Ok(if known.peek().is_none() {
+            self.unknown.fetch_add(1, Ordering::SeqCst);
             Judged::Untrusted(id)
         } else if known.any(|key| signature.holds(manifest, key)) {
             Judged::Good(id)

@@ -5,6 +5,7 @@
 //! (`tests/suite/vault/contract.rs`).
 
 use crate::vault::lacking::no_key;
+use jiff::Timestamp;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -31,6 +32,35 @@ pub trait Upload: Write + Send {
     /// # Errors
     /// Those of the store, those of earlier writes included; `AlreadyExists`, and then what has the name is another's, as it was.
     fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// What a store says of an object that nobody can delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// When it was put, where that is told.
+    pub put: Option<Timestamp>,
+    /// Until when nobody can delete it.
+    pub until: Timestamp,
+}
+
+/// What somebody else has put over an object, which is read all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlaid {
+    /// A mark that it is deleted.
+    ByAMarker,
+    /// Another object of its name.
+    ByAVersion,
+}
+
+impl Overlaid {
+    /// As the end of a sentence about the object.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ByAMarker => "a delete marker hides it from others; it is there, and read",
+            Self::ByAVersion => "a newer version was put over it; the first is read",
+        }
+    }
 }
 
 /// A store of objects.
@@ -102,8 +132,26 @@ pub trait Store: Debug + Send + Sync {
     /// [`Store::deleted`] is called.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; where it keeps the object, by a lock or for want of a right, one of which [`is_refused`] says so.
+    ///
+    /// [`is_refused`]: crate::vault::lacking::is_refused
     fn delete(&self, name: &str) -> io::Result<()>;
+
+    /// The lock that keeps an object; `None` where there is none, or the store tells of none.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn lock(&self, _name: &str) -> io::Result<Option<Lock>> {
+        Ok(None)
+    }
+
+    /// Tells each object under a prefix, by what is behind that, over which somebody has put something, where a store keeps what lay there.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn overlaid(&self, _prefix: &str, _found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Makes what was deleted right under a folder last.
     ///

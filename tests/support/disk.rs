@@ -25,6 +25,11 @@ impl SmallDisk {
         assert!(mount(&["-o", &format!("remount,size={megabytes}m"), "tmpfs"], &self.0));
     }
 
+    /// Takes no more writes, or takes them again. Nothing on it may be open for writing.
+    pub fn read_only(&self, is: bool) {
+        assert!(mount(&["-o", if is { "remount,ro" } else { "remount,rw" }, "tmpfs"], &self.0));
+    }
+
     /// Fills it but for so many bytes.
     pub fn fill_but(&self, free: u64) {
         let file = std::fs::File::create(self.0.join("filler")).unwrap();

@@ -305,6 +305,17 @@ impl Redis {
         reply
     }
 
+    /// From now on sends a replica that asks for all nothing before so many seconds are over: whoever takes a backup is found at it, however slow
+    /// the machine is.
+    pub fn holds_backups_for(&self, seconds: u32) {
+        self.run(&["CONFIG", "SET", "repl-diskless-sync-delay", &seconds.to_string()]);
+    }
+
+    /// Lets the backups go on that wait.
+    pub fn lets_backups_go_on(&self) {
+        self.holds_backups_for(0);
+    }
+
     /// Sends one command in another database.
     pub fn run_in(&self, db: u64, args: &[&str]) -> Reply {
         let select = vec!["SELECT".to_owned(), db.to_string()];

@@ -233,9 +233,13 @@ impl Database {
         StateUrl::parse(&self.url()).unwrap()
     }
 
-    /// As if every process that shares it had been silent for long: those that live say soon that they do.
+    /// As if every process that shares it had been silent for long: those that live say soon that they do. A database without tables has none.
     pub fn silence(&self) {
-        self.run("UPDATE owners SET seen_at = seen_at - 3600000");
+        self.run(
+            "DO $$ BEGIN
+                IF to_regclass('owners') IS NOT NULL THEN UPDATE owners SET seen_at = seen_at - 3600000; END IF;
+            END $$",
+        );
     }
 
     /// Runs statements.

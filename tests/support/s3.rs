@@ -3,6 +3,8 @@
 
 use crate::support::between::{ask, header, read_request};
 use crate::support::{free_port, other_program};
+use jiff::Timestamp;
+use ring::{digest, hmac};
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tair_backup_mcp::config::vault::{BucketPlace, Service, VaultPlace};
+use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::model::secret::Secret;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::bucket::Bucket;
@@ -19,6 +22,17 @@ use url::Url;
 
 /// The access key of the server.
 pub const KEY: (&str, &str) = ("test-key", "secret-of-the-test");
+
+/// One that has no right to delete anything.
+pub const ARCHIVER: (&str, &str) = ("archiver-key", "secret-of-the-archiver");
+
+/// Who may do what.
+const IDENTITIES: &str = r#"{"identities": [
+    {"name": "owner", "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+     "credentials": [{"accessKey": "test-key", "secretKey": "secret-of-the-test"}]},
+    {"name": "archiver", "actions": [], "policyNames": ["archiver"],
+     "credentials": [{"accessKey": "archiver-key", "secretKey": "secret-of-the-archiver"}]}],
+  "policies": [{"name": "archiver", "content": "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Resource\": [\"arn:aws:s3:::*\"], \"Action\": [\"s3:GetObject\", \"s3:GetObjectVersion\", \"s3:PutObject\", \"s3:ListBucket\", \"s3:ListBucketVersions\", \"s3:AbortMultipartUpload\"]}]}"}]}"#;
 
 /// The bucket that all tests share.
 pub const BUCKET: &str = "backups";
@@ -56,6 +70,9 @@ fn start() -> Server {
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]);
+    let identities = dir.join("identities.json");
+    std::fs::write(&identities, IDENTITIES).unwrap();
+    command.arg("-s3.config").arg(identities);
     command.env("AWS_ACCESS_KEY_ID", KEY.0).env("AWS_SECRET_ACCESS_KEY", KEY.1);
     let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let store = Bucket::new(place_at(port, "ready"), Some(Arc::new(key())));
@@ -74,6 +91,64 @@ fn start() -> Server {
         std::thread::sleep(Duration::from_millis(20));
     }
     Server { port, _shell: shell }
+}
+
+/// A request of the owner, or of an intruder who has the owner's key; its status. The target has nothing that would have to be encoded.
+pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let host = format!("127.0.0.1:{}", port());
+    let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let mut all =
+        vec![("host", host.as_str()), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), ("x-amz-date", at.as_str())];
+    all.extend_from_slice(headers);
+    all.sort_unstable();
+    let names = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+    let signed: String = all.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let canonical = format!("{method}\n{path}\n{query}\n{signed}\n{names}\nUNSIGNED-PAYLOAD");
+    let scope = format!("{}/us-east-1/s3/aws4_request", &at[..8]);
+    let of = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+    let mac =
+        |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec();
+    let key = scope.split('/').fold(format!("AWS4{}", KEY.1).into_bytes(), |key, part| mac(&key, part));
+    let signature = hex(&mac(&key, &format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{of}")));
+    let sent: String = all.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let credential = format!("Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", KEY.0);
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\n{sent}authorization: AWS4-HMAC-SHA256 {credential}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let (head, _) = ask(port(), &head, body.as_bytes()).unwrap();
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// A bucket that keeps what is put there for a day.
+pub fn locked() -> &'static str {
+    const RETENTION: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+        <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        assert_eq!(request("PUT", "/locked", &[("x-amz-bucket-object-lock-enabled", "true")], ""), 200);
+        assert_eq!(request("PUT", "/locked?object-lock=", &[], RETENTION), 200);
+    });
+    "locked"
+}
+
+/// A bucket that keeps versions, and locks nothing.
+pub fn versioned() -> &'static str {
+    const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        assert_eq!(request("PUT", "/versioned", &[], ""), 200);
+        assert_eq!(request("PUT", "/versioned?versioning=", &[], ENABLED), 200);
+    });
+    "versioned"
+}
+
+/// A vault in a bucket, called by one of the keys.
+pub fn vault_in(bucket: &str, prefix: &str, (id, secret): (&str, &str), spill_dir: &std::path::Path) -> Vault {
+    let place = BucketPlace { bucket: bucket.into(), ..place_at(port(), prefix) };
+    let key = AccessKey { id: id.into(), secret: Secret::new(secret), token: None };
+    Vault::at(&VaultPlace::Bucket(place), spill_dir.to_owned(), Some(Arc::new(key)), None)
 }
 
 /// The access key, for the program's own client.

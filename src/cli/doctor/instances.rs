@@ -30,8 +30,10 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 /// Age at which the last backup is old, in seconds: a daily backup is never quite a day old.
 const OLD_SECONDS: i64 = 25 * 3600;
 
-/// Age at which the newest set should have its copy, in seconds.
+/// Age at which the newest set should have its copy, and what is in the log too, in seconds.
 const NOT_COPIED_SECONDS: i64 = 3600;
+/// What to do where it is not.
+const NOT_COPIED: &str = "tair-backup-mcp run copies it, for as long as it runs; its log says what keeps it from that";
 
 /// Checks one instance.
 pub async fn check(app: &App, id: &str, fail_on_gap: bool) -> Findings {
@@ -254,7 +256,7 @@ async fn policy(app: &App, id: &str, findings: &mut Findings) {
     }
 }
 
-/// Whether the second place has the newest set, where the instance has such a place.
+/// Whether the second place has the newest set and the log, where the instance has such a place.
 async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, findings: &mut Findings) {
     const NAME: &str = "second copy";
     let Some(copier) = Copier::of(&app.config, &app.state, id) else { return };
@@ -270,17 +272,30 @@ async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, finding
     };
     let Some(wanted) = newest.wanted else { return findings.pass(NAME, format!("{place}: there is no set to copy")) };
     let made = age(wanted.finished_at, now);
+    let log = match app.provider.log_status(id).await {
+        Ok(log) => log.filter(|log| log.on).and_then(|log| log.archived_until),
+        Err(fault) => return findings.fail(NAME, &fault),
+    };
+    // What was received since the newest set is in the log alone.
+    if let Some(archived) = log
+        && let Some(copied) = newest.until()
+        && archived.as_second() - copied.as_second() > NOT_COPIED_SECONDS
+    {
+        let (to, from) = (written(archived), written(copied));
+        return findings.warn(
+            NAME,
+            format!("{place}: the log reaches to {to}, and what lies there to {from}"),
+            NOT_COPIED,
+        );
+    }
     if newest.copied.is_some_and(|copied| copied.id == wanted.id) {
-        return findings.pass(NAME, format!("{place} has the newest set, {}", wanted.id));
+        let log = newest.log_until.map_or_else(String::new, |at| format!(", and the log up to {}", written(at)));
+        return findings.pass(NAME, format!("{place} has the newest set, {}{log}", wanted.id));
     }
     let has = newest.copied.map_or_else(|| "no set".to_owned(), |set| format!("{} at best", set.id));
     let detail = format!("{place} has {has}: {}, {made} old, is not copied", wanted.id);
     if now.as_second() - wanted.finished_at.as_second() > NOT_COPIED_SECONDS {
-        findings.warn(
-            NAME,
-            detail,
-            "tair-backup-mcp run copies it, for as long as it runs; its log says what keeps it from that",
-        );
+        findings.warn(NAME, detail, NOT_COPIED);
     } else {
         findings.pass(NAME, detail);
     }

@@ -8,7 +8,7 @@ use crate::model::fault::Fault;
 use crate::model::job::JobStatus;
 use crate::model::text::bytes;
 use crate::model::time::written;
-use crate::model::vault_check::SignatureState;
+use crate::model::vault_check::{Deletion, SignatureState};
 use crate::provider::local::Local;
 use crate::provider::local::sandbox::find_server;
 use crate::provider::local::vault;
@@ -113,10 +113,72 @@ async fn vault(app: &App, findings: &mut Findings) {
     let broken: Vec<&str> = broken.into_iter().filter(|(obeyed, _)| !obeyed).map(|(_, what)| what).collect();
     if broken.is_empty() {
         findings.pass(NAME, format!("{place}: a name is given once, and what was put is listed and read in ranges"));
+        vault_lock(app, probe.deletion, findings).await;
     } else {
         let next = "No set is safe there. Use a bucket that does: docs/vault.md has what a store must obey.";
         findings.add(Status::Fail, NAME, format!("{place}: {}", broken.join("; ")), next);
     }
+}
+
+/// Whether what is put into the bucket can be deleted, and whether its lock fits what policies keep.
+async fn vault_lock(app: &App, deletion: Deletion, findings: &mut Findings) {
+    const NAME: &str = "vault lock";
+    let lock = match deletion {
+        Deletion::Done => {
+            return findings.pass(
+                NAME,
+                "none: these credentials can delete what was put (docs/vault.md says what locks and keys can do)",
+            );
+        }
+        Deletion::Refused => {
+            return findings.pass(NAME, "what was put is not deleted: by a lock whose end is not told, or for want of the right; what expires stays");
+        }
+        Deletion::DoneInSpiteOfALock => {
+            let next =
+                "Do not rely on that lock: it is one that these credentials pass over, or the store does not keep it.";
+            return findings.warn(
+                NAME,
+                "the bucket says that it locks what was put, and deleted it all the same",
+                next,
+            );
+        }
+        Deletion::LockedFor(lock) => lock,
+    };
+    // A lock ends at a second, and what was put is dated by one.
+    let hours = u32::try_from(lock.as_hours().saturating_add(1)).unwrap_or_default();
+    let told = match hours / 24 {
+        0 => format!("what was put cannot be deleted for {}", counted(hours, "hour")),
+        days => format!("what was put cannot be deleted for {}", counted(days, "day")),
+    };
+    let mut kept = Vec::new();
+    for id in app.config.instance_ids() {
+        // An error is a finding of the instance.
+        if let Ok(policy) = app.provider.backup_policy(&id).await
+            && policy.has_calendar()
+        {
+            kept.push((policy.backup_retention_period, id));
+        }
+    }
+    kept.sort();
+    let (Some((least, shortest)), Some((most, longest))) = (kept.first(), kept.last()) else {
+        return findings.pass(NAME, told);
+    };
+    if hours > least * 24 {
+        let policy = counted(*least, "day");
+        let detail =
+            format!("{told}; the policy of {shortest} keeps sets for {policy}: they stay until the lock is over");
+        findings.warn(NAME, detail, "Keep sets as long as the lock does, or shorten the bucket's default retention.");
+    } else if hours < most * 24 {
+        let policy = counted(*most, "day");
+        findings
+            .pass(NAME, format!("{told}; the policy of {longest} keeps sets for {policy}, behind the lock by itself"));
+    } else {
+        findings.pass(NAME, format!("{told}, as long as policies keep sets"));
+    }
+}
+
+fn counted(n: u32, what: &str) -> String {
+    count(usize::try_from(n).unwrap_or_default(), what)
 }
 
 /// Who signs the sets of the vault, how many are not signed, and whether what lies there is what was put.

@@ -45,7 +45,7 @@ How to move a vault:
   6. start the service again: its log goes on where it ended
 The old vault is as it was: switch back, or delete it once the new one has proven itself.
 
-For a second copy of every new set, all the time, there is copy_to in the configuration.
+For a second copy of every new set and of the log, all the time, there is copy_to in the configuration.
 Exit codes: 0 all is there, or would be copied; 3 a name is taken there; 6 something is damaged here; else as everywhere.";
 
 /// How often a person is told how far it is.

@@ -69,7 +69,7 @@ pub async fn create(request: &ActionRequest<'_>, params: CreateBackup) -> Result
     if today >= MAX_A_DAY {
         return Err(Refused::new("BackupTimesExceeded"));
     }
-    let (job, joined) = account.app.provider.create_backup(&instance.id, Mode::Manual, "").await?;
+    let (job, joined) = account.app.provider.create_backup(&instance.id, Mode::Manual, "", None).await?;
     if joined {
         return Err(Refused::new("BackupJobExists"));
     }

@@ -112,7 +112,9 @@ fn proves_nothing(listed: &ListedSafety, looked_at: Option<Timestamp>) -> Option
 }
 
 fn damaged(what: &str, why: &str) -> String {
-    format!("{what}, is damaged and brings nothing back: {why}; look at the disk of the vault, and delete that set")
+    format!(
+        "{what}, is damaged and brings nothing back: {why}; look at the disk of the vault, and plan again: what was found damaged is not used again"
+    )
 }
 
 /// Why a set that was taken at `origin` is none of what the server at `target` has held; `None` where it is one.

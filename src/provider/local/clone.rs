@@ -26,7 +26,7 @@ use crate::provider::local::clones::{PREFIX, Record};
 use crate::provider::local::restore::built::databases_behind;
 use crate::provider::local::restore::built::told;
 use crate::provider::local::restore::cloned::keys_there;
-use crate::provider::local::restore::facts::{source_facts, verified};
+use crate::provider::local::restore::facts::{damaged, source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
 use crate::redis::scratch::room::{disk_free, memory_free};
@@ -59,17 +59,20 @@ impl Inner {
             Some(Preconditions::LocalClone(planned)) => planned.replay.as_ref(),
             _ => None,
         };
-        let (set, mut replay) = match &order.source {
-            Source::Backup { backup_id } => (self.set_to_restore(instance_id, backup_id).await?, None),
+        let (set, found, mut replay) = match &order.source {
+            Source::Backup { backup_id } => {
+                let (set, found) = self.set_to_plan(instance_id, backup_id).await?;
+                (set, found, None)
+            }
             source => match self.clone_moment(instance_id, source, planned).await? {
-                Ok((set, replay)) => (set, Some(replay)),
+                Ok((set, replay)) => (set, None, Some(replay)),
                 Err(none) => return Ok(Facts::NoMoment(none)),
             },
         };
-        let (look, expired) = match self.look_at(&set, earlier.is_none()).await {
+        let (look, expired) = match self.look_at(&set, found, earlier.is_none()).await {
             Ok(None) => (SetLook::KnownFromPlan, None),
             Ok(Some((digest, statistics))) => (verified(digest, &statistics), Some(statistics.expired)),
-            Err(fault) if fault.kind == Kind::Damaged => (SetLook::Damaged(fault.message), None),
+            Err(fault) if fault.kind == Kind::Damaged => (damaged(&fault), None),
             Err(fault) => return Err(fault),
         };
         let program = match &mut replay {

@@ -16,6 +16,7 @@ impl Inner {
     /// What a deletion is about.
     pub async fn deletion_facts(&self, instance_id: &str, backup_id: &str) -> Result<Facts, Fault> {
         let set = self.vault.find(instance_id, backup_id, self).await?;
+        self.vault.may_be_deleted(&set).await?;
         let all: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         let damaged = self.found_damaged(instance_id).await?;
         let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(&set.id)).await?;

@@ -212,8 +212,8 @@ impl Provider for Local {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault> {
-        match self.inner.start_capture(instance_id, mode, note).await? {
+    async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
+        match self.inner.start_capture(id, mode, note, days).await? {
             Begun::Started(job) => Ok((job, false)),
             Begun::Joined(job) => Ok((job, true)),
         }

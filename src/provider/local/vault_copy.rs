@@ -1,10 +1,11 @@
-//! Copies of what lies on the vault at another place: all of it, where a vault is moved, or the sets of an instance as they come (`copy_to`).
+//! Copies of what lies on the vault at another place: all of it, where a vault is moved, or the sets and the log of an instance as they come
+//! (`copy_to`).
 //!
 //! It must delete nothing on the vault.
 
 pub mod second;
 
-use crate::archive::{Archive, LogCopy};
+use crate::archive::{Archive, LogCopy, ReadBack};
 use crate::config::Config;
 use crate::config::blocking::blocking;
 use crate::config::vault::VaultPlace;
@@ -122,6 +123,8 @@ pub struct Copier {
     place: String,
     is_bucket: bool,
     state: Arc<dyn State>,
+    /// What of logs was read back there last.
+    read_back: Arc<Mutex<ReadBack>>,
 }
 
 impl Copier {
@@ -139,10 +142,11 @@ impl Copier {
             place: to.to_string(),
             is_bucket: matches!(to, VaultPlace::Bucket(_)),
             state: Arc::clone(state),
+            read_back: Arc::default(),
         }
     }
 
-    /// The second place of an instance's sets; `None` where it has none.
+    /// The second place of an instance's sets and its log; `None` where it has none.
     #[must_use]
     pub fn of(config: &Config, state: &Arc<dyn State>, instance_id: &str) -> Option<Self> {
         config.second_place(instance_id).map(|to| Self::new(config, state, to))

@@ -91,7 +91,13 @@ impl Inner {
             Err(e) if e.is_uncertain() => e.to_string(),
             Err(e) => return Err(e.into()),
         };
-        if self.is_gone(id, backup_id).await { Ok(deleted(backup_id)) } else { Err(still_listed(backup_id, &why)) }
+        if !self.is_gone(id, backup_id).await {
+            return Err(still_listed(backup_id, &why));
+        }
+        if let Err(fault) = self.jobs.state.forget_verified(id, &set.set.id).await {
+            tracing::warn!(backup = %backup_id, "what it was verified to could not be forgotten: {fault}");
+        }
+        Ok(deleted(backup_id))
     }
 
     /// Finds out what came of a deletion whose process died.

@@ -3,6 +3,7 @@
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean_to, quoted};
+use crate::model::verification::Verification;
 use crate::provider::Range;
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
@@ -22,7 +23,7 @@ impl Inner {
             let end = r.end.map_or(sets::always().1, |end| end.saturating_add(margin).unwrap_or(end));
             (r.start.saturating_sub(margin).unwrap_or(r.start), end)
         });
-        let listed = self.listed(instance_id, asked).await?;
+        let listed = self.judged(instance_id, self.listed(instance_id, asked).await?).await?;
         let mut sets: Vec<Result<BackupSet, DamagedSet>> = listed.into_iter().map(|l| l.map(|set| set.set)).collect();
         sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
         Ok(sets)
@@ -46,13 +47,36 @@ impl Inner {
         find_set(listed, id, backup_id)
     }
 
+    /// Sets as they are listed, but for those in which a verification has found a fault: they are damaged.
+    async fn judged(&self, id: &str, listed: Vec<Listed>) -> Result<Vec<Listed>, Fault> {
+        let found = self.jobs.state.verifications(id).await?;
+        let judge = |set: CloudSet| match found.get(&set.set.id).and_then(Verification::fault) {
+            Some((_, look)) => Err(DamagedSet { id: set.set.id, reason: look.fault.clone().unwrap_or_default() }),
+            None => Ok(set),
+        };
+        Ok(listed.into_iter().map(|set| set.and_then(judge)).collect())
+    }
+
+    /// A set to be restored, as it is listed and was found here, broken or whole.
+    pub async fn judged_set(&self, id: &str, backup_id: &str) -> Result<Listed, Fault> {
+        let listed = self.judged(id, self.listed(id, sets::always()).await?).await?;
+        find_set(listed, id, backup_id)
+    }
+
     /// A set that is whole; a damaged one is a fault.
     pub async fn cloud_set(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
         self.listed_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
     }
 
-    /// A whole set, or one file of one: what can be looked at and downloaded.
+    /// A whole set in which no fault was found here, or one file of one: what can be looked at and downloaded.
     pub async fn set_or_file(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
+        let set = self.set_or_file_as_listed(id, backup_id).await?;
+        let listed = self.judged(id, vec![Ok(set)]).await?;
+        listed.into_iter().next().ok_or_else(|| not_found(id, backup_id))?.map_err(|d| damaged(id, &d))
+    }
+
+    /// A set that is listed as whole, or one file of one.
+    pub async fn set_or_file_as_listed(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
         let listed = self.listed(id, sets::always()).await?;
         let found = sets::find_file(listed, backup_id).ok_or_else(|| not_found(id, backup_id))?;
         found.map_err(|d| damaged(id, &d))

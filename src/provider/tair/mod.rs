@@ -117,8 +117,8 @@ impl Provider for Tair {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(&self, instance_id: &str, mode: Mode, _note: &str) -> Result<(Job, bool), Fault> {
-        self.inner.start_backup(instance_id, mode).await
+    async fn create_backup(&self, id: &str, mode: Mode, _note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
+        self.inner.start_backup(id, mode, days).await
     }
 
     async fn backups(
@@ -202,17 +202,8 @@ impl Provider for Tair {
         self.inner.safety_status(instance_id, &safety.job_id).await
     }
 
-    async fn verify(&self, (instance_id, backup_id): (&str, &str), level: Level, _: &str) -> Result<Job, Fault> {
-        let set = self.inner.set_or_file(instance_id, backup_id).await?.set;
-        let message = format!(
-            "{} is the cloud's own, which lets nobody read it at rest nor load it for a trial: it was not verified to the level {}",
-            set.id,
-            level.as_str()
-        );
-        Err(Fault::new(Kind::Provider, "verify.unsupported", message).hint(
-            "download_backup writes it to a file here, and verifies length, CRC64 and structure on the way. Whether it loads shows \
-             create_instance_from_backup, which makes a new instance of it, with a person's yes and at its price.",
-        ))
+    async fn verify(&self, set: (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
+        self.inner.start_verification(set, level, caller).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

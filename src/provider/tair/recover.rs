@@ -5,7 +5,7 @@ use crate::model::job::{JobKind, JobStatus};
 use crate::provider::jobs::Reconciled;
 use crate::provider::tair::Inner;
 use crate::provider::tair::clone::record::{is_unanswered, reconciled_hint};
-use crate::provider::unsupported;
+use crate::provider::tair::download::verify::interrupted;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl Inner {
                 JobKind::Clone => inner.resume_clone(&job, recovery.as_ref()).await,
                 JobKind::Deletion => inner.resume_deletion(&job, recovery.as_ref()).await,
                 JobKind::Policy => inner.resume_policy(&job, recovery.as_ref()).await,
-                // Sets of the cloud are verified by downloading them.
-                JobKind::Verification => Err(unsupported("verify").into()),
+                // What it had read was kept nowhere.
+                JobKind::Verification => Err(interrupted().into()),
             }
         });
         Ok(Reconciled::Resumed)

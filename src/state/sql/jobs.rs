@@ -290,6 +290,13 @@ impl<D: Database> JobStore for Store<D> {
         Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
     }
 
+    async fn succeeded(&self, instance_id: &str) -> Result<u64, Fault> {
+        let count = Statement::new("SELECT COUNT(*) AS succeeded FROM jobs WHERE instance_id = $1 AND status = $2")
+            .bind(instance_id)
+            .bind(JobStatus::Succeeded.as_str());
+        Ok(self.row(count).await?.map(|row| row.count("succeeded")).transpose()?.unwrap_or_default())
+    }
+
     async fn adopt(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault> {
         orphans::adopt(self, provider, access).await
     }

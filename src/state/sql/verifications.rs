@@ -1,4 +1,4 @@
-//! Verifications on a database: a row for each level of a set. A set that has gone leaves its rows, which nobody asks for any more.
+//! Verifications on a database: a row for each level of a set. Of a set that has gone a drill may stay.
 
 use crate::model::fault::Fault;
 use crate::model::verification::{Level, Look, Verification};
@@ -57,5 +57,16 @@ impl<D: Database> Verifications for Store<D> {
         .bind(look.server.as_deref().unwrap_or_default())
         .bind(look.fault.as_deref().unwrap_or_default());
         self.database.write(covered.chain(std::iter::once(set)).collect()).await.map(drop)
+    }
+
+    async fn forget_verified(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
+        let forget = Statement::new(
+            "DELETE FROM verifications WHERE instance_id = $1 AND backup_id = $2 AND (level <> $3 OR (fault = '' AND verified_at <
+             (SELECT max(v.verified_at) FROM verifications v WHERE v.instance_id = $1 AND v.level = $3 AND v.fault = '')))",
+        )
+        .bind(instance_id)
+        .bind(backup_id)
+        .bind(Level::Drill.as_str());
+        self.write(forget).await.map(drop)
     }
 }

@@ -154,7 +154,7 @@ impl Coming {
         let Object { client, name, found, .. } = &*self.object;
         let from = self.number * BLOCK;
         let len = BLOCK.min(found.size.saturating_sub(from));
-        let bytes = Arc::new(client.range(name, found.tag.as_deref(), from, len).await?);
+        let bytes = Arc::new(client.range(name, found, from, len).await?);
         if let Some(slot) = self.object.kept().slots.iter_mut().find(|slot| slot.number == self.number) {
             slot.bytes = Some(Arc::clone(&bytes));
         }

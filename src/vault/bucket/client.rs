@@ -1,4 +1,4 @@
-//! The client of a bucket, and the only file that knows opendal: what changes there changes here.
+//! The client of a bucket. It and its listings are the only files that know opendal: what changes there changes here.
 //!
 //! Every object is put create-only and carries a mark of its own, by which a put whose reply was lost is known again: whatever a reply
 //! says, what has the name decides. It must never put over an object, nor believe "taken" or "failed" without a look.
@@ -9,12 +9,14 @@ use crate::model::ids::{hex, random};
 use crate::model::text::clean_to;
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
 use crate::vault::lacking::out_of_reach;
-use futures::TryStreamExt as _;
 use opendal::layers::RetryLayer;
-use opendal::{Buffer, ErrorKind, HttpTransporter, Lister, OperationContext, Operator, Writer};
+use opendal::options::StatOptions;
+use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator, Writer};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use reqwest::header::HeaderMap;
 use std::error::Error as _;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
@@ -36,6 +38,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const CONFLICTS: u32 = 5;
 /// Parts of an upload on their way at once.
 const AT_ONCE: usize = 2;
+/// For how long a request is good that is signed here and sent at once.
+const SIGNED_FOR: Duration = Duration::from_secs(300);
+/// What stores say of an object that a lock of theirs keeps, where they do not just deny it.
+const KEPT: [&str; 4] = ["object lock", "worm", "immutable", "retention"];
 /// The region that requests are signed for where a service of one's own has none.
 const ANY_REGION: &str = "us-east-1";
 
@@ -44,7 +50,11 @@ const ANY_REGION: &str = "us-east-1";
 pub(super) struct Found {
     pub size: u64,
     /// By which this very object is read, and no other of its name.
-    pub tag: Option<String>,
+    tag: Option<String>,
+    /// The same, in a bucket that keeps versions.
+    pub version: Option<String>,
+    /// Whether only that leads to it: something hides it. To read by version may take another right.
+    pub by_version: bool,
     mark: Option<String>,
 }
 
@@ -53,21 +63,36 @@ pub(super) struct Found {
 pub(super) struct Client {
     place: BucketPlace,
     keys: Option<Arc<dyn AccessKeys>>,
-    http: OnceLock<ReqwestTransport>,
+    http: OnceLock<reqwest::Client>,
+    /// Whether the last object that was looked at had no version: then this bucket keeps none.
+    pub(super) flat: AtomicBool,
+    /// Whether this bucket, or this key's rights, do not let versions be listed.
+    pub(super) blind: AtomicBool,
     /// With the key that it signs by; `None` where the store's own chain is asked.
     made: Mutex<Option<(Option<AccessKey>, Operator)>>,
 }
 
 impl Client {
     pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
-        Self { place, keys, http: OnceLock::new(), made: Mutex::new(None) }
+        let (flat, blind) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { place, keys, http: OnceLock::new(), flat, blind, made: Mutex::new(None) }
     }
 
     pub const fn place(&self) -> &BucketPlace {
         &self.place
     }
 
-    async fn operator(&self) -> io::Result<Operator> {
+    /// Whether what is put here may have versions. Of OSS they are not asked.
+    pub fn may_have_versions(&self) -> bool {
+        self.place.service == Service::S3 && !self.flat.load(Ordering::Relaxed)
+    }
+
+    /// Whether all versions of what is put here can be listed.
+    pub fn lists_versions(&self) -> bool {
+        self.may_have_versions() && !self.blind.load(Ordering::Relaxed)
+    }
+
+    pub async fn operator(&self) -> io::Result<Operator> {
         let key = match &self.keys {
             Some(keys) => Some(keys.get().await.map_err(|e| out_of_reach(e.kind(), e.to_string()))?),
             None => None,
@@ -79,7 +104,8 @@ impl Client {
             return Ok(operator.clone());
         }
         let operator = self.make(key.as_ref()).map_err(|e| said(&e))?;
-        let operator = operator.with_context(OperationContext::new().with_http_transport(self.transport()?));
+        let transport = HttpTransporter::new(ReqwestTransport::new(self.http()?));
+        let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
         let retry = RetryLayer::new()
             .with_jitter()
             .with_max_times(TIMES)
@@ -132,9 +158,9 @@ impl Client {
 
     /// Connections, by way of the environment's proxies unless the bucket is on this machine. A redirect is not followed: a signature is for
     /// one host.
-    fn transport(&self) -> io::Result<HttpTransporter> {
+    fn http(&self) -> io::Result<reqwest::Client> {
         if let Some(http) = self.http.get() {
-            return Ok(HttpTransporter::new(http.clone()));
+            return Ok(http.clone());
         }
         let setup =
             |e: &dyn std::fmt::Display| out_of_reach(io::ErrorKind::Other, format!("TLS cannot be set up: {e}"));
@@ -156,15 +182,19 @@ impl Client {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|e| setup(&e))?;
-        Ok(HttpTransporter::new(self.http.get_or_init(|| ReqwestTransport::new(client)).clone()))
+        Ok(self.http.get_or_init(|| client).clone())
     }
 
-    /// Looks at an object; `None` where there is none.
-    pub async fn look(&self, name: &str) -> io::Result<Option<Found>> {
-        match self.operator().await?.stat(name).await {
+    /// What has a name, or that version of it; `None` where there is none.
+    pub async fn stat(&self, name: &str, version: Option<String>) -> io::Result<Option<Found>> {
+        let by_version = version.is_some();
+        let of = StatOptions { version, ..StatOptions::default() };
+        match self.operator().await?.stat_options(name, of).await {
             Ok(found) => Ok(Some(Found {
                 size: found.content_length(),
                 tag: found.etag().map(str::to_owned),
+                version: found.version().map(str::to_owned),
+                by_version,
                 mark: found.user_metadata().and_then(|all| all.get(MARK).map(str::to_owned)),
             })),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -172,16 +202,39 @@ impl Client {
         }
     }
 
-    /// Reads a range that the object has, of the object with that tag and no other.
-    pub async fn range(&self, name: &str, tag: Option<&str>, from: u64, len: u64) -> io::Result<Vec<u8>> {
+    /// What is answered about an object besides: opendal passes over its lock. Nothing, where that is not told.
+    pub async fn headers(&self, name: &str, found: Found) -> io::Result<HeaderMap> {
+        let of = StatOptions { version: found.version.filter(|_| found.by_version), ..StatOptions::default() };
+        let operator = self.operator().await?;
+        let signed = operator.presign_stat_options(name, SIGNED_FOR, of).await.map_err(|e| said(&e))?;
+        let request = self.http()?.head(signed.uri().to_string()).headers(signed.header().clone());
+        // Without the url, which is signed.
+        let failed =
+            |e: reqwest::Error| out_of_reach(io::ErrorKind::Other, clean_to(&e.without_url().to_string(), REASON_MAX));
+        let reply = request.send().await.map_err(failed)?;
+        // It was there just now: whoever asks may not know.
+        if reply.status().is_client_error() {
+            return Ok(HeaderMap::new());
+        }
+        Ok(reply.error_for_status().map_err(failed)?.headers().clone())
+    }
+
+    /// Reads a range that the object has, of the very object that was found and no other.
+    pub async fn range(&self, name: &str, found: &Found, from: u64, len: u64) -> io::Result<Vec<u8>> {
         let operator = self.operator().await?;
         let mut read = operator.read_with(name).range(from..from + len);
-        if let Some(tag) = tag {
-            read = read.if_match(tag);
+        match (&found.version, &found.tag) {
+            (Some(version), _) if found.by_version => read = read.version(version),
+            (_, Some(tag)) => read = read.if_match(tag),
+            _ => {}
         }
         match read.await {
             Ok(bytes) if bytes.len() as u64 == len => Ok(bytes.to_vec()),
-            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            // What the object has is known from its tag: a reply that is shorter says nothing of it.
+            Ok(bytes) => {
+                let why = format!("{} of {len} bytes came that were asked for", bytes.len());
+                Err(out_of_reach(io::ErrorKind::Other, why))
+            }
             Err(e) if matches!(e.kind(), ErrorKind::ConditionNotMatch | ErrorKind::NotFound) => {
                 let why = "the object was taken away, or another has taken its name, while it was read";
                 Err(out_of_reach(io::ErrorKind::InvalidData, why))
@@ -238,20 +291,25 @@ impl Client {
         Ok(Parts { writer, name: name.to_owned(), mark })
     }
 
-    /// Lists what lies under a folder (the root where it is empty): all objects, or its own folders.
-    pub async fn names(&self, folder: &str, of: Listed) -> io::Result<Names> {
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        let from = if folder.is_empty() { "/" } else { &prefix };
+    /// Deletes what has a name, or that version of it; what is not there is no error.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where a lock keeps it, or this key may not.
+    pub async fn delete_one(&self, name: &str, version: Option<&str>) -> io::Result<()> {
         let operator = self.operator().await?;
-        let lister = operator.lister_with(from).recursive(of == Listed::Objects).await.map_err(|e| said(&e))?;
-        Ok(Names { lister, prefix, of })
-    }
-
-    /// Deletes an object; one that is not there is no error.
-    pub async fn delete(&self, name: &str) -> io::Result<()> {
-        match self.operator().await?.delete(name).await {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(said(&e)),
-            _ => Ok(()),
+        let deleted = match version {
+            Some(version) => operator.delete_with(name).version(version).await,
+            None => operator.delete(name).await,
+        };
+        let Err(e) = deleted else { return Ok(()) };
+        let why = said(&e);
+        let words = why.to_string().to_ascii_lowercase();
+        match e.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ if e.is_permanent() && KEPT.iter().any(|kept| words.contains(kept)) => {
+                Err(out_of_reach(io::ErrorKind::PermissionDenied, why.to_string()))
+            }
+            _ => Err(why),
         }
     }
 }
@@ -291,47 +349,12 @@ impl Parts {
     }
 }
 
-/// What is listed under a folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listed {
-    /// All objects, at any depth.
-    Objects,
-    /// The folders right under it.
-    Folders,
-}
-
-/// A listing under way.
-pub(super) struct Names {
-    lister: Lister,
-    prefix: String,
-    of: Listed,
-}
-
-impl Names {
-    /// The next names, at most so many; none at the end.
-    pub async fn next(&mut self, most: usize) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        while names.len() < most
-            && let Some(entry) = self.lister.try_next().await.map_err(|e| said(&e))?
-        {
-            let Some(name) = entry.path().strip_prefix(&self.prefix) else { continue };
-            // A folder is a name that ends with a slash; one may also be an object of that name, made by somebody else.
-            match (self.of, name.strip_suffix('/')) {
-                (Listed::Objects, None) if !name.is_empty() => names.push(name.to_owned()),
-                (Listed::Folders, Some(folder)) if !folder.is_empty() => names.push(folder.to_owned()),
-                _ => {}
-            }
-        }
-        Ok(names)
-    }
-}
-
 fn new_mark() -> io::Result<String> {
     random::<16>().map(|bytes| hex(&bytes)).map_err(io::Error::other)
 }
 
 /// An error of the client in our words: what the store said and what is behind that, without the request.
-fn said(e: &opendal::Error) -> io::Error {
+pub(super) fn said(e: &opendal::Error) -> io::Error {
     let kind = match e.kind() {
         ErrorKind::NotFound => io::ErrorKind::NotFound,
         ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,

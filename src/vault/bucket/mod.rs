@@ -6,15 +6,18 @@
 mod blocks;
 mod client;
 pub mod keys;
+mod listing;
 mod thread;
 mod uploading;
+mod versions;
 
 use crate::config::vault::BucketPlace;
-use crate::vault::store::{Ranges, Store, Upload, read_whole};
+use crate::vault::store::{Lock, Overlaid, Ranges, Store, Upload, read_whole};
 use blocks::Blocks;
 use client::Client;
-use client::Listed;
 use keys::AccessKeys;
+use listing::{Listed, Named};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use thread::wait;
@@ -40,7 +43,7 @@ impl Bucket {
         Self { client: Arc::new(Client::new(place, keys)) }
     }
 
-    fn names(&self, folder: &str, of: Listed, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+    fn names(&self, folder: &str, of: Listed, found: &mut dyn FnMut(&Named)) -> io::Result<()> {
         let (client, folder) = (Arc::clone(&self.client), folder.to_owned());
         let mut listing = wait(async move { client.names(&folder, of).await })?;
         loop {
@@ -51,7 +54,7 @@ impl Bucket {
             if names.is_empty() {
                 return Ok(());
             }
-            names.iter().for_each(|name| found(name));
+            names.iter().for_each(&mut *found);
             listing = next;
         }
     }
@@ -82,12 +85,19 @@ impl Store for Bucket {
     }
 
     fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.names(prefix, Listed::Objects, found)
+        let mut last = String::new();
+        self.names(prefix, Listed::Objects, &mut |named| {
+            // Versions of one name come together.
+            if named.name != last {
+                last.clone_from(&named.name);
+                found(&last);
+            }
+        })
     }
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
-        self.names(prefix, Listed::Folders, &mut |name| all.push(name.to_owned()))?;
+        self.names(prefix, Listed::Folders, &mut |named| all.push(named.name.clone()))?;
         Ok(all)
     }
 
@@ -109,6 +119,35 @@ impl Store for Bucket {
     fn delete(&self, name: &str) -> io::Result<()> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
         wait(async move { client.delete(&name).await })
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        wait(async move { client.lock(&name).await })
+    }
+
+    fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
+        if !self.client.lists_versions() {
+            return Ok(());
+        }
+        let (mut last, mut over, mut hidden) = (String::new(), BTreeSet::new(), BTreeSet::new());
+        self.names(prefix, Listed::Versions, &mut |named| {
+            if named.is_marker {
+                hidden.insert(named.name.clone());
+            } else if named.name == last {
+                over.insert(named.name.clone());
+            } else {
+                last.clone_from(&named.name);
+            }
+        })?;
+        over.iter().for_each(|name| found(name, Overlaid::ByAVersion));
+        for name in hidden {
+            // What is deleted for ever may leave its marker, which hides nothing then.
+            if self.has(&format!("{prefix}/{name}"))? {
+                found(&name, Overlaid::ByAMarker);
+            }
+        }
+        Ok(())
     }
 
     fn deleted(&self, _: &str) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //! two removals shows nowhere.
 
 use super::*;
+use crate::support::s3;
 use tair_backup_mcp::archive::{Kept, SegmentName};
 use tair_backup_mcp::guard::grant::{Grant, Prune};
 use tair_backup_mcp::guard::retention::Outlived;
@@ -146,4 +147,30 @@ fn of_an_old_timeline_the_end_stays() {
     let names = std::fs::read_dir(log.vault_dir().with_file_name(&next.id)).unwrap();
     let marks = names.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("pruned-"));
     assert_eq!((marks.count(), segments()), (1, vec![1, 2]));
+}
+
+/// What a bucket's lock keeps, and what a key without the right to delete cannot remove, stays, and that is no failure.
+#[test]
+fn what_a_bucket_keeps_stays() {
+    for (bucket, key) in [(s3::locked(), s3::KEY), (s3::BUCKET, s3::ARCHIVER)] {
+        let dir = TempDir::new().unwrap();
+        let vault = s3::vault_in(bucket, &s3::prefix(), key, dir.path());
+        let archive = Archive::new(&vault, dir.path().join("spool"));
+        let timeline = archive.open_timeline(new_timeline(FIRST, Some(0))).unwrap();
+        let mut writer = archive.writer(&timeline, limits(1)).unwrap();
+        for n in 0..4 {
+            put(&mut writer, &set("a", &n.to_string()), T0 + n);
+        }
+        seal(&mut writer);
+        let segments = || {
+            let names = vault.store().list(".log/orders").unwrap();
+            names.iter().filter(|name| name.ends_with(".seg")).count()
+        };
+        assert_eq!(segments(), 4, "{bucket}");
+        let sets = vec![base(writer.offset(), T0 + 10)];
+        let kept = Kept { sets, damaged: Vec::new(), in_use: Vec::new(), since: at(T0 + 11) };
+        // A lock is told before; that a right is missing turns out.
+        assert_eq!(archive.prunable("orders", 0, &kept).unwrap() == 0, bucket == s3::locked(), "{bucket}");
+        assert_eq!((archive.prune(grant(), 0, &kept).unwrap(), segments()), (0, 4), "{bucket}");
+    }
 }

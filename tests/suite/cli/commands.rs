@@ -1,11 +1,13 @@
 //! The command line: its output is the tool's own result, its exit codes tell the kind of failure, and damage on the vault harms
 //! nothing.
 
-use crate::support::{Bench, Done, Redis, files_under, finish, root, text, wait, write_over};
+use crate::support::{Bench, Done, Redis, files_under, finish, text, wait, write_over};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use tair_backup_mcp::mcp::contract;
+use tair_backup_mcp::tools::registry;
 
 fn bench() -> (Redis, Bench) {
     let redis = Redis::start("redis-7.0", &[]);
@@ -28,7 +30,7 @@ fn fits(value: &Value, schema: &Value, at: &str) {
     let wanted = schema["type"].as_str().unwrap_or(kind);
     assert!(wanted == kind || (wanted, kind) == ("number", "integer"), "{at} is {kind}, the schema says {wanted}");
     for (key, inner) in value.as_object().into_iter().flatten() {
-        // The listing has only the names of nested fields; a plan has further details by name.
+        // What has no names of its own may have any; a plan has further details by name.
         if schema["properties"].is_null() || !schema["additionalProperties"].is_null() {
             continue;
         }
@@ -45,9 +47,7 @@ fn fits(value: &Value, schema: &Value, at: &str) {
 }
 
 fn fits_tool(verb: &str, value: &Value) {
-    let listing = std::fs::read_to_string(root().join(format!("tools/{verb}.json"))).unwrap();
-    let listing: Value = serde_json::from_str(&listing).unwrap();
-    fits(value, &listing["outputSchema"], verb);
+    fits(value, &contract::reply(registry::find(verb).unwrap()), verb);
 }
 
 fn refused(done: &Done, code: i32, stable: &str) {
@@ -193,6 +193,7 @@ fn damaged_data() {
     let path = bench.home().join("vault/orders").join(&backup).join("data.rdb.zst");
     let good = std::fs::read(&path).unwrap();
     let download = ["download-backup", "--instance-id", "orders", "--backup-id", &backup];
+    let verify = ["verify-backup", "--instance-id", "orders", "--backup-id", &backup];
     // Not within a frame's header, where a byte may say how to decompress and change nothing of what comes out.
     for at in [0, 100, good.len() / 3, good.len() / 2, good.len() - 30, good.len() - 1] {
         flip(&path, at);
@@ -205,6 +206,8 @@ fn damaged_data() {
         refused(&bench.run(&download), 6, "backup.damaged");
         assert!(files_under(&bench.home().join("downloads")).is_empty(), "byte {at}: something half written is left");
         write_over(&path, &good);
+        // The plan has remembered what it found, and only a look as deep lifts that.
+        assert_eq!(bench.run(&verify).code, 0, "byte {at}");
     }
     for length in [0, 8, good.len() / 2, good.len() - 1] {
         std::fs::write(&path, &good[..length]).unwrap();

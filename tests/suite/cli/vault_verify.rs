@@ -3,7 +3,7 @@
 
 use crate::archive::{FIRST, T0, limits, new_timeline, put, seal, set};
 use crate::support::log::archive;
-use crate::support::{Bench, Done, Redis, text, unattended};
+use crate::support::{Bench, Done, Redis, terminal, text, unattended};
 use crate::vault::signed::edited;
 use serde_json::Value;
 use std::fs::Permissions;
@@ -161,6 +161,36 @@ fn what_was_done_to_sets_from_outside_is_named() {
     assert_eq!(verify(&bench, &[]).code, 0);
     let nobody = verify(&bench, &["--instance-id", "nobody"]);
     assert!(nobody.code == 4 && nobody.err.contains("instance.not_found"), "{nobody:?}");
+}
+
+/// A set that somebody else removed is named until a person at a terminal says that it was meant to go; nothing else ends that, and no set that
+/// is there can be forgotten.
+#[test]
+fn what_was_meant_to_go_is_forgotten_by_a_person() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
+    let id = bench.backup();
+    let forget = ["vault", "forget", "--instance-id", "orders", "--backup-id", &id];
+    let there = bench.run(&forget);
+    assert!(there.code == 3 && there.err.contains("[backup.there]"), "{there:?}");
+    std::fs::remove_dir_all(folder(&bench, &id)).unwrap();
+    let said = wrong(&bench, &id, &[]);
+    assert!(said.contains(&format!("vault forget --instance-id orders --backup-id {id}")), "{said}");
+    let refused = bench.run(&forget);
+    assert!(refused.code == 3 && refused.err.contains("[person.no_channel]"), "{refused:?}");
+    for typed in ["", "orders"] {
+        let left = terminal(&bench, &[("leaves it) > ", typed)], &forget);
+        assert!(left.code == 0 && left.out.contains("Left as it is"), "{left:?}");
+        assert_eq!(row(&bench, &id, &[])["record"], "removed");
+    }
+    let forgotten = terminal(&bench, &[("leaves it) > ", id.as_str())], &forget);
+    assert!(forgotten.code == 0 && forgotten.out.contains("is forgotten"), "{forgotten:?}");
+    let after = verify(&bench, &[]);
+    assert!(after.code == 0 && !after.out.contains(&id), "{after:?}");
+    let unknown = bench.run(&forget);
+    assert!(unknown.code == 4 && unknown.err.contains("[backup.not_found]"), "{unknown:?}");
+    assert!(bench.run(&["audit", "--json"]).out.contains("backup.forgotten"));
 }
 
 /// What has no signature is restored only where that is not forbidden, and is no way back then either.

@@ -13,7 +13,7 @@ const FILES: [&str; 14] =
 const KINDS: [(&str, u8); 6] =
     [("Unexpected", 1), ("Usage", 2), ("Refused", 3), ("NotFound", 4), ("Provider", 5), ("Damaged", 6)];
 
-/// The string literals of a source, each with the text before it. Comments are left out; a raw string counts as its text.
+/// The string literals of a source, each with the line before it. Comments are left out; a raw string counts as its text.
 pub(super) fn literals(source: &str) -> Vec<(String, String)> {
     let code: String = source.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
@@ -23,7 +23,8 @@ pub(super) fn literals(source: &str) -> Vec<(String, String)> {
             _ if escaped => escaped = false,
             Some(_) if c == '\\' => escaped = true,
             Some(from) if c == '"' => {
-                found.push((code[from..at].to_owned(), code[..from - 1].trim_end().to_owned()));
+                let before = code[..from - 1].trim_end().lines().next_back().unwrap_or_default();
+                found.push((code[from..at].to_owned(), before.to_owned()));
                 start = None;
             }
             // Not the quote of a character.
@@ -114,11 +115,12 @@ fn every_code_is_in_the_document_and_every_one_of_the_document_is_a_code() {
 
 #[test]
 fn the_exit_codes_of_the_document_are_those_of_the_sources() {
+    let mut of_sources = in_sources();
     for (code, cells) in rows(&read("docs/errors.md")) {
         let [exits, when, next] = cells.as_slice() else { panic!("{code} has {} cells", cells.len() + 1) };
         assert!(!when.is_empty() && !next.is_empty(), "{code}: say when it comes and what to do");
         let exits: BTreeSet<u8> = exits.split(", ").filter_map(|e| e.parse().ok()).collect();
-        let found = in_sources().remove(&code).map(|(found, _)| found).unwrap_or_default();
+        let found = of_sources.remove(&code).map(|(found, _)| found).unwrap_or_default();
         assert!(!exits.is_empty(), "{code}: no exit code");
         assert!(found.is_subset(&exits), "{code}: the document says {exits:?}, the sources {found:?}");
     }

@@ -33,7 +33,7 @@ fn contract() -> (BTreeMap<String, BTreeSet<String>>, BTreeSet<String>) {
         let published: Value = serde_json::from_str(tool.frozen).unwrap();
         let mut arguments = BTreeSet::new();
         properties(&published["inputSchema"], &mut arguments);
-        properties(&published["outputSchema"], &mut fields);
+        properties(&tair_backup_mcp::mcp::contract::reply(tool), &mut fields);
         tools.insert(tool.name.to_owned(), arguments);
     }
     (tools, fields)

@@ -129,7 +129,7 @@ impl Provider for Careless {
     async fn describe(&self, _: &str) -> Result<Instance, Fault> {
         no()
     }
-    async fn create_backup(&self, _: &str, _: Mode, _: &str) -> Result<(Job, bool), Fault> {
+    async fn create_backup(&self, _: &str, _: Mode, _: &str, _: Option<u32>) -> Result<(Job, bool), Fault> {
         no()
     }
     async fn backups(&self, _: &str, _: Option<Range>) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {

@@ -227,7 +227,7 @@ impl Person for Slow<'_> {
     }
 
     async fn ask(&self, open: &Confirmation, _: &str) -> Asked {
-        self.app.provider.create_backup("orders", Mode::Manual, "meanwhile").await.unwrap();
+        self.app.provider.create_backup("orders", Mode::Manual, "meanwhile", None).await.unwrap();
         Asked::Answered(typed_answer(&open.plan, "orders", Channel::Elicitation))
     }
 }
@@ -253,7 +253,7 @@ async fn a_busy_instance_does_not_burn_the_token() {
     let app = app(&bench);
     let slow = Slow { app: &app };
     let planned = restore(&app, &slow, json!({ "instance_id": "orders", "backup_id": backup })).await;
-    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "2"]);
+    redis.holds_backups_for(3600);
     let token = text(&planned["confirmation_token"]);
     let echo = json!({ "instance_id": "orders", "backup_id": backup, "confirmation_token": token });
     let pending = restore(&app, &slow, echo.clone()).await;
@@ -263,6 +263,7 @@ async fn a_busy_instance_does_not_burn_the_token() {
         "{pending}"
     );
     assert!(text(&pending["message"]).contains("backup job"), "{pending}");
+    redis.lets_backups_go_on();
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while app.state.jobs(None).await.unwrap().iter().any(|j| j.status == JobStatus::Running) {
         assert!(std::time::Instant::now() < deadline, "the backup does not end");
@@ -358,7 +359,7 @@ async fn a_dead_process_backup_is_not_joined() {
     }
     dying.kill().unwrap();
     finish(dying);
-    let (job, joined) = app.provider.create_backup("orders", Mode::Manual, "").await.unwrap();
+    let (job, joined) = app.provider.create_backup("orders", Mode::Manual, "", None).await.unwrap();
     assert!(!joined, "{job:?}");
     app.provider.shut_down(false).await;
     assert_eq!(app.state.job(&job.id).await.unwrap().status, JobStatus::Succeeded);

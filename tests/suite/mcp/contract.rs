@@ -63,7 +63,7 @@ fn the_readme_and_the_skill_list_the_tools_as_they_are() {
 
 /// Every user pays for every token in every request.
 #[test]
-fn the_list_costs_less_than_3300_tokens() {
+fn the_list_costs_at_most_3000_tokens() {
     let list = serde_json::json!({ "tools": contract::tools() });
     let bpe = tiktoken_rs::o200k_base().unwrap();
     let tokens = bpe.encode_ordinary(&list.to_string()).len();
@@ -71,7 +71,7 @@ fn the_list_costs_less_than_3300_tokens() {
         println!("{:<20} {}", tool.name, bpe.encode_ordinary(&serde_json::to_string(tool).unwrap()).len());
     }
     println!("tools/list: {tokens} tokens (o200k)");
-    assert!(tokens < 3300, "tools/list costs {tokens} tokens");
+    assert!(tokens <= 3000, "tools/list costs {tokens} tokens");
     assert!(contract::tools().len() <= 12);
 }
 

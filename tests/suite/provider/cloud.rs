@@ -25,6 +25,7 @@ use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::instance::Capability;
 use tair_backup_mcp::model::job::{Job, JobStatus};
+use tair_backup_mcp::model::verification::{Level, Look};
 use tair_backup_mcp::provider::part::{Part, parts};
 use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
@@ -256,7 +257,7 @@ impl Ours {
     }
 
     pub(crate) fn backup(&self, id: &str) -> BackupSet {
-        let (job, joined) = self.run(self.provider().create_backup(id, Mode::Manual, "")).unwrap();
+        let (job, joined) = self.run(self.provider().create_backup(id, Mode::Manual, "", None)).unwrap();
         assert!(!joined);
         let job = self.ended(&job.id);
         assert_eq!(job.status, JobStatus::Succeeded, "{job:?}");
@@ -402,6 +403,33 @@ fn a_backup_is_taken_listed_and_downloaded() {
     // The cloud keeps its log to itself.
     let able = ours.run(ours.provider().capabilities(ID)).unwrap();
     assert_eq!(able.need(&[Capability::DownloadMoment]).unwrap_err().code, "download.no_log");
+}
+
+/// A set in which a look has found a fault is damaged, and neither downloaded nor restored, until a look that is as deep finds none.
+#[test]
+fn a_set_that_was_found_damaged_is_not_used() {
+    let server = redis(500);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let fault = Some("cut at byte 7".to_owned());
+    let look = Look { at: jiff::Timestamp::now(), sha256: String::new(), server: None, fault };
+    ours.run(ours.app.state.set_verified(ID, &set.id, Level::Structure, &look)).unwrap();
+    let is_damaged = || {
+        let listed = ours.run(ours.provider().backups(ID, None)).unwrap().remove(0);
+        let refused = ours.run(ours.provider().backup(ID, &set.id)).err().map(|fault| fault.code);
+        assert_eq!(refused, listed.as_ref().err().map(|_| "backup.damaged"));
+        listed.err().is_some_and(|damaged| damaged.reason.contains("cut at byte 7"))
+    };
+    for (level, still) in [(Level::Checksum, true), (Level::Structure, false)] {
+        assert!(is_damaged(), "before {level:?}");
+        let plan = ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
+        assert!(plan["status"] == "blocked" && plan.to_string().contains("cut at byte 7"), "{plan:#}");
+        let job = ours.run(ours.provider().verify((ID, &set.id), level, "local")).unwrap();
+        let ended = ours.ended(&job.id);
+        assert_eq!(ended.status, JobStatus::Succeeded, "{ended:?}");
+        assert_eq!(is_damaged(), still, "behind {level:?}");
+    }
 }
 
 /// A download that stopped goes on where it stopped, also where what it left belongs to another set.
@@ -613,17 +641,22 @@ fn a_running_backup_is_joined() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let short = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", Some(6))).unwrap_err();
+    assert!(short.code == "arguments.invalid" && short.message.contains("7 to 730"), "{short:?}");
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", Some(30))).unwrap();
     assert!(!joined);
-    let (same, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (same, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     assert_eq!((same.id.as_str(), joined), (job.id.as_str(), true));
     // Another home knows nothing of it; the cloud does.
-    let (adopted, joined) = others.run(others.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (adopted, joined) = others.run(others.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     assert!(joined);
     let (first, second) = (ours.ended(&job.id), others.ended(&adopted.id));
     assert_eq!((first.status, second.status), (JobStatus::Succeeded, JobStatus::Succeeded), "{first:?} {second:?}");
     assert_eq!(first.backup_id, second.backup_id);
-    assert_eq!(ours.sets(ID).len(), 1, "two jobs by one");
+    let sets = ours.sets(ID);
+    assert_eq!(sets.len(), 1, "two jobs by one");
+    let kept = sets[0].expires_at.unwrap().duration_since(sets[0].started_at).as_hours();
+    assert!((29 * 24..=31 * 24).contains(&kept), "the days that the first asked for: {:?}", sets[0]);
 }
 
 /// A reply that was lost is looked for, whatever lost it: the job is found, and there is never a second one. A call that
@@ -640,13 +673,13 @@ fn a_lost_reply_is_found_again() {
     }
     for kind in ["error", "cut"] {
         cloud.inject(&json!({"kind": kind, "action": "CreateBackup"}));
-        let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap_err();
+        let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap_err();
         assert_eq!(fault.code, "cloud.uncertain", "{kind}: {fault:?}");
         assert_eq!(ours.sets(ID).len(), 2, "{kind}");
     }
     // What refuses for certain refuses at once.
     cloud.inject(&json!({"kind": "daily_limit"}));
-    let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap_err();
+    let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap_err();
     assert_eq!(fault.code, "cloud.backup_daily_limit", "{fault:?}");
     // A job that is said to run and is over when it is looked for is no reason to give up.
     cloud.inject(&json!({"kind": "backup_job_exists"}));
@@ -665,7 +698,7 @@ fn a_backup_outlives_its_process() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     let next = ours.crash(&cloud);
     assert_eq!(next.job(&job.id).status, JobStatus::Running);
     next.run(next.provider().recover()).unwrap();
@@ -675,7 +708,7 @@ fn a_backup_outlives_its_process() {
     assert_eq!(next.sets(ID).len(), 1);
     // One that ends well lets go in the same way, without waiting for the cloud.
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
-    let (job, _) = next.run(next.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (job, _) = next.run(next.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     next.run(next.provider().shut_down(false));
     assert_eq!(next.job(&job.id).status, JobStatus::Running);
     let last = next.crash(&cloud);
@@ -979,8 +1012,8 @@ fn a_safety_backup_is_its_own() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (running, _) = others.run(others.provider().create_backup(ID, Mode::Manual, "")).unwrap();
-    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Safety, "")).unwrap();
+    let (running, _) = others.run(others.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Safety, "", None)).unwrap();
     assert!(!joined);
     let safety = ours.ended(&job.id);
     assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");

@@ -35,7 +35,7 @@ fn a_job_is_not_taken_to_another_cloud() {
     let (cloud, another) = (Cloud::start(&[(ID, &server, "")]), Cloud::start(&[(ID, &other, "")]));
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     let bound = ours.job(&job.id).access.expect("an access");
     assert!(bound.endpoint.contains(&cloud.emulator.port.to_string()) && !bound.account.is_empty(), "{bound:?}");
     let elsewhere = ours.crash(&another);
@@ -45,7 +45,7 @@ fn a_job_is_not_taken_to_another_cloud() {
         assert_eq!(left.status, JobStatus::Running, "{left:?}");
         assert!(left.stage.contains("left alone") && left.stage.contains(&bound.endpoint), "{left:?}");
     }
-    let fault = elsewhere.run(elsewhere.provider().create_backup(ID, Mode::Manual, "")).unwrap_err();
+    let fault = elsewhere.run(elsewhere.provider().create_backup(ID, Mode::Manual, "", None)).unwrap_err();
     assert_eq!(fault.code, "job.busy", "another cloud's job was joined: {fault:?}");
     let back = elsewhere.crash(&cloud);
     back.run(back.provider().recover()).unwrap();
@@ -88,7 +88,7 @@ fn what_needs_no_plan_is_bound_too() {
     let (action, trouble) = ("DescribeInstanceAttribute".into(), Trouble::Elsewhere);
     line.arm(Armed { action, trouble, times: u32::MAX, after: None });
     let days = PolicyChange { backup_retention_period: Some(90), ..PolicyChange::default() };
-    let backup = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).map(|_| ()).unwrap_err();
+    let backup = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).map(|_| ()).unwrap_err();
     let policy = ours.run(ours.provider().raise_backup_policy(ID, &days, "local")).map(|_| ()).unwrap_err();
     for fault in [backup, policy] {
         assert_eq!(fault.code, "instance.other_region", "{fault:?}");

@@ -237,7 +237,7 @@ fn bad_answers_end_no_backup() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     let bad = |action: &str, code: &str| json!({"kind": "error", "action": action, "code": code});
     cloud.inject_all(&[
         bad("DescribeBackupTasks", "InvalidInstanceId.NotFound"),

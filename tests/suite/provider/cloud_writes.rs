@@ -58,7 +58,7 @@ fn an_older_backup_is_no_safety_backup() {
     let set = ours.backup(ID);
     let act = Act::restore(Source::Backup { backup_id: set.id }, false);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 20}));
-    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     assert!(!joined);
     let assessed = ours.assess(&act, None, rules());
     let fault = ours.run(ours.provider().safety_backup(ID, &assessed)).unwrap_err();
@@ -213,7 +213,7 @@ fn a_cancelled_look_loses_no_job() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
     let next = ours.crash(&cloud);
     next.run(async {
         let mut look = std::pin::pin!(next.provider().recover());

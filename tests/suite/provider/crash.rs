@@ -20,8 +20,8 @@ const SETTINGS: [(&str, &str); 4] = [
     ("replica-read-only", "no"),
 ];
 
-/// Starts a target whose settings are all other than the default.
-fn target(seed: u32) -> Redis {
+/// Starts a target with so much data, whose settings are all other than the default.
+fn target(megabytes: u32, seed: u32) -> Redis {
     let target = Redis::start(
         "redis-7.0",
         &[
@@ -35,7 +35,7 @@ fn target(seed: u32) -> Redis {
             "no",
         ],
     );
-    target.fill(40, seed);
+    target.fill(megabytes, seed);
     target
 }
 
@@ -115,7 +115,8 @@ fn killed_during_capture() {
 /// own settings; and the next process says which, and the way back.
 #[test]
 fn killed_during_restore() {
-    let target = target(2);
+    // Enough for the load to be met, and for twenty restores in a row not too much.
+    let target = target(12, 2);
     let bench = Bench::unattended(&target);
     let new = target.digest();
     let backup = bench.backup();
@@ -243,7 +244,7 @@ struct Opened {
 
 /// Begins a restore of a target that was saved, and written to since.
 fn restoring(seed: u32) -> Opened {
-    let target = target(seed);
+    let target = target(40, seed);
     target.run(&["SAVE"]);
     let saved = target.digest();
     let bench = Bench::unattended(&target);

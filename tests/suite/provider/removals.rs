@@ -131,11 +131,13 @@ fn every_expired_key_is_told() {
         [("redis-6.2", ""), ("redis-7.0", ""), ("valkey-9.1", ""), ("redis-8.2", "restore_way = \"commands\"")]
     {
         let redis = Redis::start(kind, &[]);
+        redis.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         redis.run(&["EVAL", "for i = 1, 1000 do redis.call('SET', 's:' .. i, i, 'PX', 2500) end", "0"]);
         redis.run(&["EVAL", "for i = 1, 50 do redis.call('SET', 't:' .. i, i, 'EX', 5000) end", "0"]);
         redis.run(&["DEBUG", "POPULATE", "10", "k", "10"]);
         let bench = Bench::new(&unattended(&redis, more));
         let backup = bench.backup();
+        redis.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
         wait("the expiry", Duration::from_secs(30), || {
             (redis.run(&["EXISTS", "s:1000"]) == Reply::Int(0)).then_some(())
         });

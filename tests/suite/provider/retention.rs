@@ -65,10 +65,11 @@ async fn expired_sets_go_unless_they_are_needed() {
     let (past, future) = (now - SignedDuration::from_hours(1), now + SignedDuration::from_hours(1));
     put(&bench, "b-20260101T000000Z-000001", past, Some(future)).await;
     put(&bench, "b-20260101T000000Z-000002", past, None).await;
-    let needed = put(&bench, "b-20260101T000000Z-000003", past, Some(now + SignedDuration::from_secs(5))).await;
+    let needed =
+        put(&bench, "b-20260101T000000Z-000003", past, Some(Timestamp::now() + SignedDuration::from_secs(12))).await;
     let token = bench.token(&needed.id);
     put(&bench, "b-20260101T000000Z-000004", past, Some(past)).await;
-    wait("the set to expire", Duration::from_secs(10), || (needed.expires_at <= Some(Timestamp::now())).then_some(()));
+    wait("the set to expire", Duration::from_secs(30), || (needed.expires_at <= Some(Timestamp::now())).then_some(()));
     bench.json(&["--read-only", "describe-jobs"]);
     let there = bench.home().join("vault/orders/b-20260101T000000Z-000004/manifest.json");
     assert!(there.exists(), "nothing is deleted by who may only read");

@@ -198,10 +198,12 @@ everywhere! {
 
     /// Of two calls at once the second joins the first's job: there is one set.
     a_second_call_joins(place) {
-        let stage = Stage::with(place, "", &["--repl-diskless-sync-delay", "2"]);
+        let stage = Stage::new(place);
+        stage.redis.holds_backups_for(3600);
         let first = stage.spawn(&["create-backup", "--instance-id", "orders"]);
         wait("the job", Duration::from_secs(20), || (!stage.jobs().is_empty()).then_some(()));
-        let second = stage.ok(&["create-backup", "--instance-id", "orders"]);
+        let second = stage.ok(&["create-backup", "--instance-id", "orders", "--wait-seconds", "0"]);
+        stage.redis.lets_backups_go_on();
         let first = finish(first).json();
         assert_eq!(second["joined"], true, "{second}");
         assert_eq!((&first["status"], &first["backup_job_id"]), (&"succeeded".into(), &second["backup_job_id"]), "{first}");
@@ -309,7 +311,8 @@ everywhere! {
 
     /// A process that dies during a backup leaves a job that is reconciled by the next, and no half set.
     a_backup_whose_process_dies_is_reconciled(place) {
-        let stage = Stage::with(place, "", &["--repl-diskless-sync-delay", "2"]);
+        let stage = Stage::new(place);
+        stage.redis.holds_backups_for(3600);
         let mut first = stage.spawn(&["create-backup", "--instance-id", "orders"]);
         // A process that dies earlier has not asked the cloud for anything, and says so.
         wait("the backup to be under way", Duration::from_secs(20), || {
@@ -317,6 +320,7 @@ everywhere! {
         });
         first.kill().unwrap();
         first.wait().unwrap();
+        stage.redis.lets_backups_go_on();
         let job = wait("the job's end", Duration::from_secs(60), || {
             stage.jobs().into_iter().next().filter(|job| job["status"] != "running")
         });

@@ -21,7 +21,7 @@ async fn connection_out_of_step_says_so() {
     assert!(matches!(c.cmd_str(&["BLPOP", "none", "0"]).await, Err(RedisError::Timeout { .. })));
     assert!(matches!(c.cmd_str(&["PING"]).await, Err(RedisError::Broken { .. })));
     let mut c = server.conn().await;
-    tokio::select! { biased; _ = c.cmd_str(&["BLPOP", "none", "1"]) => panic!("answered"), () = tokio::time::sleep(Duration::from_millis(50)) => {} }
+    tokio::select! { biased; _ = c.cmd_str(&["BLPOP", "none", "0"]) => panic!("answered"), () = tokio::time::sleep(Duration::from_millis(50)) => {} }
     assert!(matches!(c.cmd_str(&["PING"]).await, Err(RedisError::Broken { .. })));
     assert!(c.is_broken());
 }

@@ -43,12 +43,14 @@ fn must_stay(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) 
         .max()
         .unwrap_or(Timestamp::MIN);
     let kept = SignedDuration::from_hours(24 * i64::from(days.max(7)));
+    let of_use = |set: &&BackupSet| sound(set) && (set.mode == Mode::Manual || of_the_policy(set));
+    let last = sets.iter().filter(of_use).max_by_key(|set| (set.started_at, set.id.clone()));
     let stays = |set: &&BackupSet| {
         if set.locked_until.is_some_and(|until| until > now) {
             return true;
         }
         if let Some(at) = set.expires_at {
-            return at > now;
+            return at > now || set.mode == Mode::Manual && last.is_none_or(|last| last.id == set.id);
         }
         let newer_in_its_week = automated
             .iter()
@@ -207,9 +209,37 @@ fn only_what_nothing_keeps_goes() {
         assert_eq!(ids(&left(&kept, &found, days, now)), ids(&kept), "one look is enough");
         // Without a policy only what has its own time goes.
         for (set, verdict) in sets.iter().zip(Expired::by_policy(&sets, &found, None, now)) {
-            assert_eq!(verdict.is_ok(), Expired::of(set, now).is_some(), "{set:?}");
+            let is_last = matches!(verdict, Err(Stays::Last));
+            assert!(is_last || verdict.is_ok() == Expired::of(set, now).is_some(), "{set:?}");
         }
     }
+}
+
+/// A set that somebody asked for and that is kept for so many days goes when they are over, but for the last: what is damaged, or only undoes a
+/// restore, does not stand in for it.
+#[test]
+fn what_is_asked_for_goes_when_its_days_are_over() {
+    let now: Timestamp = "2026-06-30T12:00:00Z".parse().unwrap();
+    let day = SignedDuration::from_hours(24);
+    let mut asked = backup_set("b-asked", Mode::Manual, now - day * 10);
+    asked.expires_at = Some(now + day);
+    let verdict = |others: &[BackupSet], damaged: &[&str], now: Timestamp| {
+        let sets = [&[asked.clone()][..], others].concat();
+        let damaged: Vec<String> = damaged.iter().map(|id| (*id).to_owned()).collect();
+        Expired::by_policy(&sets, &damaged, Some(7), now).remove(0).map(|goes| goes.backup_id().to_owned())
+    };
+    let (automated, safety) = (backup_set("b-policy", Mode::Automated, now), backup_set("b-safety", Mode::Safety, now));
+    let older = backup_set("b-older", Mode::Manual, now - day * 20);
+    let others = [automated, safety.clone(), older.clone()];
+    assert_eq!(verdict(&others, &[], now), Err(Stays::Until(now + day)));
+    let over = now + day * 2;
+    assert_eq!(verdict(&others, &[], over), Ok("b-asked".into()));
+    for (others, damaged) in
+        [(others.to_vec(), vec!["b-policy"]), (vec![safety, older.clone()], vec![]), (vec![], vec!["b-asked"])]
+    {
+        assert_eq!(verdict(&others, &damaged, over), Err(Stays::Last), "{others:?}");
+    }
+    assert_eq!(verdict(&[older], &["b-asked"], over), Ok("b-asked".into()), "it is damaged, and another is sound");
 }
 
 /// A thousand instances of one hour: in no minute many of them begin, and in no half minute that each takes are many at it.

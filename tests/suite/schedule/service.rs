@@ -100,8 +100,7 @@ fn whoever_takes_a_backup_is_killed_and_another_takes_it_with_state_on_postgresq
 }
 
 fn whoever_takes_it_is_killed(database: Option<&Database>) {
-    // So long a source waits before it sends anything.
-    let redis = Redis::start("redis-7.0", &["--repl-diskless-sync-delay", "1"]);
+    let redis = Redis::start("redis-7.0", &[]);
     redis.run(&["SET", "a", "1"]);
     let bench = Bench::new(&format!("{}{}", state_line(database), unattended(&redis, DAILY)));
     let preload = Preload::new();
@@ -114,12 +113,13 @@ fn whoever_takes_it_is_killed(database: Option<&Database>) {
         Some(database) => Arc::new(Postgres::new(&database.state_url(), &bench.home())),
     };
     for day in 0..2 {
+        redis.holds_backups_for(3600);
         noon(i64::try_from(day).unwrap(), 0);
-        let taker = wait("a backup to be under way", LONG, || {
+        let (job, taker) = wait("a backup to be under way", LONG, || {
             let jobs = runtime.block_on(store.jobs(Some("orders"))).unwrap();
-            let runs = jobs.iter().any(|job| job.status == JobStatus::Running);
-            let holder = runtime.block_on(store.holder("backup/orders")).unwrap();
-            holder.filter(|_| runs).map(|lease| lease.holder)
+            let job = jobs.into_iter().find(|job| job.status == JobStatus::Running)?;
+            let lease = runtime.block_on(store.holder("backup/orders")).unwrap()?;
+            Some((job.id, lease.holder))
         });
         let pid: u32 = taker.split('-').next().unwrap().parse().unwrap();
         let at = services.iter().position(|service| service.pid() == pid).unwrap();
@@ -128,12 +128,17 @@ fn whoever_takes_it_is_killed(database: Option<&Database>) {
         if let Some(database) = database {
             database.run(&format!("UPDATE owners SET seen_at = seen_at - 3600000 WHERE name = '{taker}'"));
         }
+        // Its end is written by the clock of then: a backup that fails at five past would be tried again a minute later.
+        wait("its job to be ended", LONG, || {
+            bench.jobs().iter().any(|one| one["job_id"] == job.as_str() && one["status"] == "failed").then_some(())
+        });
         assert_eq!(bench.backups().len(), day, "it was killed before there was a set");
+        redis.lets_backups_go_on();
         // A clock that is set has all look at once.
         noon(i64::try_from(day).unwrap(), 5);
         // The set is there a moment before its job is over, which is not the next day's.
         let over = || bench.jobs().iter().all(|job| job["status"] != "running");
-        wait("another to take it", LONG, || (bench.backups().len() > day && over()).then_some(()));
+        wait("another to take it", LONG * 2, || (bench.backups().len() > day && over()).then_some(()));
     }
     for service in services {
         assert_eq!(service.ask_to_end(), Some(0));

@@ -105,6 +105,7 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     started(&two, new("rj-3", JobKind::Restore, "orders")).await;
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
+    assert_eq!((two.succeeded("orders").await.unwrap(), two.succeeded("carts").await.unwrap()), (1, 0));
     assert_eq!(one.job("rj-9").await.unwrap_err().code, "job.not_found");
     // An id is given once.
     assert_eq!(two.begin(new("bj-1", JobKind::Backup, "users")).await.unwrap_err().code, "state.failed");
@@ -415,6 +416,12 @@ async fn a_lease_outlives_no_work(place: &impl Place) {
     assert!(Held::acquire(two.clone(), "policy/orders").await.unwrap().is_none());
     held.give_back().await;
     assert_eq!(two.holder("policy/orders").await.unwrap(), None);
+    let beside = Held::alone(one.clone(), "policy/orders", async {
+        Held::alone(two.clone(), "policy/orders", async { Ok("beside") }).await
+    });
+    assert_eq!(beside.await.unwrap(), Some(None), "another is at it");
+    let failed = Held::alone(one.clone(), "policy/orders", async { Err::<(), _>(fault()) }).await;
+    assert_eq!((failed.unwrap_err().code, two.holder("policy/orders").await.unwrap()), (fault().code, None));
     for ends in [|| {}, || panic!("a bug")] {
         let held = Held::acquire(one.clone(), "policy/orders").await.unwrap().unwrap();
         let work = tokio::spawn(async move {
@@ -556,6 +563,17 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
     other.set_verified("orders", "b-2", drill, &look(6, None, None)).await.unwrap();
     let kept = store.verifications("orders").await.unwrap();
     assert_eq!(kept["b-2"], Verification([(structure, look(1, None, None)), (drill, look(6, None, None))].into()));
+    // Of what is gone the last drill that was passed stays, and what no server has loaded.
+    other.set_verified("orders", "b-3", checksum, &look(7, None, Some("cut"))).await.unwrap();
+    other.set_verified("orders", "b-3", drill, &look(8, None, Some("does not load"))).await.unwrap();
+    for gone in ["b-1", "b-2", "b-3", "b-4"] {
+        store.forget_verified("orders", gone).await.unwrap();
+    }
+    let kept = other.verifications("orders").await.unwrap();
+    let drills = [("b-2", look(6, None, None)), ("b-3", look(8, None, Some("does not load")))];
+    let drills = drills.map(|(set, look)| (set.to_owned(), Verification([(drill, look)].into())));
+    assert_eq!(kept, drills.into());
+    assert_eq!(store.verifications("carts").await.unwrap().len(), 1);
 }
 
 async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {

@@ -2,6 +2,8 @@
 //! the vault. Whoever comes next accounts for what it left: never are there two restores of one yes, a token that is used again, a job that
 //! nobody ends, or a manifest without data.
 
+use super::places::Place as _;
+use super::portable::{fill, rows};
 use crate::schedule::service::{DAILY, days, put, wednesday};
 use crate::support::postgres::{Database, state_line};
 use crate::support::preload::Preload;
@@ -9,12 +11,17 @@ use crate::support::{Bench, Dice, Done, Redis, finish, text, unattended, wait};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::sqlite::Sqlite;
+use tempfile::TempDir;
 
 on_each! {
     a_restore_dies_behind_its_steps,
     a_backup_dies_behind_its_steps,
     an_expiry_dies_behind_each_of_its_steps,
+    an_import_dies_behind_each_of_its_steps,
 }
 
 /// More steps than any process takes.
@@ -29,24 +36,28 @@ struct Scene<'a> {
     database: Option<&'a Database>,
 }
 
+/// Runs the program and kills it behind a step; whether it came that far.
+fn dies(bench: &Bench, preload: &Preload, database: Option<&Database>, step: i64, args: &[&str]) -> (bool, Done) {
+    let mut command = bench.command(args);
+    preload.give(&mut command);
+    preload.dies_behind(step);
+    let done = finish(command.spawn().unwrap());
+    let died = preload.steps_left() == 0;
+    assert_eq!(died, done.code == -1, "behind step {step}: {done:?}");
+    if let Some(database) = database {
+        database.silence();
+    }
+    (died, done)
+}
+
 impl<'a> Scene<'a> {
     fn new(redis: &Redis, database: Option<&'a Database>, more: &str) -> Self {
         let bench = Bench::new(&format!("{}{}", state_line(database), unattended(redis, more)));
         Self { bench, preload: Preload::new(), database }
     }
 
-    /// Runs the program and kills it behind a step; whether it came that far.
     fn dies(&self, step: i64, args: &[&str]) -> (bool, Done) {
-        let mut command = self.bench.command(args);
-        self.preload.give(&mut command);
-        self.preload.dies_behind(step);
-        let done = finish(command.spawn().unwrap());
-        let died = self.preload.steps_left() == 0;
-        assert_eq!(died, done.code == -1, "behind step {step}: {done:?}");
-        if let Some(database) = self.database {
-            database.silence();
-        }
-        (died, done)
+        dies(&self.bench, &self.preload, self.database, step, args)
     }
 
     /// The steps that an act takes which comes to its end, as far as they are tried.
@@ -186,4 +197,45 @@ fn an_expiry_dies_behind_each_of_its_steps(database: Option<&Database>) {
         (n, step) = (n + 1, step + 1);
     }
     assert!(step > 5, "only {step} steps");
+}
+
+/// Of a file all is imported, or nothing: whatever a process has left that died at it, the import is done again, and everything is there once.
+fn an_import_dies_behind_each_of_its_steps(database: Option<&Database>) {
+    let (files, preload) = (TempDir::new().unwrap(), Preload::new());
+    let [file, there] = ["state", "there"].map(|name| files.path().join(name));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let home = TempDir::new().unwrap();
+        let from = home.open();
+        fill(&from).await;
+        from.export(&file).await.unwrap();
+    });
+    let args = ["state", "import", file.to_str().unwrap(), "--json"];
+    let (mut step, mut died) = (1, true);
+    while died {
+        // An import wants an empty place.
+        let own = database.map(|_| Database::new());
+        let instance = "[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n";
+        let bench = Bench::new(&format!("{}{instance}", state_line(own.as_ref())));
+        let done = dies(&bench, &preload, own.as_ref(), step, &args);
+        died = done.0;
+        let when = format!("killed behind step {step}: {done:?}");
+        let again = wait("the dead to be accounted for", Duration::from_secs(40), || {
+            let again = bench.run(&args);
+            assert!(again.code == 0 || again.err.contains("state.in_use"), "{when}: {again:?}");
+            (again.code == 0).then_some(again)
+        });
+        assert!(died || !again.json()["imported_before"].is_null(), "{when}: {again:?}");
+        runtime.block_on(async {
+            let store: Arc<dyn State> = match &own {
+                Some(database) => database.open(),
+                None => Arc::new(Sqlite::new(&bench.home())),
+            };
+            store.export(&there).await.unwrap();
+        });
+        assert!(rows(&there) == rows(&file), "{when}: {:?}", rows(&there));
+        std::fs::remove_file(&there).unwrap();
+        step += 1;
+    }
+    assert!(step > 2, "an import takes {} steps", step - 2);
 }

@@ -36,9 +36,9 @@ async fn a_lock_file_is_free_at_once_when_its_owner_is_gone() {
     assert!(!ours.lives(&gone).await.unwrap());
 }
 
-/// Takes a backup that waits for a while before anything comes, and gives its process once its job is listed.
+/// Takes a backup that waits before anything comes, and gives its process once its job is listed.
 fn waiting(bench: &Bench, source: &Redis) -> Child {
-    source.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "5"]);
+    source.holds_backups_for(3600);
     let child = bench.spawn(&["create-backup", "--instance-id", "orders", "--json"]);
     wait("the backup to run", Duration::from_secs(30), || {
         bench
@@ -70,6 +70,7 @@ fn a_missing_lock_file_is_no_proof_of_death() {
         let jobs = bench.jobs();
         assert_eq!((jobs.len(), &jobs[0]["status"]), (1, &"running".into()), "{jobs:?}");
     }
+    source.lets_backups_go_on();
     let done = finish(child);
     assert_eq!((done.code, &done.json()["status"]), (0, &"succeeded".into()), "{done:?}");
 
@@ -105,6 +106,7 @@ fn what_killed_processes_left_goes() {
     let alive = lock_files(&bench);
     assert!(alive.len() == 1 && alive[0].to_str().unwrap().contains(&child.id().to_string()), "{alive:?}");
     assert!(!old.exists() && new.exists());
+    source.lets_backups_go_on();
     assert_eq!(finish(child).code, 0);
     assert!(lock_files(&bench).is_empty());
 }
@@ -185,6 +187,8 @@ async fn a_process_that_has_just_begun_waits_for_the_silent_to_come_back(place: 
     let theirs = fresh();
     let one = theirs.me().await.unwrap();
     set_back(place, &one, HOUR * 3).await;
+    // A database that was itself begun just now proves nobody dead.
+    tokio::time::sleep(beat.back_within).await;
     let ours = fresh();
     let back = async {
         loop {

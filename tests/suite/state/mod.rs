@@ -27,6 +27,7 @@ macro_rules! on_each {
 
 pub mod contract;
 mod crash;
+mod full_disk;
 mod key;
 mod left;
 mod liveness;

@@ -32,7 +32,7 @@ promises! {
 }
 
 /// Fills a store with everything that it keeps.
-async fn fill(store: &Arc<dyn State>) {
+pub async fn fill(store: &Arc<dyn State>) {
     let failed =
         Fault::new(Kind::Provider, "restore.failed", "the target\nis \"away\" \u{1f4a5}").hint("Bring it back.");
     for (id, instance_id) in [("bj-1", "orders"), ("rj-2", "carts"), ("rj-3", "users"), ("bj-4", "more")] {
@@ -71,7 +71,7 @@ async fn fill(store: &Arc<dyn State>) {
 }
 
 /// The rows of a file, but for what imports have added.
-fn rows(file: &Path) -> Vec<String> {
+pub fn rows(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap();
     let all = text.lines().filter(|line| !line.contains("\"state.imported\"") && !line.starts_with("{\"sha256\""));
     all.skip(1).map(str::to_owned).collect()
@@ -254,7 +254,7 @@ fn a_service_moves() {
     let redeemed = bench.token(&backup);
     assert_eq!(bench.run(&Bench::echo(&backup, &redeemed)).code, 0);
     let waits = bench.token(&backup);
-    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "5"]);
+    redis.holds_backups_for(3600);
     let mut dying = bench.spawn(&["create-backup", "--instance-id", "orders", "--json"]);
     let file: PathBuf = bench.dir.path().join("state.jsonl");
     let path = file.to_str().unwrap();
@@ -267,7 +267,7 @@ fn a_service_moves() {
     assert_eq!((&exported["others"], &exported["running"][0]["kind"]), (&1.into(), &"backup".into()), "{exported}");
     dying.kill().unwrap();
     dying.wait().unwrap();
-    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    redis.lets_backups_go_on();
     let before = std::fs::read(&file).unwrap();
     let again = bench.run(&["state", "export", "--to", path]);
     assert!(again.code == 3 && again.err.contains("state.export_exists"), "{again:?}");

@@ -189,6 +189,40 @@ async fn a_change_whose_reply_was_lost_is_found_out() {
     }
 }
 
+/// Where the database does not remember what became of a change whose reply was lost, that is said: the change is neither taken for made, nor
+/// made a second time.
+#[tokio::test]
+async fn what_the_database_has_forgotten_is_uncertain() {
+    const COMMIT: &[u8] = b"COMMIT\0";
+    let database = Database::new();
+    // As it is asked of a transaction that is longer ago than the server's records.
+    database.run(&format!(
+        "CREATE FUNCTION public.pg_xact_status(xid8) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
+        ALTER DATABASE {} SET search_path = public, pg_catalog",
+        database.name
+    ));
+    let line = Line::to(database.port());
+    let (store, direct) = (store(line.port, &database.name), database.open());
+    assert!(store.adopt("local", None).await.unwrap().is_empty());
+    for committed in [true, false] {
+        let (nonce, how) = (format!("committed {committed}"), if committed { How::Answered } else { How::Unsent });
+        direct.open(&confirmation(&nonce, "orders", 15)).await.unwrap();
+        line.cut(COMMIT, how);
+        let fault = store.count_wrong_answer(&nonce).await.unwrap_err();
+        assert!(fault.code == "state.uncertain" && line.has_cut(), "{nonce}: {fault:?}");
+        let counted = direct.find(&nonce).await.unwrap().unwrap().wrong_answers;
+        assert_eq!(counted == 1, committed, "{nonce}: {counted}");
+        line.cut(COMMIT, how);
+        let fault = store.transition(&nonce, &[Status::Open], Status::Redeemed).await.unwrap_err();
+        assert!(fault.code == "state.uncertain" && line.has_cut(), "{nonce}: {fault:?}");
+        let status = direct.find(&nonce).await.unwrap().unwrap().status;
+        assert_eq!(status == Status::Redeemed, committed, "{nonce}: {status:?}");
+        // Whoever asks again redeems what is not redeemed yet, and nothing twice.
+        let again = store.transition(&nonce, &[Status::Open], Status::Redeemed).await.unwrap();
+        assert_eq!(again, !committed, "{nonce}");
+    }
+}
+
 /// What a process could neither end nor give back while the database was away it takes on again once that is back, though it lives; what it works
 /// on it does not, nor does another.
 #[tokio::test]

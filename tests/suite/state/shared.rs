@@ -58,7 +58,7 @@ fn a_plan_of_one_is_confirmed_on_the_other_once() {
 fn a_job_of_a_process_that_died_is_taken_over() {
     let redis = Redis::start("redis-7.0", &[]);
     let (database, [one, two]) = pair(&redis);
-    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "5"]);
+    redis.holds_backups_for(3600);
     let mut dying = one.spawn(&["create-backup", "--instance-id", "orders", "--json"]);
     wait("the backup to run", Duration::from_secs(30), || {
         two.jobs().first().filter(|job| job["status"] == "running").map(drop)
@@ -72,7 +72,7 @@ fn a_job_of_a_process_that_died_is_taken_over() {
     wait("the job to be taken over", Duration::from_secs(40), || {
         (two.jobs()[0]["code"] == "job.interrupted").then_some(())
     });
-    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    redis.lets_backups_go_on();
     let next = two.run(&["create-backup", "--instance-id", "orders", "--json"]);
     assert_eq!((next.code, &next.json()["status"]), (0, &"succeeded".into()), "{next:?}");
     assert_eq!(one.jobs().len(), 2);

@@ -47,3 +47,27 @@ fn a_note_is_kept_and_a_wait_is_bounded() {
     assert_eq!((text(&made["status"]), made["joined"] == false), ("succeeded".into(), true), "{made}");
     assert_eq!(bench.backups()[0]["note"], "before the release");
 }
+
+/// A set is kept for the days that are asked for, and otherwise until somebody deletes it; too many are refused before anything is begun.
+#[test]
+fn a_set_is_kept_for_as_long_as_is_asked_for() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let kept = |days| ["create-backup", "--instance-id", "orders", "--backup-retention-period", days];
+    for days in ["0", "3651"] {
+        let refused = bench.run(&kept(days));
+        assert!(refused.code == 2 && refused.err.contains("1 to 3650 days"), "{refused:?}");
+    }
+    assert!(bench.jobs().is_empty());
+    let made = bench.json(&kept("2"));
+    let set = bench.backups().remove(0);
+    let until = text(&set["expires_at"]);
+    assert!(text(&made["message"]).contains(&format!("kept until {until}")), "{made}");
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let hours = at(&until).duration_since(at(&text(&set["taken_at"]))).as_hours();
+    assert!((47..=48).contains(&hours), "{set}");
+    let retention = bench.run(&["retention", "--instance-id", "orders"]);
+    assert!(retention.code == 0 && retention.out.contains(&format!("kept until {until}")), "{retention:?}");
+    bench.backup();
+    assert_eq!(bench.backups()[0]["expires_at"], serde_json::Value::Null, "for ever");
+}

@@ -54,8 +54,10 @@ fn a_restore_shows_the_keys_of_source_and_target() {
     assert!(made.get("key_statistics").is_none(), "{made}");
 
     // A key that has expired meanwhile is in the source alone.
+    redis.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     redis.run(&["SET", "soon", "1", "PX", "1200"]);
     let backup = bench.backup();
+    redis.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
     crate::support::wait("the key to expire", std::time::Duration::from_secs(30), || {
         (redis.run(&["EXISTS", "soon"]).text() == "0").then_some(())
     });

@@ -2,14 +2,18 @@
 //! by a server that records it.
 
 use super::contract::{content, large, large_rdb, large_set, upload};
-use super::{Place, expired};
+use super::{Place, expired, metadata};
 use crate::support::s3::{self, Fate, Line, Request};
 use std::io::{ErrorKind, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tair_backup_mcp::config::vault::{BucketPlace, CloudDefaults};
 use tair_backup_mcp::vault::bucket::Bucket;
+use tair_backup_mcp::vault::signing::Signing;
 use tair_backup_mcp::vault::store::Store;
+
+const ID: &str = "b-20260101T000000Z-aaaaaa";
+const CONFLICT: &str = "ConditionalRequestConflict";
 
 /// Strikes the first so many requests that are meant.
 fn first(
@@ -65,7 +69,6 @@ fn a_lost_reply_is_looked_into() {
 /// met another begins anew, for its parts are gone: nothing has the name, and nothing of it stays.
 #[test]
 fn a_conflict_is_not_taken_for_a_name_that_is_taken() {
-    const CONFLICT: &str = "ConditionalRequestConflict";
     let (line, store, _) = behind(first(1, |r| r.is("PUT", "/a/small"), Fate::error(409, CONFLICT)));
     store.put_new("a/small", b"ours").unwrap();
     assert_eq!(content(&*store, "a/small"), b"ours");
@@ -102,6 +105,92 @@ fn what_fails_in_passing_is_tried_again() {
     assert!((1..4).contains(&failed), "{failed} times it was said that a part did not go up");
     large_one.finish().unwrap_err();
     assert_eq!(direct.list("a").unwrap(), [""; 0]);
+}
+
+/// Whether an object of that name is put.
+fn puts(request: &Request, name: &str) -> bool {
+    request.method == "PUT" && request.target.split('?').next().is_some_and(|path| path.ends_with(name))
+}
+
+/// A vault behind a line on which something happens, whose manifests are signed, and its store without the line.
+fn vault_behind(rule: impl FnMut(&Request) -> Fate + Send + 'static) -> (Line, Place, Arc<dyn Store>) {
+    let (server, prefix) = (s3::port(), s3::prefix());
+    let line = Line::to(server, rule);
+    let place =
+        Place::on(|dir| s3::vault_at(line.port, &prefix, dir).signed(Arc::new(Signing::new(dir, Vec::new(), false))));
+    (line, place, s3::store_at(server, &prefix))
+}
+
+/// Each put of a commit may lose its reply, be refused for a while, or meet another at the same moment: the set is there, once, and is ours.
+#[test]
+fn a_commit_goes_through_whatever_passes() {
+    std::thread::scope(|scope| {
+        for name in ["/data.rdb.zst", "/manifest.json.minisig", "/manifest.json"] {
+            for (what, times, fate) in [
+                ("the reply is lost", 1, Fate::Lose),
+                ("503 for a while", 2, Fate::error(503, "SlowDown")),
+                ("409", 1, Fate::error(409, CONFLICT)),
+            ] {
+                scope.spawn(move || {
+                    let (line, place, direct) = vault_behind(first(times, move |r| puts(r, name), fate));
+                    let set = place.set(ID);
+                    assert_eq!(place.list(&[]), [(ID.to_owned(), true)], "{name}: {what}");
+                    place.run(place.vault.verify(&set)).unwrap();
+                    let mut names = direct.list(&format!("orders/{ID}")).unwrap();
+                    names.sort();
+                    assert_eq!(names, ["data.rdb.zst", "manifest.json", "manifest.json.minisig"], "{name}: {what}");
+                    let put = line.seen().iter().filter(|r| puts(r, name)).count();
+                    assert!(put > times as usize, "{name}: {what}: put {put} times");
+                });
+            }
+        }
+    });
+}
+
+/// What may not be put makes no set, and nothing of it stays; where another's manifest is there by then, nothing of that folder is taken away.
+#[test]
+fn a_commit_that_is_refused_makes_no_set() {
+    for name in ["/manifest.json.minisig", "/manifest.json"] {
+        let denied = first(u32::MAX, move |r| puts(r, name), Fate::error(403, "AccessDenied"));
+        let (_line, place, direct) = vault_behind(denied);
+        let fault = place.run(place.staged(ID).unwrap().commit(metadata())).unwrap_err();
+        assert!(fault.code == "vault.failed" && fault.message.contains("AccessDenied"), "{name}: {fault:?}");
+        assert!(place.list(&[]).is_empty(), "{name}");
+        assert_eq!(direct.list("orders").unwrap(), [""; 0], "{name}");
+    }
+    let (_line, place, direct) = vault_behind(|_| Fate::Pass);
+    let staged = place.staged(ID).unwrap();
+    let [data, manifest] = ["data.rdb.zst", "manifest.json"].map(|name| format!("orders/{ID}/{name}"));
+    direct.put_new(&manifest, b"theirs").unwrap();
+    let fault = place.run(staged.commit(metadata())).unwrap_err();
+    assert!(fault.code == "vault.failed" && fault.message.contains("another object has this name"), "{fault:?}");
+    assert!(content(&*direct, &manifest) == b"theirs" && direct.has(&data).unwrap());
+}
+
+/// A reply that breaks off, and a store that is away for a while, is asked again; one that is shorter than what was asked for is not taken for
+/// the end of the object, and says nothing of the set.
+#[test]
+fn a_reply_that_is_short_is_no_damage() {
+    let prefix = s3::prefix();
+    let set = Place::on(|spill| s3::vault_at(s3::port(), &prefix, spill)).set(ID);
+    let answer = |length: u64| {
+        let range = format!("bytes 0-{}/{}", set.stored_bytes - 1, set.stored_bytes);
+        let headers = vec![("content-length", length.to_string()), ("content-range", range)];
+        Fate::Answer { status: 206, headers, body: "half".into() }
+    };
+    for (what, times, fate, passes) in [
+        ("breaks off", 2, answer(set.stored_bytes), true),
+        ("503 for a while", 2, Fate::error(503, "SlowDown"), true),
+        ("is short", u32::MAX, answer(4), false),
+    ] {
+        let line = Line::to(s3::port(), first(times, |r| r.is("GET", "data.rdb.zst"), fate));
+        let place = Place::on(|spill| s3::vault_at(line.port, &prefix, spill));
+        match place.run(place.vault.verify(&set)) {
+            Ok(_) => assert!(passes, "{what}"),
+            Err(fault) => assert!(!passes && fault.code == "vault.failed", "{what}: {fault:?}"),
+        }
+        assert!(count(&line, "GET", "data.rdb.zst") > if passes { 2 } else { 0 }, "{what}: {:?}", line.seen());
+    }
 }
 
 /// A set that its bucket does not give for now is not called damaged, whenever that begins: its data may be as good as ever.

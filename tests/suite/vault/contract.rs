@@ -3,18 +3,24 @@
 use super::{GivenUp, Place, RDB, expired, metadata};
 use crate::support::s3;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::sync::Arc;
+use tair_backup_mcp::config::vault::VaultPlace;
 use tair_backup_mcp::model::backup::{BackupSet, Origin};
+use tair_backup_mcp::model::vault_check::Deletion;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::probe::Probe;
 use tair_backup_mcp::vault::store::Store;
 
-/// Asks the same of an empty store of each kind.
+/// Asks the same of an empty store of each kind. Of the names some are those of data, which alone is encrypted.
 fn of_each(ask: impl Fn(&str, &dyn Store)) {
     let dir = tempfile::TempDir::new().unwrap();
     ask("disk", &*Vault::new(dir.path().join("vault")).store());
     let key = super::encrypted::key_in(dir.path());
     ask("disk, encrypted", &*super::encrypted::vault_in(&dir.path().join("encrypted"), &key).store());
     ask("bucket", &*s3::store_at(s3::port(), &s3::prefix()));
+    let place = VaultPlace::Bucket(s3::place_at(s3::port(), &s3::prefix()));
+    let encrypted = Vault::at(&place, dir.path().to_owned(), Some(Arc::new(s3::key())), Some(&key));
+    ask("bucket, encrypted", &*encrypted.store());
 }
 
 /// More than two parts of an upload; no two of its mebibytes are alike, and none shrinks.
@@ -57,7 +63,7 @@ fn listed(store: &dyn Store, prefix: &str) -> Vec<String> {
 #[test]
 fn a_name_is_given_once() {
     of_each(|kind, store| {
-        upload(store, "a/data", b"first").unwrap();
+        upload(store, "a/data.zst", b"first").unwrap();
         store.put_new("a/small", b"first").unwrap();
         let kinds = |name: &str| {
             [
@@ -70,7 +76,7 @@ fn a_name_is_given_once() {
                 }),
             ]
         };
-        for name in ["a/data", "a/small"] {
+        for name in ["a/data.zst", "a/small"] {
             for (n, put) in kinds(name).into_iter().enumerate() {
                 assert_eq!(put.unwrap_err().kind(), ErrorKind::AlreadyExists, "{kind} {name} {n}");
                 assert_eq!(content(store, name), b"first", "{kind} {name} {n}");
@@ -89,7 +95,7 @@ fn a_name_is_given_once() {
         for round in 0..5 {
             race(&format!("a/race{round}"), &|n| vec![n; 1000], &|name, bytes| store.put_new(name, bytes));
         }
-        race("a/large", &large, &|name, bytes| upload(store, name, bytes));
+        race("a/large.seg", &large, &|name, bytes| upload(store, name, bytes));
     });
 }
 
@@ -98,14 +104,17 @@ fn a_name_is_given_once() {
 fn what_is_put_is_listed_and_read() {
     of_each(|kind, store| {
         assert_eq!((store.list("a").unwrap(), store.folders("").unwrap()), (vec![], vec![]), "{kind}");
-        assert!(!store.has("a/x/1").unwrap() && store.open("a/x/1").is_err_and(|e| e.kind() == ErrorKind::NotFound));
+        assert!(
+            !store.has("a/x/1.seg").unwrap() && store.open("a/x/1.seg").is_err_and(|e| e.kind() == ErrorKind::NotFound)
+        );
         let bytes = large(1);
-        for (name, bytes) in [("a/x/1", &bytes[..]), ("a/y/2", &b"two"[..]), ("a/3", &[]), ("ab/x/4", &b"four"[..])] {
+        for (name, bytes) in [("a/x/1.seg", &bytes[..]), ("a/y/2", &b"two"[..]), ("a/3", &[]), ("ab/x/4", &b"four"[..])]
+        {
             upload(store, name, bytes).unwrap();
             assert!(store.has(name).unwrap(), "{kind} {name}");
         }
-        assert_eq!(listed(store, "a"), ["3", "x/1", "y/2"], "{kind}");
-        assert_eq!(listed(store, "a/x"), ["1"], "{kind}");
+        assert_eq!(listed(store, "a"), ["3", "x/1.seg", "y/2"], "{kind}");
+        assert_eq!(listed(store, "a/x"), ["1.seg"], "{kind}");
         assert_eq!(listed(store, "none"), [""; 0], "{kind}");
         let folders = |prefix: &str| {
             let mut names = store.folders(prefix).unwrap();
@@ -117,7 +126,7 @@ fn what_is_put_is_listed_and_read() {
             (vec!["a".into(), "ab".into()], vec!["x".into(), "y".into()], vec![]),
             "{kind}"
         );
-        let object = store.open("a/x/1").unwrap();
+        let object = store.open("a/x/1.seg").unwrap();
         let size = bytes.len() as u64;
         assert_eq!(object.size().unwrap(), size);
         std::thread::scope(|scope| {
@@ -161,9 +170,9 @@ fn many_names_are_listed() {
 #[test]
 fn what_is_given_up_renamed_or_deleted() {
     of_each(|kind, store| {
-        let mut given_up = store.upload_whole("a/large").unwrap();
+        let mut given_up = store.upload_whole("a/large.zst").unwrap();
         given_up.write_all(&large(0)).unwrap();
-        assert!(!store.has("a/large").unwrap(), "{kind}");
+        assert!(!store.has("a/large.zst").unwrap(), "{kind}");
         drop(given_up);
         assert_eq!(listed(store, "a"), [""; 0], "{kind}");
         upload(store, "a/one", b"one").unwrap();
@@ -185,16 +194,16 @@ fn what_is_given_up_renamed_or_deleted() {
 #[test]
 fn the_object_opened_is_the_one_read() {
     of_each(|kind, store| {
-        upload(store, "a/one", &vec![1; 1000]).unwrap();
-        let object = store.open("a/one").unwrap();
-        store.delete("a/one").unwrap();
-        upload(store, "a/one", &vec![2; 1000]).unwrap();
+        upload(store, "a/one.seg", &vec![1; 1000]).unwrap();
+        let object = store.open("a/one.seg").unwrap();
+        store.delete("a/one.seg").unwrap();
+        upload(store, "a/one.seg", &vec![2; 1000]).unwrap();
         let mut bytes = vec![0; 1000];
         match object.read_exact_at(&mut bytes, 0) {
             Ok(()) => assert!(bytes == vec![1; 1000], "{kind}"),
             Err(e) => assert_eq!(e.kind(), ErrorKind::InvalidData, "{kind}: {e}"),
         }
-        assert_eq!(content(store, "a/one"), vec![2; 1000], "{kind}");
+        assert_eq!(content(store, "a/one.seg"), vec![2; 1000], "{kind}");
     });
 }
 
@@ -238,7 +247,7 @@ fn sets_are_kept_alike() {
         place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap();
         let gone = place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap_err();
         assert_eq!((gone.code, listed(&*store, "")), ("backup.not_found", vec![]), "{kind}");
-        let all = Probe { create_only: true, listed: true, ranged: true };
+        let all = Probe { create_only: true, listed: true, ranged: true, deletion: Deletion::Done };
         // Again: what is there from the first is no success of the second.
         assert_eq!([(); 2].map(|()| place.run(place.vault.probe()).unwrap()), [all; 2], "{kind}");
     });

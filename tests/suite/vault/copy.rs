@@ -41,7 +41,7 @@ fn place(bench: &Bench) -> Place {
 }
 
 /// All objects of a store, by their names.
-fn objects(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
+pub fn objects(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
     let mut folders = store.folders("").unwrap();
     folders.retain(|folder| folder != ".probe");
     let names = folders.into_iter().flat_map(|folder| {
@@ -52,7 +52,7 @@ fn objects(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A log of so many segments, with a gap, a mark of pruning and what a later version may put there.
-fn log(vault: &Vault, dir: &Path, segments: i64) -> (Archive, Timeline) {
+pub(super) fn log(vault: &Vault, dir: &Path, segments: i64) -> (Archive, Timeline) {
     let (archive, at) = (Archive::new(vault, dir.join("spool")), Timestamp::from_second(1_790_000_000).unwrap());
     let new = NewTimeline {
         instance_id: "orders".into(),
@@ -64,14 +64,7 @@ fn log(vault: &Vault, dir: &Path, segments: i64) -> (Archive, Timeline) {
         restored_from: None,
     };
     let timeline = archive.open_timeline(new).unwrap();
-    let limits = SealLimits { bytes: 1, age: Duration::from_secs(3600) };
-    let mut writer = archive.writer(&timeline, limits).unwrap();
-    for n in 0..segments {
-        let command = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\n{n:02}\r\n");
-        writer.append(command.as_bytes(), at + SignedDuration::from_secs(n), SignedDuration::ZERO).unwrap();
-    }
-    writer.seal_now().unwrap();
-    writer.sealer().seal().unwrap();
+    go_on(&archive, &timeline, 0..segments);
     let gap = Gap {
         timeline: timeline.id.clone(),
         shard: 0,
@@ -88,6 +81,19 @@ fn log(vault: &Vault, dir: &Path, segments: i64) -> (Archive, Timeline) {
         vault.store().put_new(&format!("{prefix}/{name}"), bytes.as_bytes()).unwrap();
     }
     (archive, timeline)
+}
+
+/// More segments of a log, each of one command.
+pub(super) fn go_on(archive: &Archive, timeline: &Timeline, numbers: std::ops::Range<i64>) {
+    let limits = SealLimits { bytes: 1, age: Duration::from_secs(3600) };
+    let mut writer = archive.writer(timeline, limits).unwrap();
+    for n in numbers {
+        let command = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\n{n:02}\r\n");
+        let at = timeline.opened_at + SignedDuration::from_secs(n);
+        writer.append(command.as_bytes(), at, SignedDuration::ZERO).unwrap();
+    }
+    writer.seal_now().unwrap();
+    writer.sealer().seal().unwrap();
 }
 
 /// What becomes of each request.

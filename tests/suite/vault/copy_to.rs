@@ -1,15 +1,17 @@
-//! `copy_to`: every set that somebody asked for, or that a policy takes, has a copy at the second place soon; a second place that does not answer
-//! changes nothing of the backup; and what expires on the vault expires there.
+//! `copy_to`: every set that somebody asked for, or that a policy takes, has a copy at the second place soon, and so has the log; a second place
+//! that does not answer changes nothing of the backup; and what expires on the vault expires there.
 
 use super::contract::content;
+use super::copy::{go_on, log};
 use super::{Place, metadata};
-use crate::support::log::{LONG, Service, service_log, signed_vault};
+use crate::support::log::{LONG, Service, archived_to, begun, coverage, position, second, service_log, signed_vault};
 use crate::support::s3::{self, Fate, Line};
-use crate::support::{Bench, Redis, text, unattended, wait};
+use crate::support::{Bench, Redis, text, unattended, wait, write_over};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tair_backup_mcp::archive::Archive;
 use tair_backup_mcp::config::Config;
 use tair_backup_mcp::model::backup::{BackupSet, ManifestDigest, Mode, Origin};
 use tair_backup_mcp::model::calendar::usual;
@@ -157,4 +159,99 @@ fn what_expires_here_expires_there() {
     assert_eq!(left(&usual()), (0, stays));
     let records = bench.run(&["audit"]);
     assert_eq!(records.out.matches("backup.expired").count(), 3, "{records:?}");
+}
+
+/// The log there goes on with that of the vault, in one piece: what was pruned here before it was copied is no hole there, and what was pruned
+/// behind that stays. The segment at which a copy may have been broken off is read there, once.
+#[test]
+fn the_log_goes_on_there() {
+    let bench = Bench::new("copy_to = \"second\"\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n");
+    let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
+    let state: Arc<dyn State> = Arc::new(Sqlite::new(&bench.home()));
+    let copier = || Copier::of(&config, &state, "orders").unwrap();
+    let here = Place::on(|_| Vault::new(bench.home().join("vault")));
+    let place = bench.dir.path().join("second");
+    let there = Archive::new(&Vault::new(place.clone()), bench.dir.path().join("none"));
+    let bring = |copier: &Copier| {
+        let copied = here.run(copier.bring_log("orders", &Progress::default())).unwrap();
+        assert_eq!((copied.damaged, copied.gone), (0, 0), "{copied:?}");
+        (copied.copied, copied.conflicts)
+    };
+    let covered = |of: &Archive| {
+        let coverage = of.coverage("orders", 0).unwrap();
+        assert!(coverage.holes.is_empty() && coverage.runs.len() == 1, "{coverage:?}");
+        coverage.runs[0].segments.clone()
+    };
+    let (archive, timeline) = log(&here.vault, here.dir.path(), 4);
+    let prefix = format!(".log/orders/0/{}", timeline.id);
+    let prune = |segments: usize| {
+        let (all, store) = (covered(&archive), here.vault.store());
+        let marks = store.list(&prefix).unwrap().into_iter().filter(|name| name.starts_with("pruned-"));
+        marks.for_each(|name| store.delete(&format!("{prefix}/{name}")).unwrap());
+        let mark = format!("{prefix}/pruned-{:020}.json", all[segments - 1].last);
+        store.put_new(&mark, b"{}\n").unwrap();
+        all[..segments].iter().for_each(|segment| store.delete(&format!("{prefix}/{segment}")).unwrap());
+    };
+    let copying = copier();
+    assert_eq!(bring(&copying), (4 + 4, 0));
+    assert_eq!(covered(&there), covered(&archive));
+    let first = covered(&there);
+
+    prune(1);
+    go_on(&archive, &timeline, 4..6);
+    assert_eq!(bring(&copying), (2, 0));
+    assert_eq!(covered(&there), [&first[..1], &covered(&archive)[..]].concat());
+    assert_eq!(there.check("orders", 0).unwrap(), (6, Vec::new()));
+
+    // Nothing was copied for so long that what came meanwhile is gone.
+    go_on(&archive, &timeline, 6..9);
+    prune(7);
+    assert_eq!(bring(&copying), (2, 0), "the mark, and the last segment");
+    assert_eq!(covered(&there), covered(&archive));
+    assert_eq!(there.check("orders", 0).unwrap(), (1, Vec::new()));
+
+    let last = place.join(&prefix).join(covered(&archive)[0].to_string());
+    let mut bytes = std::fs::read(&last).unwrap();
+    bytes[12] ^= 1;
+    write_over(&last, bytes);
+    assert_eq!(bring(&copying), (0, 0));
+    assert_eq!(bring(&copier()), (0, 1), "another process does not know that it was read");
+}
+
+/// Where the vault is lost, a moment of the log is restored from the second place alone; how far that leads was told before.
+#[test]
+fn a_moment_is_restored_from_the_copy_alone() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let of = |place: &str| {
+        let instance = unattended(&redis, "enable_backup_log = true");
+        format!("{place} = \"second\"\n[backup_log]\nseal_seconds = 1\n{instance}")
+    };
+    let bench = Bench::new(&of("copy_to"));
+    let service = Service::start(&bench);
+    begun(&bench, &redis);
+    redis.run(&["SET", "a", "2"]);
+    let at = second();
+    redis.run(&["SET", "a", "3"]);
+    archived_to(&bench, position(&redis).1);
+    let told = wait("the log to be copied", LONG, || {
+        let told = protection(&bench);
+        told["copied_until"].as_str().is_some_and(|until| until >= at.as_str()).then_some(told)
+    });
+    assert!(text(&told["copy"]).contains("the log behind it up to"), "{told}");
+    assert_eq!(doctor(&bench)["status"], "pass");
+    let there = Archive::new(&Vault::new(bench.dir.path().join("second")), bench.dir.path().join("none"));
+    let reached = coverage(&bench).runs.last().unwrap().last();
+    wait("all of it", LONG, || (there.coverage("orders", 0).unwrap().runs.last()?.last() >= reached).then_some(()));
+    assert_eq!(service.ask_to_end(), Some(0));
+
+    std::fs::remove_dir_all(bench.home().join("vault")).unwrap();
+    bench.configure(&of("vault"));
+    let verified = bench.run(&["vault", "verify", "--deep"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let call = ["restore-instance", "--instance-id", "orders", "--restore-time", &at];
+    let planned = bench.json(&call);
+    let token = text(&planned["confirmation_token"]);
+    let done = bench.run(&[&call[..], &["--confirmation-token", &token]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(redis.run(&["GET", "a"]).text(), "2");
 }

@@ -1,13 +1,22 @@
 //! What lies in the vault encrypted is read with the key and not without it, and by age's own program without anything of ours; that a key is
 //! missing is never called damage, and damage is found all the same.
 
+use super::copy::objects;
+use super::damage::write_log;
 use super::{Place, RDB};
-use crate::support::{Bench, Redis, other_program, unattended};
+use crate::archive::{FIRST, new_timeline};
+use crate::support::log::{LONG, Service, archived_to, begun, position, second};
+use crate::support::s3;
+use crate::support::{Bench, Redis, files_under, other_program, text, unattended, wait};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use tair_backup_mcp::archive::Archive;
 use tair_backup_mcp::config::encryption::{Encryption, KeySource};
 use tair_backup_mcp::config::vault::VaultPlace;
 use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::copy::SetCopy;
+use tair_backup_mcp::vault::watch::Watch;
 
 /// What an age file begins with.
 const MAGIC: &[u8] = b"age-encryption.org/v1\n";
@@ -141,4 +150,102 @@ fn the_program_restores_with_its_key_and_touches_nothing_without() {
     let restored = bench.restore(&backup);
     assert_eq!(restored.code, 0, "{restored:?}");
     assert_eq!(redis.digest(), again.digest());
+}
+
+/// A log that is encrypted leads to its moments with the key, and without it nothing is touched. Nothing that was written lies in clear in the
+/// vault, nor in the spool once the vault has it.
+#[test]
+fn a_moment_is_restored_from_an_encrypted_log() {
+    const NEEDLE: &str = "needle-4f1c8a";
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let with = |key: &Encryption| {
+        let KeySource::Identity(file) = &key.key else { unreachable!() };
+        let log = "enable_backup_log = true\n[backup_log]\nseal_seconds = 1\n";
+        let table = format!("{log}[encryption]\nidentity_file = {:?}\n", file.display().to_string());
+        bench.configure(&unattended(&redis, &table));
+    };
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = key_in(dir.path());
+    with(&key);
+    let service = Service::start(&bench);
+    begun(&bench, &redis);
+    redis.run(&["SET", "kept", NEEDLE]);
+    let (moment, intact) = (second(), redis.digest());
+    redis.run(&["SET", "kept", "since"]);
+    redis.run(&["SET", "since", NEEDLE]);
+    archived_to(&bench, position(&redis).1);
+    let in_clear = |folder: &str| {
+        let mut files = files_under(&bench.home().join(folder));
+        let has = |bytes: Vec<u8>| bytes.windows(NEEDLE.len()).any(|part| part == NEEDLE.as_bytes());
+        files.retain(|file| std::fs::read(file).is_ok_and(has));
+        files
+    };
+    assert_eq!(in_clear("vault"), Vec::<PathBuf>::new());
+    wait("the spool to be rid of it", LONG, || in_clear("spool").is_empty().then_some(()));
+    assert_eq!(service.ask_to_end(), Some(0));
+    let of = |ending: &str| {
+        let mut files = files_under(&bench.home().join("vault"));
+        files.retain(|file| file.extension().is_some_and(|e| e == ending));
+        files
+    };
+    let (segments, sets) = (of("seg"), of("zst"));
+    assert!(!segments.is_empty() && !sets.is_empty(), "{segments:?} {sets:?}");
+    for file in segments.iter().chain(&sets) {
+        assert!(std::fs::read(file).unwrap().starts_with(MAGIC), "{}", file.display());
+    }
+
+    let now = redis.digest();
+    let to_moment = ["restore-instance", "--instance-id", "orders", "--restore-time", &moment, "--json"];
+    with(&key_in(other.path()));
+    let refused = bench.run(&to_moment);
+    assert!(refused.code != 0 && !refused.out.contains("\"confirmation_token\":\""), "{refused:?}");
+    assert!([&refused.out, &refused.err].iter().any(|said| said.contains("for other keys")), "{refused:?}");
+    assert_eq!(redis.digest(), now);
+    with(&key);
+    let planned = bench.run(&to_moment);
+    assert_eq!(planned.code, 0, "{planned:?}");
+    let token = text(&planned.json()["confirmation_token"]);
+    let done = bench.run(&[&to_moment[..], &["--confirmation-token", &token]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(redis.digest(), intact);
+}
+
+/// A copy of what is encrypted is encrypted anew, the set and the log, in a directory and in a bucket, and is whole there with the key alone.
+#[test]
+fn a_copy_is_encrypted_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = key_in(dir.path());
+    let here = Place::on(|dir| vault_in(dir, &key));
+    let set = here.set("b-20260101T000000Z-aaaaaa");
+    let archive = Archive::new(&here.vault, here.dir.path().join("spool"));
+    let timeline = archive.open_timeline(new_timeline(FIRST, Some(0))).unwrap();
+    write_log(&archive, &timeline, ["one", "two", "six"]);
+    for place in
+        [VaultPlace::Directory(dir.path().join("copy")), VaultPlace::Bucket(s3::place_at(s3::port(), &s3::prefix()))]
+    {
+        let seen = |encryption: Option<&Encryption>| {
+            Vault::at(&place, dir.path().to_owned(), Some(Arc::new(s3::key())), encryption)
+        };
+        let there = seen(Some(&key));
+        let log = Archive::new(&there, dir.path().join("spool"));
+        for came in [SetCopy::Copied, SetCopy::There] {
+            let copied = here.run(here.vault.copy_set(&there, "orders", &set.id, &Arc::default()));
+            assert_eq!(copied.unwrap(), came, "{place:?}");
+            archive.copy_log(&log, "orders", false, &Watch::default(), &mut |_, _| ()).unwrap();
+        }
+        here.run(there.verify(&set)).unwrap();
+        assert_eq!(log.check("orders", 0).unwrap(), (3, vec![]), "{place:?}");
+        let mut data = objects(&*seen(None).store());
+        data.retain(|name, _| name.ends_with(".zst") || name.ends_with(".seg"));
+        assert_eq!(data.len(), 4, "{:?}", data.keys());
+        assert!(data.values().all(|bytes| bytes.starts_with(MAGIC)), "{place:?}");
+        let fault = here.run(seen(None).verify(&set)).unwrap_err();
+        assert!(fault.code == "vault.failed" && fault.message.contains("names no key"), "{place:?}: {fault:?}");
+        assert_eq!(seen(None).store().list(".log").unwrap().len(), 4);
+        assert_eq!(
+            Archive::new(&seen(None), dir.path().join("spool")).check("orders", 0).unwrap_err().code,
+            "log.failed"
+        );
+    }
 }

@@ -1,15 +1,20 @@
 //! Tests of the vault: making, listing and deleting sets, and the remains of crashes.
 
+mod another_user;
 mod bucket;
+mod bucket_crash;
 mod contract;
 mod copy;
 mod copy_to;
 mod crash;
+mod damage;
+mod disk_faults;
 mod encrypted;
 mod files;
 mod format1;
 mod frames;
 mod known;
+mod locks;
 mod sets;
 pub mod signed;
 

@@ -1,19 +1,20 @@
 //! Signatures of manifests: what minisign's own verifier says of them, and each way in which somebody who can write to the vault can change a
 //! set: it is named, and the set is none any more.
 
-use super::{GivenUp, Made, Place, expired};
+use super::{GivenUp, Made, Place, RDB, expired, metadata};
 use minisign_verify::{PublicKey as Minisign, Signature};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tair_backup_mcp::config::public_key::PublicKey;
-use tair_backup_mcp::model::backup::DamagedSet;
-use tair_backup_mcp::model::fault::Kind;
+use tair_backup_mcp::model::backup::{DamagedSet, Origin};
+use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::vault::Vault;
-use tair_backup_mcp::vault::signing::Signing;
+use tair_backup_mcp::vault::signing::{Signers, Signing};
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 const OTHER: &str = "b-20260102T000000Z-bbbbbb";
@@ -206,6 +207,53 @@ fn another_home_is_believed_by_its_key_alone() {
     assert_eq!(fault.code, "backup.tampered", "{fault}");
     let both = vec![PublicKey { key: [9; 32], ..theirs }, theirs];
     assert_eq!(find(both).unwrap().manifest.unwrap().signed_by, Some(theirs.id()));
+}
+
+/// The keys of a service, and how often they were asked for.
+#[derive(Debug, Default)]
+struct Known {
+    keys: Mutex<Vec<PublicKey>>,
+    asked: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Signers for Known {
+    async fn of_all(&self, own: &PublicKey) -> Result<Vec<PublicKey>, Fault> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut keys = self.keys.lock().unwrap();
+        if !keys.contains(own) {
+            keys.push(*own);
+        }
+        Ok(keys.clone())
+    }
+}
+
+/// Homes of one service believe each other. Their keys are asked for once, and again only where a signature is of a key that is not known.
+#[test]
+fn keys_are_asked_for_where_one_is_not_known() {
+    let (known, place) = (Arc::new(Known::default()), Place::new());
+    let homes = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let seen_by = |home: &Path| {
+        let signing = Signing::new(home, Vec::new(), false).beside(known.clone());
+        Vault::new(place.dir.path().join("vault")).signed(Arc::new(signing))
+    };
+    let put = |vault: &Vault, id: &str| {
+        place.run(vault.list("orders", &())).unwrap();
+        let origin = Origin::Capture { address: String::new() };
+        let staged = place.run(vault.ingest("orders", id, origin, RDB, |_, rest| rest.is_empty())).unwrap();
+        place.run(staged.commit(metadata())).unwrap();
+    };
+    let one = seen_by(homes[0].path());
+    let whole_and_asked = || {
+        let whole = place.run(one.list("orders", &())).unwrap().into_iter().flatten().count();
+        (whole, known.asked.load(Ordering::SeqCst))
+    };
+    assert_eq!([whole_and_asked(), whole_and_asked()], [(0, 1), (0, 1)]);
+    put(&seen_by(homes[1].path()), ID);
+    assert_eq!([whole_and_asked(), whole_and_asked()], [(1, 3), (1, 3)]);
+    place.run(one.find("orders", ID, &())).unwrap();
+    put(&seen_with(&place, homes[2].path(), Vec::new(), false), OTHER);
+    assert_eq!([whole_and_asked(), whole_and_asked()], [(1, 4), (1, 5)], "one that is of no service");
 }
 
 /// Where signatures are required a set without one is not to be restored; it lists all the same.

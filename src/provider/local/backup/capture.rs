@@ -6,6 +6,7 @@ use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, Unfinished};
 use crate::model::text::bytes;
+use crate::model::time::written;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::attach::{Attached, cancelled, told_anyway};
 use crate::provider::local::backup::feed::{self, CHUNK, Sink};
@@ -52,6 +53,9 @@ impl Taken {
                 "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
             );
         }
+        if let Some(until) = set.expires_at.filter(|_| set.mode == Mode::Manual) {
+            message = format!("{message}; kept until {}", written(until));
+        }
         if let Some(trouble) = &self.trouble {
             message = format!("{message}; {trouble}");
         }
@@ -60,8 +64,14 @@ impl Taken {
 }
 
 impl Inner {
-    /// Starts a capture, or joins the one that runs.
-    pub async fn start_capture(self: &Arc<Self>, instance_id: &str, mode: Mode, note: &str) -> Result<Begun, Fault> {
+    /// Starts a capture, or joins the one that runs. A manual set is kept for so many days.
+    pub async fn start_capture(
+        self: &Arc<Self>,
+        instance_id: &str,
+        mode: Mode,
+        note: &str,
+        days: Option<u32>,
+    ) -> Result<Begun, Fault> {
         if self.jobs.stop.is_cancelled() {
             return Err(cancelled());
         }
@@ -72,14 +82,14 @@ impl Inner {
         let inner = Arc::clone(self);
         self.jobs
             .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
-                inner.take(&job, mode, note).await.map_err(Unfinished::Failed)
+                inner.take(&job, mode, note, days).await.map_err(Unfinished::Failed)
             })
             .await
     }
 
     /// Captures the source; one safety backup too many replaces the oldest, and an automated one is what lets earlier ones go.
-    async fn take(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let message = self.capture(job, mode, note).await?;
+    async fn take(&self, job: &Job, mode: Mode, note: String, days: Option<u32>) -> Result<String, Fault> {
+        let message = self.capture(job, mode, note, days).await?;
         match mode {
             Mode::Safety => self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await,
             Mode::Automated => self.delete_outlived(&job.instance_id).await,
@@ -88,8 +98,8 @@ impl Inner {
         Ok(message)
     }
 
-    async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        Ok(self.take_set(job, mode, note, Extent::Snapshot).await?.message())
+    async fn capture(&self, job: &Job, mode: Mode, note: String, days: Option<u32>) -> Result<String, Fault> {
+        Ok(self.take_set(job, mode, note, days, Extent::Snapshot).await?.message())
     }
 
     /// Takes the set that a job names, if there is room for it. The capture may stay attached.
@@ -98,6 +108,7 @@ impl Inner {
         job: &Job,
         mode: Mode,
         note: String,
+        days: Option<u32>,
         extent: Extent,
     ) -> Result<Taken, Fault> {
         self.has_room_for_a_set(&job.instance_id).await?;
@@ -126,7 +137,7 @@ impl Inner {
                 .filter(|_| !self.by_replica(&job.instance_id, mode)),
             held: source.as_ref().and_then(|t| t.held.clone()),
             started_at,
-            expires_at: self.expires_at(mode, started_at),
+            expires_at: self.expires_at(mode, days, started_at),
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;

@@ -37,10 +37,15 @@ struct Judged {
 }
 
 impl Inner {
-    /// When retention may delete a set begun at a moment; `None`: never.
-    pub fn expires_at(&self, mode: Mode, started_at: Timestamp) -> Option<Timestamp> {
-        let kept = SignedDuration::from_hours(i64::from(self.safety_retention_days) * 24);
-        (mode == Mode::Safety).then(|| started_at.checked_add(kept).unwrap_or(Timestamp::MAX))
+    /// When retention may delete a set begun at a moment, a manual one after so many days; `None`: never.
+    pub fn expires_at(&self, mode: Mode, days: Option<u32>, started_at: Timestamp) -> Option<Timestamp> {
+        let days = match mode {
+            Mode::Safety => Some(self.safety_retention_days),
+            Mode::Manual => days,
+            Mode::Automated | Mode::Unknown => None,
+        };
+        let kept = SignedDuration::from_hours(i64::from(days?) * 24);
+        Some(started_at.checked_add(kept).unwrap_or(Timestamp::MAX))
     }
 
     /// Deletes what has expired of every instance, if nobody has looked within the hour. What cannot be deleted now is tried again.
@@ -76,12 +81,16 @@ impl Inner {
         for (set, verdict) in sets {
             match verdict {
                 Err(_) => left.push(set),
-                Ok(verdict) => {
-                    let gone = self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await;
+                Ok(verdict) => match self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await {
+                    // Its bucket keeps it: that is no failure.
+                    Err(fault) if fault.kind == Kind::Refused => {
+                        tracing::info!(instance = %instance_id, "{}", fault.message);
+                        left.push(set);
+                    }
                     // Another process may have come first.
-                    gone.or_else(|fault| if fault.kind == Kind::NotFound { Ok(()) } else { Err(fault) })?;
-                    of_the_log_too = true;
-                }
+                    Err(fault) if fault.kind != Kind::NotFound => return Err(fault),
+                    _ => of_the_log_too = true,
+                },
             }
         }
         let Some(log) = log.filter(|_| of_the_log_too) else { return Ok(()) };
@@ -113,11 +122,20 @@ impl Inner {
         let verdicts = Expired::by_policy(&sets, &unsound, days, now);
         let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
         let needed = self.needed(instance_id, &ids).await?;
-        let going = ids.into_iter().filter(|id| !needed.contains_key(id)).collect();
+        let mut locked = BTreeMap::new();
+        for set in sets.iter().filter(|set| ids.contains(&set.id)) {
+            if let Some(until) = self.vault.locked(set).await? {
+                locked.insert(set.id.clone(), until);
+            }
+        }
+        let going = ids.into_iter().filter(|id| !needed.contains_key(id) && !locked.contains_key(id)).collect();
         let since = log.as_ref().map(Outlived::since);
         let of_the_log = self.log_keeps(instance_id, sets.clone(), unsound, going, since).await;
         let judge = |verdict: Result<Expired, Stays>| -> Result<Expired, String> {
             let verdict = verdict.map_err(|stays| stays.to_string())?;
+            if let Some(until) = locked.get(verdict.backup_id()) {
+                return Err(Stays::Locked(*until).to_string());
+            }
             match needed.get(verdict.backup_id()) {
                 Some(why) => Err((*why).to_owned()),
                 None if of_the_log.iter().any(|id| id == verdict.backup_id()) => Err(LOG_NEEDS.to_owned()),
@@ -232,7 +250,14 @@ impl Inner {
             let asked = vec![verdict.backup_id().to_owned()];
             if self.log_keeps(instance_id, sets.clone(), Vec::new(), asked, None).await.is_empty() {
                 let why = format!("{taken} took its place: at most five safety backups an hour are kept");
-                return self.retire(instance_id, verdict, "backup.replaced", &why).await;
+                return match self.retire(instance_id, verdict, "backup.replaced", &why).await {
+                    // Its bucket keeps it, as it keeps those that are tried after it.
+                    Err(fault) if fault.kind == Kind::Refused => {
+                        tracing::info!(instance = %instance_id, "{}", fault.message);
+                        Ok(())
+                    }
+                    retired => retired,
+                };
             }
             needed.push(verdict.backup_id().to_owned());
         }

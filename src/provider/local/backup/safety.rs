@@ -45,7 +45,7 @@ impl Inner {
             let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
             return self.safety_status(instance_id, &safety).await;
         }
-        match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
+        match self.start_capture(instance_id, Mode::Safety, "taken before a restore", None).await? {
             Begun::Started(job) => {
                 Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
             }
@@ -73,10 +73,17 @@ impl Inner {
             (0..RECENT_SECONDS).contains(&(now.as_second() - set.started_at.as_second()))
                 && origin(set) == target
                 && self.vault.may_be_restored(set).is_ok()
+                && self.outlasts_a_safety_backup(set)
                 && set.write_calls.is_some()
                 && set.write_calls == assessment.writes.map(|w| w.calls)
         };
         Ok(sets.into_iter().flatten().find(|set| has_backlog && is_fresh(set)))
+    }
+
+    /// Whether a set is kept for as long as a safety backup that would be taken in its place.
+    fn outlasts_a_safety_backup(&self, set: &BackupSet) -> bool {
+        let kept = self.expires_at(Mode::Safety, None, set.started_at);
+        set.mode == Mode::Safety || set.expires_at.is_none_or(|at| kept.is_some_and(|kept| at >= kept))
     }
 
     /// Where the instance is in its replication history now, and whether it keeps a backlog.
@@ -116,7 +123,10 @@ impl Inner {
             Err(fault) if fault.kind == Kind::Damaged => return Ok(facts(SafetyStatus::Damaged(fault.message))),
             Err(fault) => return Err(fault),
         };
-        let look = self.read_back(&set, stored_digest, reading).await?;
+        let look = match self.read_back(&set, stored_digest, reading).await {
+            Err(fault) if fault.kind == Kind::NotFound => return Ok(facts(SafetyStatus::Gone)),
+            look => look?,
+        };
         // After the set: of what is read of both, the target's is the later.
         let (target, _) = self.position(instance_id).await?;
         Ok(facts(SafetyStatus::Whole {
@@ -133,11 +143,11 @@ impl Inner {
                 if reading == Reading::ForPlan || self.vault.open_known(set, stored_digest).await?.is_some() {
                     return Ok(SetLook::KnownFromPlan);
                 }
+                // What is damaged is kept as damaged, so that the next plan uses another.
+                self.read_whole(set).await?;
                 return Ok(SetLook::Damaged("its file is not the one that was read for the plan".into()));
             }
-            // In this order: what is known to be whole is then the file that the digest names.
-            let stored_digest = self.vault.stored_digest(set).await?;
-            let statistics = self.vault.verify(set).await?;
+            let (stored_digest, statistics) = self.read_whole(set).await?;
             // A module's data beside the keys is judged for a set that is restored, not for one that is kept.
             let crc64 = statistics.checksum == Checksum::Verified;
             Ok(SetLook::Verified { stored_digest, crc64, module_data: false })

@@ -68,7 +68,7 @@ impl Inner {
             .jobs
             .begin(JobKind::Backup, id, &backup_id, |job| async move {
                 let extent = Extent::SnapshotAndStream;
-                let taken = inner.take_set(&job, Mode::Automated, NOTE.to_owned(), extent).await;
+                let taken = inner.take_set(&job, Mode::Automated, NOTE.to_owned(), None, extent).await;
                 let taken = taken.map_err(Unfinished::Failed)?;
                 let message = taken.message();
                 let Taken { set, database, snapshot, .. } = taken;
@@ -143,7 +143,7 @@ impl Inner {
         if failed_lately(&self.state.jobs(Some(id)).await?, Timestamp::now(), self.logs.config.base_apart()) {
             return Ok(false);
         }
-        self.start_capture(id, Mode::Automated, NOTE).await?;
+        self.start_capture(id, Mode::Automated, NOTE, None).await?;
         Ok(true)
     }
 }

@@ -91,6 +91,11 @@ pub fn verified(stored_digest: String, statistics: &KeyStatistics) -> SetLook {
     }
 }
 
+/// What reading a set that is damaged resulted in, now or before: what is wrong with it, and what to do.
+pub fn damaged(fault: &Fault) -> SetLook {
+    SetLook::Damaged(format!("{}. {}", fault.message, fault.hint.trim_end_matches('.')))
+}
+
 impl Inner {
     /// Target and set, for a restore from a set of the instance `set_of`, of all keys or some. `behind`: and of commands behind it.
     pub async fn restore_facts(
@@ -106,8 +111,9 @@ impl Inner {
             // A target that an earlier restore left following a dead address must not be planned for as it is.
             self.recover().await?;
         }
-        let set = self.set_to_restore(set_of, backup_id).await?;
-        let (look, target) = tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier));
+        let (set, found) = self.set_to_plan(set_of, backup_id).await?;
+        let look = self.look_at(&set, found, earlier.is_none());
+        let (look, target) = tokio::join!(look, self.target(instance_id, earlier));
         let (mut target, server, mut conn) = target?;
         if keys.is_some() {
             (target.method, target.method_reason) = (Method::Keys, MethodReason::SomeKeys);
@@ -142,7 +148,7 @@ impl Inner {
         }
         let mut expired = None;
         let look = match look {
-            Err(fault) if fault.kind == Kind::Damaged => SetLook::Damaged(fault.message),
+            Err(fault) if fault.kind == Kind::Damaged => damaged(&fault),
             Err(fault) => return Err(fault),
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
@@ -190,18 +196,18 @@ impl Inner {
         }
     }
 
-    /// Verifies a set whole, for a plan; nothing where a plan has done that.
+    /// Verifies a set whole, for a plan; nothing where a plan has done that. A set in which a fault was found before is not read again.
     pub(in crate::provider::local) async fn look_at(
         &self,
         set: &BackupSet,
+        found: Option<Fault>,
         whole: bool,
     ) -> Result<Option<(String, KeyStatistics)>, Fault> {
-        if !whole {
-            return Ok(None);
+        match found {
+            Some(fault) => Err(fault),
+            None if whole => self.read_whole(set).await.map(Some),
+            None => Ok(None),
         }
-        // In this order: what is known to be whole is then the file that the digest names.
-        let stored_digest = self.vault.stored_digest(set).await?;
-        self.vault.verify(set).await.map(|statistics| Some((stored_digest, statistics)))
     }
 
     /// The job that must end before a restore can begin: without this look the job would cost the person's yes.

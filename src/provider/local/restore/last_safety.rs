@@ -180,7 +180,7 @@ impl Inner {
         let capture = Job { backup_id: last_safety_id(&job.id), ..job.clone() };
         let note = "taken after the yes, before the restore";
         let Taken { set, snapshot, .. } = self
-            .take_set(&capture, Mode::Safety, note.to_owned(), Extent::SnapshotAndStream)
+            .take_set(&capture, Mode::Safety, note.to_owned(), None, Extent::SnapshotAndStream)
             .await
             .map_err(|fault| {
                 let message = format!(

@@ -89,6 +89,12 @@ impl Inner {
             }
             found.extend(checked);
         }
+        // What lies over an object is not read, and says that somebody can write there.
+        for (id, what) in self.vault.overlaid(instance_id).await? {
+            if let Some(set) = found.iter_mut().find(|set: &&mut CheckedSet| set.backup_id == id) {
+                set.wrong.push(what);
+            }
+        }
         for (_, id) in recorded.into_keys().filter(|(_, id)| !seen.contains(id)) {
             // It may have been made, or deleted by us, since.
             let again = self.recorded(instance_id).await?;
@@ -99,7 +105,9 @@ impl Inner {
                 Some(examined) => found.extend(self.judged(instance_id, &id, examined, &again, deep).await?),
                 None => {
                     let place = self.vault.store().place(&object(instance_id, &id, MANIFEST));
-                    let wrong = format!("{place}: is not there; this home has put the set and never deleted it");
+                    let wrong = format!(
+                        "{place}: is not there; this home has put the set and never deleted it. Where it was meant to go, vault forget --instance-id {instance_id} --backup-id {id} says so"
+                    );
                     found.push(CheckedSet {
                         instance_id: instance_id.to_owned(),
                         backup_id: id,

@@ -68,8 +68,23 @@ impl Inner {
         self.vault.may_be_restored(&set).map(|()| set)
     }
 
+    /// Finds a set for a plan, and the fault that was found in it, where none has lifted that: it is for the plan's checks to tell.
+    ///
+    /// # Errors
+    /// As [`Self::found`]; `backup.unsigned`.
+    pub(in crate::provider::local) async fn set_to_plan(
+        &self,
+        instance_id: &str,
+        backup_id: &str,
+    ) -> Result<(BackupSet, Option<Fault>), Fault> {
+        let set = self.found(instance_id, backup_id).await?;
+        self.vault.may_be_restored(&set)?;
+        let fault = self.found_damaged(instance_id).await?.remove(backup_id);
+        Ok((set, fault))
+    }
+
     /// Deletes a set by `deleting`, and forgets its manifest first: a crash in between leaves a set that nobody remembers, and not one that
-    /// somebody else seems to have removed.
+    /// somebody else seems to have removed. What the set was verified to is forgotten behind it.
     pub(in crate::provider::local) async fn forgetting(
         &self,
         instance_id: &str,
@@ -85,6 +100,11 @@ impl Inner {
             && let Err(fault) = self.state.set_manifest(instance_id, backup_id, Some(recorded)).await
         {
             tracing::error!(backup = %backup_id, "the digest of its manifest could not be written down: {fault}");
+        }
+        if deleted.as_ref().err().is_none_or(|fault| fault.kind == Kind::NotFound)
+            && let Err(fault) = self.state.forget_verified(instance_id, backup_id).await
+        {
+            tracing::warn!(backup = %backup_id, "what it was verified to could not be forgotten: {fault}");
         }
         deleted
     }

@@ -2,6 +2,7 @@
 //! same chain; and which manifests it must have, as this home remembers them. Touches nothing by itself.
 
 mod check;
+mod forget;
 pub(in crate::provider::local) mod manifests;
 
 use crate::config::Config;

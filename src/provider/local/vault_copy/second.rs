@@ -1,20 +1,23 @@
-//! The second place of an instance's sets (`copy_to`): what is to have a copy there, what has one, and what expires there.
+//! The second place of an instance's sets and its log (`copy_to`): what is to have a copy there, what has one, and what expires there.
 //!
-//! It must delete nothing on the vault, and at the second place only what retention lets go and the vault has no more. What is copied there is
+//! It must delete nothing on the vault, and at the second place only sets that retention lets go and the vault has no more. What is copied there is
 //! read there, and kept nowhere.
 
+use crate::archive::{LogCopy, Run};
+use crate::config::blocking::blocking;
 use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::provider::local::backup::staging::ByJobs;
+use crate::provider::local::log::SHARD;
 use crate::provider::local::vault::manifests::{is_another, of_nobody, replaced};
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Sets that the second place is asked for, newest first, before it is said to have none.
@@ -31,6 +34,16 @@ pub struct Newest<'a> {
     pub wanted: Option<&'a BackupSet>,
     /// The newest that has one.
     pub copied: Option<&'a BackupSet>,
+    /// Up to when the log that lies there goes on behind that one; `None` where none does.
+    pub log_until: Option<Timestamp>,
+}
+
+impl Newest<'_> {
+    /// The newest moment of the instance that can be recovered from the second place alone.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.copied.map(|set| self.log_until.map_or(set.started_at, |until| until.max(set.started_at)))
+    }
 }
 
 /// Whether a set has a copy: one that was taken before a restore, which expires soon, has none.
@@ -92,6 +105,30 @@ impl Copier {
         kept_from_it
     }
 
+    /// Copies what of an instance's log does not lie there yet.
+    ///
+    /// # Errors
+    /// `log.failed`; where `progress` was stopped, whatever that looks like.
+    pub async fn bring_log(&self, instance_id: &str, progress: &Progress) -> Result<LogCopy, Fault> {
+        let (from, to, instance) = (self.from.1.clone(), self.to.1.clone(), instance_id.to_owned());
+        let (watch, read_back) = (Arc::clone(&progress.watch), Arc::clone(&self.read_back));
+        blocking(move || {
+            let mut read_back = read_back.lock().unwrap_or_else(PoisonError::into_inner);
+            from.copy_on(&to, &instance, &mut read_back, &watch)
+        })
+        .await
+    }
+
+    /// Up to when the log that lies there goes on behind a set; `None` where none does.
+    async fn log_behind(&self, set: &BackupSet) -> Result<Option<Timestamp>, Fault> {
+        let (there, set) = (self.to.1.clone(), set.clone());
+        blocking(move || {
+            let runs = there.coverage(&set.instance_id, SHARD)?.runs;
+            Ok(runs.iter().filter(|run| run.holds(&set)).map(Run::until).max())
+        })
+        .await
+    }
+
     /// Deletes the copies that the policy keeps no longer and the vault has no more. How many.
     ///
     /// # Errors
@@ -116,6 +153,11 @@ impl Copier {
             let backup_id = verdict.backup_id().to_owned();
             match self.to.0.delete(verdict.delete(), instance_id, &backup_id).await {
                 Err(fault) if fault.kind == Kind::NotFound => continue,
+                // The place keeps it: that is no failure.
+                Err(fault) if fault.kind == Kind::Refused => {
+                    tracing::info!(instance = %instance_id, "the copy at {}: {}", self.place, fault.message);
+                    continue;
+                }
                 gone => gone?,
             }
             deleted += 1;
@@ -131,28 +173,29 @@ impl Copier {
         Ok(deleted)
     }
 
-    /// The newest of an instance's sets, of which these are all, that is wanted at the second place, and the newest of which a copy lies there.
+    /// The newest of an instance's sets, of which these are all, that is wanted at the second place, the newest of which a copy lies there, and how
+    /// far its log goes on behind that.
     ///
     /// # Errors
-    /// `vault.failed`, also where the place does not answer in time; `copy.conflict`.
+    /// `vault.failed`, also where the place does not answer in time; `copy.conflict`; `log.damaged`, `log.failed`.
     pub async fn newest_copied<'a>(&self, sets: &'a [BackupSet]) -> Result<Newest<'a>, Fault> {
         let mut wanted: Vec<&BackupSet> = sets.iter().filter(|set| has_copy(set)).collect();
         wanted.sort_by_key(|set| std::cmp::Reverse((set.started_at, set.id.clone())));
         let look = async {
             for set in wanted.iter().take(ASKED_MAX) {
                 if self.from.0.is_copied(&self.to.0, &set.instance_id, &set.id).await? {
-                    return Ok(Some(*set));
+                    return Ok((Some(*set), self.log_behind(set).await?));
                 }
             }
-            Ok::<_, Fault>(None)
+            Ok::<_, Fault>((None, None))
         };
-        let copied = match tokio::time::timeout(ASKED_FOR, look).await {
+        let (copied, log_until) = match tokio::time::timeout(ASKED_FOR, look).await {
             Ok(copied) => copied?,
             Err(_) => {
                 let message = format!("{} did not say within {} s what it has", self.place, ASKED_FOR.as_secs());
                 return Err(Fault::new(Kind::Unexpected, "vault.failed", message));
             }
         };
-        Ok(Newest { wanted: wanted.first().copied(), copied })
+        Ok(Newest { wanted: wanted.first().copied(), copied, log_until })
     }
 }

@@ -1,7 +1,8 @@
 //! Verification of sets at rest, each a job: bytes and digests, the whole walk, or a drill. What it came to is kept.
 //!
-//! A set in which a fault was found counts as damaged until a verification that is as deep as what found it finds none, for it may have been
-//! in passing: [`Inner::sets`] and [`Inner::set`] are the vault's, without such sets. Nothing here changes a set or an instance.
+//! A set in which a fault was found, here or by a plan that has read it, counts as damaged until a verification that is as deep as what
+//! found it finds none, for it may have been in passing: [`Inner::sets`] and [`Inner::set`] are the vault's, without such sets. Nothing here
+//! changes a set or an instance.
 
 mod drill;
 
@@ -98,7 +99,7 @@ impl Inner {
         Ok(sets.into_iter().map(|set| set.and_then(&mut judged)).collect())
     }
 
-    /// The sets of an instance in which a verification has found a fault that none has lifted, each with what its use is refused with.
+    /// The sets of an instance in which a fault was found that no verification has lifted, each with what its use is refused with.
     pub(in crate::provider::local) async fn found_damaged(
         &self,
         instance_id: &str,
@@ -106,7 +107,7 @@ impl Inner {
         let found = self.state.verifications(instance_id).await?;
         let damaged = |(id, found): (String, Verification)| {
             let (level, Look { at, fault, .. }) = found.fault()?;
-            let hint = format!("verify_backup found this at {}. {}", written(*at), next_step(level));
+            let hint = format!("This was found at {}. {}", written(*at), next_step(level));
             Some((id, Fault::new(Kind::Damaged, "backup.damaged", fault.clone()?).hint(hint)))
         };
         Ok(found.into_iter().filter_map(damaged).collect())
@@ -189,16 +190,51 @@ impl Inner {
             Ok(message) => Ok(message),
             Err(NotVerified::Failed(fault)) => Err(fault),
             Err(NotVerified::Damaged(level, server, fault)) => {
-                // Deleted meanwhile, it is not damaged.
-                if let Err(gone) = self.vault.find(&job.instance_id, &job.backup_id, self).await
-                    && gone.kind == Kind::NotFound
-                {
-                    return Err(gone);
-                }
-                self.keep_damage((&job.instance_id, &job.backup_id), level, server, &fault).await;
-                Err(fault.hint(next_step(level)))
+                Err(self.found_by((&job.instance_id, &job.backup_id), level, server, fault).await)
             }
         }
+    }
+
+    /// Reads a set whole for a plan: the digest of its data as stored, and what is in it. Damage that is found is kept, as that which a
+    /// verification finds: the next plan does not use that set again.
+    ///
+    /// # Errors
+    /// `backup.damaged`; `backup.not_found` where the set is gone by now; `vault.failed` where it could not be read.
+    pub(in crate::provider::local) async fn read_whole(
+        &self,
+        set: &BackupSet,
+    ) -> Result<(String, KeyStatistics), Fault> {
+        let read = async {
+            // In this order: what is known to be whole is then the file that the digest names.
+            let stored_digest = self.vault.stored_digest(set).await?;
+            let statistics = self.vault.verify(set).await?;
+            Ok((stored_digest, statistics))
+        };
+        let read: Result<_, Fault> = read.await;
+        match read {
+            Err(fault) if fault.kind == Kind::Damaged => {
+                Err(self.found_by((&set.instance_id, &set.id), Level::Structure, None, fault).await)
+            }
+            read => read,
+        }
+    }
+
+    /// Keeps the damage that a look of this level has found, and says what to do about it; of a set that was deleted meanwhile, that it is gone.
+    async fn found_by(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        level: Level,
+        server: Option<String>,
+        fault: Fault,
+    ) -> Fault {
+        // Deleted meanwhile, it is not damaged.
+        if let Err(gone) = self.vault.find(instance_id, backup_id, self).await
+            && gone.kind == Kind::NotFound
+        {
+            return gone;
+        }
+        self.keep_damage((instance_id, backup_id), level, server, &fault).await;
+        fault.hint(next_step(level))
     }
 
     /// Writes down that a look of this level, whose reading began at that moment, has found nothing.

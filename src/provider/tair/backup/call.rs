@@ -25,7 +25,7 @@ impl Inner {
         &self,
         job: &Job,
         of: &InstanceAttribute,
-        mode: Mode,
+        (mode, days): (Mode, Option<u32>),
         started: &mut Option<Started>,
     ) -> Result<(Record, bool), Unfinished> {
         let architecture = Architecture::of(of);
@@ -45,7 +45,8 @@ impl Inner {
             // A crash from here on is looked into by the next process.
             self.jobs.save_recovery(job, &record).await?;
             self.jobs.progress(job, "asking for a backup", 0, 0).await?;
-            let call = CreateBackup { instance_id: job.instance_id.clone(), backup_retention_period: None };
+            let call =
+                CreateBackup { instance_id: job.instance_id.clone(), backup_retention_period: days.map(i64::from) };
             match self.client.call(&call).await {
                 Ok(reply) => {
                     record.jobs = reply.jobs().iter().filter_map(|id| id.parse().ok()).collect();

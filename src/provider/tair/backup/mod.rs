@@ -6,6 +6,7 @@ mod record;
 mod safety;
 
 use crate::model::backup::Mode;
+use crate::model::calendar::RETENTION_DAYS;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
 use crate::provider::jobs::Recoverable as _;
@@ -28,8 +29,17 @@ fn say_started(started: &mut Option<Started>, joined: bool) {
 }
 
 impl Inner {
-    /// Starts a backup, or joins the one that runs, here or in the cloud.
-    pub async fn start_backup(&self, instance_id: &str, mode: Mode) -> Result<(Job, bool), Fault> {
+    /// Starts a backup, or joins the one that runs, here or in the cloud. The set is kept for so many days, or as the policy says.
+    pub async fn start_backup(&self, instance_id: &str, mode: Mode, days: Option<u32>) -> Result<(Job, bool), Fault> {
+        if let Some(days) = days.filter(|days| !RETENTION_DAYS.contains(days)) {
+            let message = format!(
+                "backup_retention_period is {days}; the cloud keeps a set for {} to {} days",
+                RETENTION_DAYS.start(),
+                RETENTION_DAYS.end()
+            );
+            return Err(Fault::new(Kind::Usage, "arguments.invalid", message)
+                .hint("Leave it out to have the set kept as the instance's policy says."));
+        }
         let attribute = self.attribute_here(instance_id).await?;
         Architecture::of(&attribute).can_back_up().map_err(|no| {
             Fault::new(Kind::Provider, "backup.unsupported", format!("{instance_id} cannot be backed up: {}", no.why))
@@ -40,12 +50,9 @@ impl Inner {
         let inner = Arc::clone(&bound);
         let begun = bound
             .jobs
-            .begin(
-                JobKind::Backup,
-                instance_id,
-                "",
-                |job| async move { inner.backup(&job, &attribute, mode, tx).await },
-            )
+            .begin(JobKind::Backup, instance_id, "", |job| async move {
+                inner.backup(&job, &attribute, (mode, days), tx).await
+            })
             .await?;
         match begun {
             Begun::Joined(job) => Ok((job, true)),
@@ -54,9 +61,9 @@ impl Inner {
         }
     }
 
-    async fn backup(&self, job: &Job, of: &InstanceAttribute, mode: Mode, tx: Started) -> JobEnd {
+    async fn backup(&self, job: &Job, of: &InstanceAttribute, asked: (Mode, Option<u32>), tx: Started) -> JobEnd {
         let mut tx = Some(tx);
-        let started = self.call_for_backup(job, of, mode, &mut tx).await;
+        let started = self.call_for_backup(job, of, asked, &mut tx).await;
         let (record, joined) = match started {
             Ok(started) => started,
             Err(end) => {

@@ -17,7 +17,7 @@ impl Inner {
 
     /// Starts the backup from which a restore can be undone. One that runs already began before this plan, and may lack the last writes.
     async fn start_safety_backup(self: &Arc<Self>, instance_id: &str) -> Result<Job, Fault> {
-        let (job, joined) = self.start_backup(instance_id, Mode::Safety).await?;
+        let (job, joined) = self.start_backup(instance_id, Mode::Safety, None).await?;
         if !joined {
             return Ok(job);
         }

@@ -43,7 +43,7 @@ impl Inner {
     ) -> Result<CloneOrderFacts, Fault> {
         let (set, source) = match &wanted.source {
             Source::Backup { backup_id } => {
-                let listed = self.listed_set(id, backup_id).await?;
+                let listed = self.judged_set(id, backup_id).await?;
                 let facts = listed_facts(&listed);
                 (listed.ok(), CloneSource::Set(facts))
             }

@@ -6,7 +6,9 @@
 
 mod proof;
 mod source;
+mod stream;
 mod transfer;
+pub mod verify;
 
 use crate::config::blocking::blocking;
 use crate::config::durable::open_regular;

@@ -22,9 +22,9 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The file as it is listed now.
+    /// The file as it is listed now, whatever was found in it here.
     pub async fn shard(&self) -> Result<Shard, Fault> {
-        let set = self.inner.set_or_file(self.instance_id, self.backup_id).await?;
+        let set = self.inner.set_or_file_as_listed(self.instance_id, self.backup_id).await?;
         only_file(&set).cloned()
     }
 }

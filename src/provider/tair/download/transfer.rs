@@ -17,12 +17,12 @@ use tokio::sync::mpsc;
 /// Failures in a row, without a byte between them, after which a download gives up.
 const TRIES: u32 = 6;
 /// Pieces on their way to the disk.
-const IN_FLIGHT: usize = 16;
+pub(super) const IN_FLIGHT: usize = 16;
 /// `REDIS` and four digits, or `VALKEY` and three.
 const MAGIC: usize = 9;
 
-/// Bytes handed to the thread that writes.
-enum ToDisk {
+/// Bytes handed to the thread that writes, or looks at them.
+pub(super) enum ToDisk {
     /// Throw away what the part file has behind this byte.
     Cut(u64),
     /// Append these bytes to the part file.
@@ -72,7 +72,8 @@ pub async fn transfer(
     Ok(part)
 }
 
-async fn fetch_all(
+/// Fetches a file from byte `done` on to its end.
+pub(super) async fn fetch_all(
     source: &Source<'_>,
     shard: &mut Shard,
     done: &mut u64,

@@ -41,7 +41,7 @@ impl Inner {
             Ok(remark) => {
                 let source = match source {
                     Source::Backup { backup_id } => {
-                        CloudSource::Set(listed_facts(&self.listed_set(id, backup_id).await?))
+                        CloudSource::Set(listed_facts(&self.judged_set(id, backup_id).await?))
                     }
                     Source::Moment { restore_time, time_shift, .. } => CloudSource::Moment {
                         at: *restore_time,

@@ -224,7 +224,7 @@ fn hung_clones_are_ended_at_once() {
     }
     let begun = Instant::now();
     assert!(bench.listed_clones().is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     for clone in &clones {
         clone.assert_gone(&processes, "though it hung");
     }

@@ -65,13 +65,13 @@ fn a_clone_of_a_moment_holds_what_was_there() {
 /// What has expired since the moment may be missing, and is counted as such; a key whose expiry is still to come may not.
 #[test]
 fn only_what_has_expired_may_be_missing() {
-    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
-    let soon = until.as_millisecond().to_string();
+    let until = std::cell::Cell::new(jiff::Timestamp::MIN);
     let (redis, bench, at) = with_moment("redis-7.0", |redis| {
-        redis.run(&["SET", "soon", "1", "PXAT", &soon]);
+        until.set(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(8));
+        redis.run(&["SET", "soon", "1", "PXAT", &until.get().as_millisecond().to_string()]);
         redis.run(&["SET", "later", "1", "PX", "90000000"]);
     });
-    wait("an expiry", Duration::from_secs(20), || (jiff::Timestamp::now() > until).then_some(()));
+    wait("an expiry", Duration::from_secs(20), || (jiff::Timestamp::now() > until.get()).then_some(()));
     let source = ["--restore-time", at.as_str()];
     let clone = bench.cloned(&source);
     assert!(clone.message.contains(", for 1 had an expiry that has passed since,"), "{}", clone.message);

@@ -1,0 +1,213 @@
+//! Verification of the cloud's sets: their files are read from the cloud, walked as they arrive, and kept nowhere. What it came to is kept here.
+//!
+//! A set in which a fault was found counts as damaged until a verification that is as deep as what found it finds none. The cloud is told
+//! nothing, and no instance is touched.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, Unfinished};
+use crate::model::text::{bytes, clean_to};
+use crate::model::verification::{Level, Look};
+use crate::provider::OnBytes;
+use crate::provider::tair::Inner;
+use crate::provider::tair::download::proof::damaged;
+use crate::provider::tair::download::source::Source;
+use crate::provider::tair::download::stream::{Arriving, read_once};
+use crate::provider::tair::sets::CloudSet;
+use crate::redis::rdb;
+use crate::redis::rdb::error::RdbError;
+use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
+use crate::redis::rdb::unique::Unique;
+use crate::state::leases::Held;
+use jiff::Timestamp;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How often a job's progress is written down.
+const TICK: Duration = Duration::from_millis(500);
+/// Longest fault that is kept of a set, in characters.
+const FAULT_MAX: usize = 600;
+
+/// The end of a verification that was asked to end, or whose process died: it has left nothing.
+pub(in crate::provider::tair) fn interrupted() -> Fault {
+    Fault::new(Kind::Unexpected, "job.interrupted", "the process verifying this set ended before it was done")
+        .hint("Call verify_backup again.")
+}
+
+/// Why a set was not verified to a level, which says nothing of it.
+fn unsupported(message: String, hint: &str) -> Fault {
+    Fault::new(Kind::Provider, "verify.unsupported", message).hint(hint)
+}
+
+impl Inner {
+    /// Begins the verification of a set, or of one file of one.
+    ///
+    /// # Errors
+    /// `backup.not_found`, `backup.damaged`; `job.busy` where that set is being verified; `verify.unsupported` for a drill.
+    pub(in crate::provider::tair) async fn start_verification(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        level: Level,
+        caller: &str,
+    ) -> Result<Job, Fault> {
+        let set = self.set_or_file_as_listed(instance_id, backup_id).await?;
+        let id = set.set.id.clone();
+        if level == Level::Drill {
+            let message = format!("{id} is the cloud's own, which loads none for a trial: there was no drill");
+            return Err(unsupported(
+                message,
+                "The levels checksum and structure read it from the cloud. Whether it loads shows create_instance_from_backup, which makes a \
+                 new instance of it, with a person's yes and at its price.",
+            ));
+        }
+        let inner = self.bound().await?;
+        let Some(held) = Held::acquire(inner.jobs.state.clone(), &format!("verify/{instance_id}/{id}")).await? else {
+            return Err(Fault::new(Kind::Provider, "job.busy", format!("another verification of {id} is running"))
+                .hint("Follow it with describe_jobs.")
+                .retry_after(Duration::from_secs(5)));
+        };
+        let jobs = inner.jobs.clone();
+        jobs.begin_beside(JobKind::Verification, (instance_id, &id), caller, |job| async move {
+            let verified = inner.verify(&job, &set, level).await;
+            held.give_back().await;
+            verified.map_err(Unfinished::Failed)
+        })
+        .await
+    }
+
+    /// Verifies a set, and keeps what that came to where it says something of the set.
+    async fn verify(&self, job: &Job, set: &CloudSet, level: Level) -> Result<String, Fault> {
+        let began = Timestamp::now();
+        let verified = tokio::select! {
+            verified = self.files_verified(job, set, level) => verified,
+            () = self.jobs.stop.cancelled() => return Err(interrupted()),
+        };
+        if verified.as_ref().is_err_and(|fault| fault.kind != Kind::Damaged) {
+            return verified;
+        }
+        let fault = verified.as_ref().err().map(|fault| clean_to(&fault.message, FAULT_MAX));
+        let at = if fault.is_some() { Timestamp::now() } else { began };
+        let look = Look { at, sha256: String::new(), server: None, fault };
+        let kept = self.jobs.state.set_verified(&job.instance_id, &job.backup_id, level, &look).await;
+        match verified {
+            Ok(message) => kept.map(|()| message),
+            Err(fault) => {
+                if let Err(not_kept) = kept {
+                    tracing::error!(backup = %job.backup_id, "that the set is damaged could not be written down: {not_kept}");
+                }
+                Err(fault.hint(format!(
+                    "Choose another set from describe_backups. Where it may have been in passing, call verify_backup with the level {}: the \
+                     set can be used again once that finds nothing.",
+                    level.as_str()
+                )))
+            }
+        }
+    }
+
+    /// Reads all files of a set, one after the other. What that came to.
+    async fn files_verified(&self, job: &Job, set: &CloudSet, level: Level) -> Result<String, Fault> {
+        if set.shards.is_empty() {
+            let message = format!("the cloud lists no file for backup {}", set.set.id);
+            return Err(Fault::new(Kind::Provider, "download.no_file", message)
+                .hint("Choose another set with describe_backups."));
+        }
+        let read = Arc::new(AtomicU64::new(0));
+        let (mut before, mut found) = (0_u64, String::new());
+        for shard in &set.shards {
+            let source = Source { inner: self, instance_id: &job.instance_id, backup_id: &shard.id };
+            let counting = Arc::clone(&read);
+            let on_bytes = move |done: u64, _: u64| counting.store(before + done, Ordering::Relaxed);
+            let verifying = file_verified(&source, level, self.jobs.state.home().to_owned(), &on_bytes);
+            tokio::pin!(verifying);
+            found = loop {
+                let done = read.load(Ordering::Relaxed);
+                // That it could not be told does not end what is told of.
+                let _ = self.jobs.progress(job, "reading it from the cloud", done, set.set.rdb_bytes).await;
+                tokio::select! {
+                    verified = &mut verifying => break verified?,
+                    () = tokio::time::sleep(TICK) => {}
+                }
+            };
+            before = read.load(Ordering::Relaxed);
+        }
+        let files = set.shards.len();
+        let of = if files == 1 { String::new() } else { format!(" in {files} files") };
+        Ok(format!("{}: {}{of}, read from the cloud and kept nowhere; {found}", level.as_str(), bytes(before)))
+    }
+}
+
+/// Reads one file to a level. What that has shown.
+async fn file_verified(
+    source: &Source<'_>,
+    level: Level,
+    spill_dir: PathBuf,
+    on_bytes: &OnBytes,
+) -> Result<String, Fault> {
+    let id = source.backup_id;
+    if level == Level::Checksum {
+        let summed = read_once(source, on_bytes, |file| rdb::checksum::checksum(file, ())).await.map_err(again)?;
+        return match summed.map_err(|e| refused(id, e))? {
+            Checksum::Verified => Ok("its CRC64 holds".to_owned()),
+            Checksum::Absent => {
+                let message = format!("the file of backup {id} has no checksum of its own, and the cloud tells none");
+                Err(unsupported(message, "Call verify_backup with the level structure."))
+            }
+        };
+    }
+    let first = move |file: Arriving| -> Result<_, RdbError> {
+        let mut unique = Unique::new(spill_dir);
+        let walked = walk(file, &mut unique)?;
+        let suspects = unique.needs_second_walk().map_err(|source| RdbError::Sink { offset: walked.bytes, source })?;
+        Ok((walked, suspects.then_some(unique)))
+    };
+    let (walked, suspects) = read_once(source, on_bytes, first).await.map_err(again)?.map_err(|e| refused(id, e))?;
+    if let Some(mut unique) = suspects {
+        let second = move |file: Arriving| walk(file, &mut unique).map(drop);
+        read_once(source, on_bytes, second).await.map_err(again)?.map_err(|e| refused(id, e))?;
+    }
+    let crc64 = match walked.checksum {
+        Checksum::Verified => "its CRC64 holds",
+        Checksum::Absent => "WITHOUT CRC64",
+    };
+    Ok(format!("the inside of every value is sound, and nothing is there twice; {crc64}"))
+}
+
+/// Walks a file to its end.
+fn walk(file: Arriving, unique: &mut Unique) -> Result<KeyStatistics, RdbError> {
+    let walked = rdb::walk_unique(file, (), (), unique)?;
+    let (statistics, mut rest) = (walked.statistics, walked.src);
+    let offset = statistics.bytes;
+    let more = io::copy(&mut rest, &mut io::sink()).map_err(|source| RdbError::Source { offset, source })?;
+    if more > 0 || !walked.rest.is_empty() {
+        return Err(RdbError::Corrupt { offset, what: "it goes on after the end of its RDB" });
+    }
+    Ok(statistics)
+}
+
+/// A transfer that has stopped is no download that could be gone on with.
+fn again(fault: Fault) -> Fault {
+    if fault.retry_after.is_some() { fault.hint("Call verify_backup again; it begins anew.") } else { fault }
+}
+
+/// What a file that is not sound, or could not be looked at, ends a verification with.
+fn refused(id: &str, e: RdbError) -> Fault {
+    match e {
+        // Tair has types of its own, whose layout nobody publishes.
+        RdbError::UnsupportedVersion { .. }
+        | RdbError::UnsupportedType { .. }
+        | RdbError::BadOpcode { .. }
+        | RdbError::TooManyDatabases { .. } => unsupported(
+            format!("the structure of the file of backup {id} is not known here: {e}"),
+            "Call verify_backup with the level checksum: its CRC64 is the same everywhere.",
+        ),
+        RdbError::Sink { source, .. } => {
+            let message = format!("what is remembered of the keys of backup {id} could not be written: {source}");
+            Fault::new(Kind::Unexpected, "home.failed", message)
+                .hint("Free space in the home directory.")
+                .because(source)
+        }
+        e => damaged(id, e),
+    }
+}

@@ -1,0 +1,109 @@
+//! Lists what lies in a bucket, with versions where it keeps them: any other listing leaves out what a delete marker hides.
+//!
+//! It and the client are the only files that know opendal. Where a bucket, or this key, does not let versions be listed, that is said once, and
+//! listings are those of anybody.
+
+use crate::vault::bucket::client::{Client, said};
+use futures::TryStreamExt as _;
+use opendal::{Lister, Operator};
+use std::io;
+use std::sync::atomic::Ordering;
+
+/// What a listing has.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub name: String,
+    /// Which of the versions of that name, in a bucket that keeps them.
+    pub version: Option<String>,
+    /// It only says that what has the name is deleted.
+    pub is_marker: bool,
+}
+
+/// What is listed under a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// All objects, at any depth.
+    Objects,
+    /// The same, and what says that one is deleted.
+    Versions,
+    /// The folders right under it.
+    Folders,
+}
+
+/// A listing under way.
+pub(super) struct Names {
+    lister: Lister,
+    first: Option<opendal::Entry>,
+    prefix: String,
+    of: Listed,
+}
+
+impl Names {
+    /// The next names, at most so many; none at the end.
+    pub async fn next(&mut self, most: usize) -> io::Result<Vec<Named>> {
+        let mut names = Vec::new();
+        while names.len() < most {
+            let next = match self.first.take() {
+                Some(first) => Some(first),
+                None => self.lister.try_next().await.map_err(|e| said(&e))?,
+            };
+            let Some(entry) = next else { break };
+            let Some(name) = entry.path().strip_prefix(&self.prefix) else { continue };
+            // A folder is a name that ends with a slash; one may also be an object of that name, made by somebody else.
+            let name = match (self.of, name.strip_suffix('/')) {
+                (Listed::Objects | Listed::Versions, None) if !name.is_empty() => name.to_owned(),
+                (Listed::Folders, Some(folder)) if !folder.is_empty() => folder.to_owned(),
+                _ => continue,
+            };
+            let version = entry.metadata().version().map(str::to_owned);
+            names.push(Named { name, version, is_marker: entry.metadata().is_deleted() });
+        }
+        Ok(names)
+    }
+}
+
+impl Client {
+    /// Lists what lies under a folder (the root where it is empty): all objects, all versions of them, or its own folders. Versions of one name
+    /// come together, the newest first, and may come where objects are asked for.
+    pub async fn names(&self, folder: &str, of: Listed) -> io::Result<Names> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let from = if folder.is_empty() { "/" } else { &prefix };
+        let (lister, first) = self.lister(from, of).await?;
+        Ok(Names { lister, first, prefix, of })
+    }
+
+    /// Lists the versions of a name, the newest first, and of those that begin with it; markers come anywhere.
+    pub async fn versions_from(&self, name: &str) -> io::Result<Names> {
+        let (lister, first) = self.lister(name, Listed::Versions).await?;
+        Ok(Names { lister, first, prefix: String::new(), of: Listed::Versions })
+    }
+
+    /// Begins a listing, with versions where they can be listed: any other leaves out what a marker hides.
+    async fn lister(&self, from: &str, of: Listed) -> io::Result<(Lister, Option<opendal::Entry>)> {
+        let operator = self.operator().await?;
+        if !self.lists_versions() {
+            return begin(&operator, from, of, false).await.map_err(|e| said(&e));
+        }
+        match begin(&operator, from, of, true).await {
+            Err(e) if e.is_permanent() => {
+                let begun = begin(&operator, from, of, false).await.map_err(|e| said(&e))?;
+                tracing::warn!("{}: versions cannot be listed: {}", self.place(), said(&e));
+                self.blind.store(true, Ordering::Relaxed);
+                Ok(begun)
+            }
+            begun => begun.map_err(|e| said(&e)),
+        }
+    }
+}
+
+async fn begin(
+    operator: &Operator,
+    from: &str,
+    of: Listed,
+    versions: bool,
+) -> opendal::Result<(Lister, Option<opendal::Entry>)> {
+    let listing = operator.lister_with(from).recursive(of != Listed::Folders).versions(versions);
+    let mut lister = listing.deleted(versions && of == Listed::Versions).await?;
+    let first = lister.try_next().await?;
+    Ok((lister, first))
+}

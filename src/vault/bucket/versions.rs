@@ -1,0 +1,88 @@
+//! Objects of a bucket that keeps versions: what was put first under a name is what has it, whatever was put over it or hides it.
+//!
+//! Every object of ours is put create-only, so that a later version is another's. A deletion must name versions: without one it only hides what
+//! then stays for ever, which no lock keeps anybody from.
+
+use crate::vault::bucket::client::{Client, Found};
+use crate::vault::bucket::listing::Named;
+use crate::vault::store::Lock;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use std::io;
+use std::sync::atomic::Ordering;
+
+/// Names that are taken from a listing at once.
+const AT_ONCE: usize = 1000;
+/// The version of what was put while the bucket kept none.
+const NO_VERSION: &str = "null";
+
+impl Client {
+    /// Looks at an object, the first that had the name; `None` where there is none.
+    pub async fn look(&self, name: &str) -> io::Result<Option<Found>> {
+        let current = self.stat(name, None).await?;
+        if let Some(found) = &current {
+            self.flat.store(found.version.is_none(), Ordering::Relaxed);
+        }
+        if !self.lists_versions() {
+            return Ok(current);
+        }
+        let first = self.versions(name).await?.into_iter().rfind(|one| !one.is_marker).and_then(|one| one.version);
+        let seen = current.as_ref().and_then(|found| found.version.clone());
+        if first.is_none() || first == seen { Ok(current) } else { self.stat(name, first).await }
+    }
+
+    /// Deletes an object for ever; one that is not there is no error. The first version goes last, so that a refusal leaves what is ours.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where a lock keeps it, or this key may not.
+    pub async fn delete(&self, name: &str) -> io::Result<()> {
+        if !self.may_have_versions() {
+            return self.delete_one(name, None).await;
+        }
+        let versions = self.versions(name).await?;
+        let is_alone = versions.len() == 1;
+        let (markers, objects): (Vec<Named>, Vec<Named>) = versions.into_iter().partition(|one| one.is_marker);
+        for one in markers.iter().chain(&objects) {
+            let version = one.version.as_deref().filter(|version| !(is_alone && *version == NO_VERSION));
+            self.delete_one(name, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Until when nobody can delete an object, as its bucket says to whoever may know.
+    pub async fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        if !self.may_have_versions() {
+            return Ok(None);
+        }
+        // A bucket that locks keeps versions.
+        let Some(found) = self.look(name).await?.filter(|found| found.version.is_some()) else { return Ok(None) };
+        let headers = self.headers(name, found).await?;
+        let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
+        let put = text("last-modified").and_then(|at| rfc2822::parse(at).ok()).map(|at| at.timestamp());
+        let until = text("x-amz-object-lock-retain-until-date").and_then(|at| at.parse::<Timestamp>().ok());
+        Ok(until.map(|until| Lock { put, until }))
+    }
+
+    /// Every version of a name, the newest first, and behind them what hides it.
+    async fn versions(&self, name: &str) -> io::Result<Vec<Named>> {
+        let mut all = Vec::new();
+        if self.lists_versions() {
+            let mut listing = self.versions_from(name).await?;
+            loop {
+                let some = listing.next(AT_ONCE).await?;
+                if some.is_empty() {
+                    break;
+                }
+                all.extend(some.into_iter().filter(|one| one.name == name));
+            }
+            all.sort_by_key(|one| one.is_marker);
+        }
+        // It may have turned out just now that they cannot be listed.
+        if !self.lists_versions() {
+            let found = self.stat(name, None).await?;
+            let named = |found: Found| Named { name: name.to_owned(), version: found.version, is_marker: false };
+            all = found.map(named).into_iter().collect();
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,126 @@
+//! The whole program as a user whom modes stop: what lies in the vault is read-only for its owner, and root, as whom the suite may run, would
+//! not notice a step that needs more.
+
+use crate::schedule::service::{DAILY, days, put, wednesday};
+use crate::support::{Bench, Done, Redis, finish, text, unattended, wait};
+use jiff::Timestamp;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Whom the program is run as where the suite is root's.
+const NOBODY: u32 = 65_534;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Gives a directory, or one file, to the program's user.
+fn give(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
+
+/// A bench whose program another user runs.
+struct Another {
+    bench: Bench,
+    /// The program, where that user may enter.
+    program: PathBuf,
+    _dir: TempDir,
+}
+
+impl Another {
+    fn new(config: &str) -> Self {
+        let (bench, dir) = (Bench::new(config), TempDir::new().unwrap());
+        let (built, program) = (env!("CARGO_BIN_EXE_tair-backup-mcp"), dir.path().join("program"));
+        // Another file system takes no second name of it.
+        std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).unwrap();
+        // The program itself stays whose it is: it is the built one.
+        for path in [dir.path(), bench.dir.path(), &bench.dir.path().join("config.toml")] {
+            give(path);
+        }
+        Self { bench, program, _dir: dir }
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        let ours = self.bench.command(args);
+        let mut command = Command::new(&self.program);
+        command.args(ours.get_args()).current_dir("/").env("HOME", self.bench.dir.path());
+        for (name, value) in ours.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        // A copy is busy for as long as another test that forked meanwhile holds it open.
+        finish(wait("the program to begin", Duration::from_secs(10), || match command.spawn() {
+            Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => None,
+            begun => Some(begun.unwrap()),
+        }))
+    }
+
+    /// Both calls of what needs a yes.
+    fn confirmed(&self, args: &[&str]) {
+        let planned = self.run(args);
+        assert_eq!(planned.code, 0, "{planned:?}");
+        let token = text(&planned.json()["confirmation_token"]);
+        let done = self.run(&[args, &["--confirmation-token", &token]].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+
+    fn backup(&self) -> String {
+        let made = self.run(&["create-backup", "--instance-id", "orders", "--json"]);
+        assert_eq!(made.code, 0, "{made:?}");
+        text(&made.json()["backup_id"])
+    }
+
+    fn folder(&self, backup: &str) -> PathBuf {
+        self.bench.home().join("vault/orders").join(backup)
+    }
+}
+
+#[test]
+fn nothing_takes_the_rights_of_root() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "old"]);
+    let another = Another::new(&unattended(&redis, DAILY));
+    let (first, second) = (another.backup(), another.backup());
+    let of_the_vault = |name: &str| another.folder(&first).join(name).metadata().unwrap();
+    for name in ["data.rdb.zst", "manifest.json", "manifest.json.minisig"] {
+        let found = of_the_vault(name);
+        assert_eq!((found.mode() & 0o777, found.uid() == NOBODY), (0o400, is_root()), "{name}");
+    }
+    let verified = another.run(&["vault", "verify", "--deep"]);
+    assert!(verified.code == 0 && verified.out.contains("2 sets"), "{verified:?}");
+    redis.run(&["SET", "a", "new"]);
+    let id = ["--instance-id", "orders", "--json", "--backup-id"];
+    another.confirmed(&[&["restore-instance"][..], &id, &[first.as_str()]].concat());
+    assert_eq!(redis.run(&["GET", "a"]).text(), "old");
+    another.confirmed(&[&["delete-backup"][..], &id, &[second.as_str()]].concat());
+    assert!(another.folder(&first).exists() && !another.folder(&second).exists());
+
+    // One of today, the newest of a week that is long over, and an older one of that week, which goes.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (now, wednesday) = (Timestamp::now(), wednesday(Timestamp::now()));
+    let [_, stays, goes] = [(1, now), (2, wednesday), (3, wednesday - days(1))]
+        .map(|(n, at)| runtime.block_on(put(&another.bench, n, at, ("another", 0))));
+    if is_root() {
+        let given = Command::new("chown").args(["-R", "65534:65534"]).arg(another.bench.home()).status();
+        assert!(given.unwrap().success());
+    }
+    let looked = another.run(&["describe-jobs", "--json"]);
+    assert_eq!(looked.code, 0, "{looked:?}");
+    assert!(another.folder(&stays).exists() && !another.folder(&goes).exists(), "{looked:?}");
+    assert!(another.bench.left_over().is_empty(), "{:?}", another.bench.left_over());
+    let listed = another.run(&["describe-backups", "--instance-id", "orders", "--json"]).json();
+    assert!(listed["backups"].as_array().unwrap().iter().all(|set| set["status"] == "whole"), "{listed}");
+}

@@ -1,0 +1,187 @@
+//! A bucket that keeps what is put there: what it refuses to delete is retained and no failure, what hides or covers an object of ours is seen
+//! through and told, and a key that may not delete is enough.
+
+use super::contract::content;
+use super::{GivenUp, Place, RDB, expired, metadata};
+use crate::support::log::{LONG, Service, service_log};
+use crate::support::s3::{self, ARCHIVER, KEY};
+use crate::support::{Bench, Redis, text, unattended, wait};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::io::Read as _;
+use tair_backup_mcp::guard::grant::{Delete, Grant};
+use tair_backup_mcp::model::backup::BackupSet;
+use tair_backup_mcp::model::fault::Kind;
+use tair_backup_mcp::model::vault_check::Deletion;
+use tair_backup_mcp::vault::ingest::Metadata;
+use tair_backup_mcp::vault::lacking::is_refused;
+use tair_backup_mcp::vault::store::Overlaid;
+
+const ID: &str = "b-20260101T000000Z-aaaaaa";
+const LEFT: &str = "b-20260102T000000Z-bbbbbb";
+
+/// Retention's verdict on a set, as if nothing locked it.
+fn verdict(set: &BackupSet) -> Grant<Delete> {
+    expired(&BackupSet { locked_until: None, ..set.clone() })
+}
+
+/// What lies over objects of the instance.
+fn overlaid(place: &Place) -> Vec<(String, Overlaid)> {
+    let mut all = Vec::new();
+    place.vault.store().overlaid("orders", &mut |name, what| all.push((name.to_owned(), what))).unwrap();
+    all
+}
+
+fn is_whole(place: &Place, set: &BackupSet) {
+    let mut data = Vec::new();
+    place.run(place.vault.open_data(set)).unwrap().read_to_end(&mut data).unwrap();
+    assert_eq!(data, RDB);
+    place.run(place.vault.verify(set)).unwrap();
+}
+
+/// A set says until when its bucket keeps it, and nobody deletes it before; nor is what a job has left of one, and that is no failure.
+#[test]
+fn what_a_lock_keeps_is_retained() {
+    let place = Place::on(|spill| s3::vault_in(s3::locked(), &s3::prefix(), KEY, spill));
+    let set = place.set(ID);
+    let (until, day) = (set.locked_until.expect("it says until when"), SignedDuration::from_hours(24));
+    let left = until.duration_since(Timestamp::now());
+    assert!(left <= day && left > day - SignedDuration::from_mins(10), "{until}");
+    std::mem::forget(place.staged(LEFT).unwrap());
+    let lists = [(LEFT.to_owned(), false), (ID.to_owned(), true)];
+    assert_eq!(place.list(&[]), lists);
+
+    let fault = place.run(place.vault.delete(verdict(&set), "orders", ID)).unwrap_err();
+    assert_eq!((fault.kind, fault.code), (Kind::Refused, "backup.locked"), "{fault:?}");
+    assert!(fault.message.contains("retained"), "{fault:?}");
+    place.run(place.vault.sweep("orders", &GivenUp(vec![LEFT.to_owned()]))).unwrap();
+    // Not even hidden.
+    let store = place.vault.store();
+    let refused = store.delete(&format!("orders/{ID}/manifest.json")).unwrap_err();
+    assert!(is_refused(&refused), "{refused}");
+    assert_eq!((place.list(&[]), overlaid(&place)), (lists.to_vec(), vec![]));
+    is_whole(&place, &set);
+}
+
+/// An intruder with all rights hides one object and puts another over the next: whoever comes anew reads what was put first, and is told. Where
+/// nothing locks them, a deletion of ours leaves nothing of either.
+#[test]
+fn what_hides_or_covers_an_object_is_passed_over() {
+    for bucket in [s3::locked(), s3::versioned()] {
+        let prefix = s3::prefix();
+        let there = || Place::on(|spill| s3::vault_in(bucket, &prefix, KEY, spill));
+        let set = there().set(ID);
+        assert_eq!(set.locked_until.is_some(), bucket == s3::locked());
+        let target = |name: &str| format!("/{bucket}/{prefix}/orders/{ID}/{name}");
+        assert_eq!(s3::request("DELETE", &target("manifest.json"), &[], ""), 204);
+        assert_eq!(s3::request("PUT", &target("data.rdb.zst"), &[], "theirs"), 200);
+
+        let place = there();
+        assert_eq!(place.list(&[]), [(ID.to_owned(), true)], "{bucket}");
+        is_whole(&place, &set);
+        let over = [("data.rdb.zst", Overlaid::ByAVersion), ("manifest.json", Overlaid::ByAMarker)];
+        let over = over.map(|(name, what)| (format!("{ID}/{name}"), what));
+        assert_eq!(overlaid(&place), over, "{bucket}");
+        if bucket == s3::versioned() {
+            place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap();
+            let store = place.vault.store();
+            assert_eq!((store.list("").unwrap(), overlaid(&place)), (vec![], vec![]));
+            // The name is free.
+            store.put_new("a/small", b"first").unwrap();
+            assert_eq!(content(&*store, "a/small"), b"first");
+        }
+    }
+}
+
+/// Without any right to delete sets are taken and read, and what would be deleted stays, which is no failure.
+#[test]
+fn a_key_without_the_right_to_delete_is_enough() {
+    let prefix = s3::prefix();
+    let place = Place::on(|spill| s3::vault_in(s3::BUCKET, &prefix, ARCHIVER, spill));
+    let set = place.set(ID);
+    assert_eq!(set.locked_until, None);
+    std::mem::forget(place.staged(LEFT).unwrap());
+    place.run(place.vault.sweep("orders", &GivenUp(vec![LEFT.to_owned()]))).unwrap();
+    for _ in 0..2 {
+        let fault = place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap_err();
+        assert_eq!((fault.kind, fault.code), (Kind::Refused, "backup.retained"), "{fault:?}");
+    }
+    assert_eq!(place.list(&[]), [(LEFT.to_owned(), false), (ID.to_owned(), true)]);
+    is_whole(&place, &set);
+    assert_eq!(place.run(place.vault.probe()).unwrap().deletion, Deletion::Refused);
+    // Another key does it.
+    let expiring = Place::on(|spill| s3::vault_in(s3::BUCKET, &prefix, KEY, spill));
+    expiring.run(expiring.vault.delete(expired(&set), "orders", ID)).unwrap();
+    assert_eq!(place.list(&[]), [(LEFT.to_owned(), false)]);
+}
+
+/// The service runs on such a key: what has expired is told to be retained, as information, and backups are taken.
+#[test]
+fn a_service_runs_without_the_right_to_delete() {
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["SET", "a", "1"]);
+    let place = Place::on(|spill| s3::vault_in(s3::BUCKET, &prefix, ARCHIVER, spill));
+    let over = Metadata { expires_at: Some(Timestamp::UNIX_EPOCH), ..metadata() };
+    let staged = place.staged(ID).unwrap();
+    place.run(staged.commit(over)).unwrap();
+    let mut bench = Bench::new(&format!("vault = \"{}\"\n{}", s3::url(&prefix), unattended(&redis, "")));
+    bench.env = vec![("AWS_ACCESS_KEY_ID", ARCHIVER.0.to_owned()), ("AWS_SECRET_ACCESS_KEY", ARCHIVER.1.to_owned())];
+    let service = Service::start(&bench);
+    let told = format!("backup {ID} is retained, whole");
+    wait("it to be retained", LONG, || service_log(&bench).contains(&told).then_some(()));
+    let backup = bench.backup();
+    assert_eq!(service.ask_to_end(), Some(0));
+    let log = service_log(&bench);
+    assert!(!log.contains("could not be deleted") && !log.contains("could not be removed"), "{log}");
+    assert_eq!(place.list(&[]), [(backup, true), (ID.to_owned(), true)]);
+}
+
+/// A probe tells for how long what is put is locked, and puts nothing more as long as it is.
+#[test]
+fn a_lock_is_tried() {
+    let place = Place::on(|spill| s3::vault_in(s3::locked(), &s3::prefix(), KEY, spill));
+    for _ in 0..2 {
+        let probe = place.run(place.vault.probe()).unwrap();
+        let Deletion::LockedFor(lock) = probe.deletion else { panic!("{probe:?}") };
+        let off = lock - SignedDuration::from_hours(24);
+        assert!(off.abs() < SignedDuration::from_secs(30), "{probe:?}");
+        assert!(probe.create_only && probe.listed && probe.ranged, "{probe:?}");
+    }
+    let store = place.vault.store();
+    let mut names = store.list("").unwrap();
+    names.sort();
+    assert_eq!(names, [".probe/create-only", ".probe/lock"]);
+    store.overlaid(".probe", &mut |name, what| panic!("{name}: {what:?}")).unwrap();
+    let unlocked = Place::on(|spill| s3::vault_in(s3::versioned(), &s3::prefix(), KEY, spill));
+    assert_eq!(unlocked.run(unlocked.vault.probe()).unwrap().deletion, Deletion::Done);
+    assert_eq!(unlocked.vault.store().list("").unwrap(), [".probe/create-only"]);
+}
+
+/// The whole program: who asks is told why a set stays, for how long the bucket locks, and what an intruder did.
+#[test]
+fn a_locked_bucket_is_a_vault() {
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["SET", "a", "1"]);
+    let url = format!("s3://{}/{prefix}?endpoint=http://127.0.0.1:{}", s3::locked(), s3::port());
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{}", unattended(&redis, "")));
+    bench.env = s3::environment(KEY.1);
+    let backup = bench.backup();
+    let refused = bench.run(&["delete-backup", "--instance-id", "orders", "--backup-id", &backup]);
+    assert!(refused.code == 3 && refused.err.contains("backup.locked"), "{refused:?}");
+    let retained = bench.json(&["retention", "--instance-id", "orders"])["sets"][0].clone();
+    assert!(retained["goes"] == false && text(&retained["why"]).starts_with("locked until"), "{retained}");
+
+    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+    let found = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault lock").unwrap().clone();
+    assert_eq!(found["status"], "pass", "{found}");
+    assert!(text(&found["detail"]).contains("cannot be deleted for 1 day"), "{found}");
+
+    assert_eq!(bench.run(&["vault", "verify"]).code, 0);
+    let target = format!("/{}/{prefix}/orders/{backup}/manifest.json", s3::locked());
+    assert_eq!(s3::request("DELETE", &target, &[], ""), 204);
+    let verified = bench.run(&["vault", "verify"]);
+    assert!(verified.code == 6 && verified.out.contains("a delete marker hides it"), "{verified:?}");
+    redis.run(&["SET", "a", "2"]);
+    assert_eq!(bench.restore(&backup).code, 0);
+    assert_eq!(redis.run(&["GET", "a"]).text(), "1");
+}
