@@ -198,6 +198,8 @@ fn the_log_goes_on_there() {
     let first = covered(&there);
 
     prune(1);
+    // One that pruning cannot have put says nothing there either.
+    here.vault.store().put_new(&format!("{prefix}/pruned-18446744073709551615.json"), b"{}\n").unwrap();
     go_on(&archive, &timeline, 4..6);
     assert_eq!(bring(&copying), (2, 0));
     assert_eq!(covered(&there), [&first[..1], &covered(&archive)[..]].concat());
