@@ -3,7 +3,7 @@
 
 use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
 use crate::support::log::{archive, signed_vault};
-use crate::support::{Bench, Redis, files_under, text, unattended, wait};
+use crate::support::{Bench, Redis, files_under, finish, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::state::manifests::Manifests as _;
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::vault::ingest::Metadata;
 
 const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
@@ -85,6 +87,23 @@ async fn expired_sets_go_unless_they_are_needed() {
     // Now nothing needs it any more.
     bench.jobs();
     assert!(!ids(&bench).contains(&needed.id), "{:?}", ids(&bench));
+}
+
+/// Processes that let the same sets go at the same time leave none that seems to have been removed by somebody else.
+#[tokio::test]
+async fn what_two_processes_delete_is_not_missed() {
+    let bench = Bench::new("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n");
+    let (past, state) = (Timestamp::now() - SignedDuration::from_hours(1), Sqlite::new(&bench.home()));
+    for n in 0..10 {
+        let set = put(&bench, &format!("b-20260101T000000Z-00000{n}"), past, Some(past)).await;
+        state.set_manifest("orders", &set.id, set.manifest.as_ref()).await.unwrap();
+    }
+    for process in [bench.spawn(&["describe-jobs"]), bench.spawn(&["describe-jobs"])] {
+        let done = finish(process);
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    let verified = bench.run(&["vault", "verify"]);
+    assert!(verified.code == 0 && verified.out.contains("0 sets"), "{verified:?}");
 }
 
 /// A safety backup says when it expires, by the setting; a manual one never does.
