@@ -1,4 +1,4 @@
-//! A look at a whole log: every record, every segment's footer and frames, and that each names the one before it. It changes nothing.
+//! A look at a whole log: every record and mark, every segment's footer and frames, and that each names the one before it. It changes nothing.
 
 use crate::archive::layout::{self, Name, TIMELINE};
 use crate::archive::segment::read::Segment;
@@ -32,11 +32,11 @@ impl Archive {
         wrong: &mut Vec<String>,
     ) -> Result<u64, Fault> {
         let prefix = layout::timeline(instance_id, shard, id);
-        let (mut segments, mut gaps, mut pruned, mut has_record) = (Vec::new(), Vec::new(), 0, false);
+        let (mut segments, mut gaps, mut marks, mut has_record) = (Vec::new(), Vec::new(), Vec::new(), false);
         let mut add = |name: &str| match layout::name_of(name) {
             Some(Name::Segment(segment)) => segments.push(segment),
             Some(Name::Gap) => gaps.push(format!("{id}/{name}")),
-            Some(Name::Pruned(offset)) => pruned = pruned.max(offset),
+            Some(Name::Pruned(offset)) => marks.push(offset),
             Some(Name::Timeline) => has_record = true,
             None => {}
         };
@@ -44,6 +44,13 @@ impl Archive {
         self.check_overlaid(&prefix, wrong)?;
         for gap in &gaps {
             named(self.gap(&layout::shard(instance_id, shard), id, gap), wrong)?;
+        }
+        let pruned = layout::kept_from(&marks, &segments);
+        for mark in marks.iter().filter(|mark| **mark > pruned) {
+            let place = self.store.place(&format!("{prefix}/{}", layout::pruned_file(*mark)));
+            wrong.push(format!(
+                "{place}: says that nothing before its offset is kept, and each segment begins before; this program puts no such mark, and takes no notice of it"
+            ));
         }
         if !has_record {
             // It is put before anything else; a copy puts it last.

@@ -75,8 +75,8 @@ struct Here {
     /// In order.
     segments: Vec<SegmentName>,
     has_record: bool,
-    /// The newest mark: nothing before that offset is kept.
-    pruned: Option<u64>,
+    /// Nothing before that offset is kept.
+    pruned: u64,
 }
 
 /// What its folder holds at the destination.
@@ -248,7 +248,7 @@ impl Copying<'_> {
     }
 
     fn here(&self, prefix: &str) -> Result<Here, Fault> {
-        let mut here = Here::default();
+        let (mut here, mut marks) = (Here::default(), Vec::new());
         let mut replids: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
         let mut keep = |name: &str| match name_of(name) {
             Some(Name::Timeline) => here.has_record = true,
@@ -258,20 +258,23 @@ impl Copying<'_> {
             }
             None if name.is_empty() || name.starts_with('.') => {}
             Some(Name::Pruned(offset)) => {
-                here.pruned = here.pruned.max(Some(offset));
+                marks.push(offset);
                 here.others.push(name.to_owned());
             }
             Some(Name::Gap) | None => here.others.push(name.to_owned()),
         };
         let store = &self.from.store;
         store.each(prefix, &mut keep).map_err(|e| failed("read", &store.place(prefix), e))?;
+        here.pruned = layout::kept_from(&marks, &here.segments);
+        // A mark that says nothing here must not say something there.
+        here.others.retain(|name| !matches!(name_of(name), Some(Name::Pruned(offset)) if offset > here.pruned));
         here.segments.sort_unstable();
         here.others.sort();
         Ok(here)
     }
 
     /// What lies at the destination. What a killed copy has left of its writing goes.
-    fn there(&self, prefix: &str, mark: Option<u64>) -> Result<There, Fault> {
+    fn there(&self, prefix: &str, mark: u64) -> Result<There, Fault> {
         let (mut there, mut left) = (There::default(), Vec::new());
         let mut keep = |name: &str| {
             if is_being_written(name) {
@@ -280,7 +283,7 @@ impl Copying<'_> {
             }
             there.names.push(short(name));
             if let Some(Name::Segment(segment)) = name_of(name) {
-                there.reaches_mark |= mark.is_some_and(|mark| segment.first < mark && mark <= segment.last);
+                there.reaches_mark |= segment.first < mark && mark <= segment.last;
                 there.last = there.last.take().max(Some(segment));
             }
         };

@@ -59,7 +59,9 @@ impl Archive {
             let Some((id, file)) = name.split_once('/') else { return };
             let Some(what) = layout::name_of(file) else { return };
             if what == Name::Gap {
-                gap_names.push(name.to_owned());
+                if is_timeline_id(id) {
+                    gap_names.push(name.to_owned());
+                }
                 return;
             }
             if !listed.contains_key(id) {
@@ -73,7 +75,7 @@ impl Archive {
                     replids.insert(Arc::clone(&replid));
                     of.segments.push(SegmentName { replid, ..segment });
                 }
-                Name::Pruned(offset) => of.pruned = of.pruned.max(offset),
+                Name::Pruned(offset) => of.marks.push(offset),
                 Name::Gap => {}
             }
         };
@@ -88,8 +90,9 @@ impl Archive {
         for (id, listed) in listed.into_iter().filter(|(id, listed)| listed.has_record && is_timeline_id(id)) {
             let mut segments = listed.segments;
             // What is being removed is there no more.
-            segments.retain(|segment| segment.last > listed.pruned);
-            timelines.push((self.timeline(instance_id, shard, &id)?, listed.pruned, segments));
+            let pruned = layout::kept_from(&listed.marks, &segments);
+            segments.retain(|segment| segment.last > pruned);
+            timelines.push((self.timeline(instance_id, shard, &id)?, pruned, segments));
         }
         timelines.sort_by(|(a, ..), (b, ..)| a.by_age(b));
         let (mut runs, mut holes) = (Vec::new(), Vec::new());
@@ -104,8 +107,8 @@ impl Archive {
 #[derive(Default)]
 struct Listed {
     has_record: bool,
-    /// Offset before which nothing is kept any more.
-    pruned: u64,
+    /// Offsets of which a mark says that nothing before is kept any more.
+    marks: Vec<u64>,
     segments: Vec<SegmentName>,
 }
 

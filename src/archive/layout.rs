@@ -38,6 +38,13 @@ pub(super) fn pruned_file(offset: u64) -> String {
     format!("pruned-{offset:020}.json")
 }
 
+/// The offset before which nothing of a timeline is kept, by its marks and its segments. Pruning leaves the newest segment, so a mark behind where
+/// each of them begins is none that this program has put, and says nothing.
+pub(super) fn kept_from(marks: &[u64], segments: &[SegmentName]) -> u64 {
+    let newest = segments.iter().map(|segment| segment.first).max().unwrap_or(u64::MAX);
+    marks.iter().copied().filter(|mark| *mark <= newest).max().unwrap_or(0)
+}
+
 /// What an object of a timeline is, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name {

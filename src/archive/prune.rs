@@ -19,8 +19,8 @@ use std::io;
 pub struct Kept {
     /// All sets of the instance, of whatever kind.
     pub sets: Vec<BackupSet>,
-    /// Ids of those in which a fault was found: the log behind them stays as far as they were needed, for that may be lifted, and they stand in for
-    /// no other.
+    /// Ids of those in which a fault was found, or for which nobody vouches: the log behind them stays as far as they were needed, for a fault may
+    /// be lifted, and they stand in for no other.
     pub damaged: Vec<String>,
     /// Ids of those that a plan or a job uses: all that is behind them stays.
     pub in_use: Vec<String>,

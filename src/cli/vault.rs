@@ -16,7 +16,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Look for sets that are damaged, edited, swapped, removed or put back; deletes nothing, and exits with 6 where there is one
+    /// Look for sets that are damaged, edited, swapped or removed; deletes nothing, and exits with 6 where there is one. Notes what was put back
     Verify(verify::Args),
     /// Copy backup sets and logs to another vault, or go on with a copy; nothing is deleted here, and nothing put over anything there
     Copy(copy::Args),

@@ -47,7 +47,7 @@ impl fmt::Display for Stays {
 
 /// The moment from which on a policy of so many days, and never less than a week, keeps everything. It is counted back from the newest automated
 /// set, and not from now: where backups fail nothing goes that no later set stands in for, and where a clock was set ahead nothing goes by that
-/// alone; a set in which a fault was found stands in for nothing. `None`: there is no such set yet.
+/// alone; a set in which a fault was found, or for which nobody vouches, stands in for nothing. `None`: there is no such set yet.
 fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> Option<Timestamp> {
     let sound = sets.iter().filter(|set| is_of_a_policy(set) && !damaged.contains(&set.id));
     // What is of a clock that was ahead says nothing of now.
@@ -86,7 +86,7 @@ pub struct Outlived {
 }
 
 impl Outlived {
-    /// Judges the log of an instance by all its sets, those in which a fault was found named, at a moment. The policy keeps moments for so many days, as it does automated sets. `None`:
+    /// Judges the log of an instance by all its sets, those named in which a fault was found or for which nobody vouches, at a moment. The policy keeps moments for so many days, as it does automated sets. `None`:
     /// none is in force, or there is no such set yet.
     #[must_use]
     pub fn by_policy(
@@ -116,8 +116,8 @@ impl Outlived {
 impl Expired {
     /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week,
     /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does: one in
-    /// which a fault was found, whose id is among `damaged`, only where its week has no other. A manual set that has a time of its own goes when
-    /// that is over, but for the last.
+    /// which a fault was found, or for which nobody vouches, whose id is among `damaged`, only where its week has no other. A manual set that has a
+    /// time of its own goes when that is over, but for the last.
     #[must_use]
     pub fn by_policy(
         sets: &[BackupSet],

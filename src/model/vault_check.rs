@@ -98,6 +98,8 @@ pub struct VaultCheck {
     pub sets: Vec<CheckedSet>,
     /// Logs, where they were looked at.
     pub logs: Vec<CheckedLog>,
+    /// What else lies there and was not looked at.
+    pub notes: Vec<String>,
 }
 
 impl VaultCheck {

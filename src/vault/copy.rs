@@ -13,6 +13,7 @@ use crate::vault::copy_object::{self, NotCopied, fill, finish, is_being_written}
 use crate::vault::hashing::Hashing;
 use crate::vault::layout::{self, DATA, DELETING, Folder, MANIFEST, folder, object};
 use crate::vault::manifest::Manifest;
+use crate::vault::signed::KEYS;
 use crate::vault::store::read_whole;
 use crate::vault::verify::verify_bytes;
 use crate::vault::watch::Watch;
@@ -22,9 +23,6 @@ use std::sync::Arc;
 
 /// Largest window of the data's compression, as a power of two: a frame of it has a mebibyte.
 const WINDOW_LOG_MAX: u32 = 23;
-
-/// Folders at the top that are no instance's and are not copied with the rest: the log, which the archive copies, and what a probe has put.
-const NOT_BESIDE: [&str; 2] = [".log", ".probe"];
 
 /// What became of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,25 +60,23 @@ impl Vault {
         blocking(move || copy_set(&from, &to, &instance_id, &backup_id, &watch)).await
     }
 
-    /// Copies what lies beside sets and log, in folders of its own, and belongs to all of them.
+    /// Copies what lies beside sets and log and belongs to all of them: the public keys. Whatever else lies there is none of ours.
     ///
     /// # Errors
-    /// `copy.conflict` where something else has a name there; `vault.failed`.
+    /// `copy.conflict` where something else has a name there, and then the others are copied; `vault.failed`.
     pub async fn copy_beside(&self, to: &Self, watch: &Arc<Watch>) -> Result<(), Fault> {
         let (from, to, watch) = (self.clone(), to.clone(), Arc::clone(watch));
         blocking(move || {
-            let listed = |e: io::Error| vault_fault("read", &from.store.place(""), e);
-            for folder in from.store.folders("").map_err(listed)? {
-                if !folder.starts_with('.') || NOT_BESIDE.contains(&folder.as_str()) {
-                    continue;
-                }
-                for file in from.store.list(&folder).map_err(listed)? {
-                    if !file.is_empty() && !is_being_written(&file) {
-                        copy_one(&from, &to, &format!("{folder}/{file}"), &watch, None)?;
-                    }
+            let listed = from.store.list(KEYS).map_err(|e| vault_fault("read", &from.store.place(KEYS), e))?;
+            let is_key = |file: &&String| file.ends_with(".pub") && !file.contains('/') && !file.starts_with('.');
+            let mut all_there = Ok(());
+            for file in listed.iter().filter(is_key) {
+                match copy_one(&from, &to, &format!("{KEYS}/{file}"), &watch, None) {
+                    Err(fault) if fault.kind == Kind::Refused => all_there = Err(fault),
+                    copied => drop(copied?),
                 }
             }
-            Ok(())
+            all_there
         })
         .await
     }

@@ -36,7 +36,7 @@ impl Vault {
     ///
     /// # Errors
     /// `act.unsupported` where the grant is for another set; `backup.locked`, `backup.retained`, `backup.not_found`, `backup.damaged`;
-    /// `vault.failed`, and then the set is whole.
+    /// `vault.failed`, and then the set is whole. What another process hides meanwhile is deleted, too.
     pub async fn delete(&self, grant: Grant<Delete>, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
         if (grant.instance_id(), grant.backup_id()) != (instance_id, Some(backup_id)) {
             let message = format!(
@@ -46,28 +46,53 @@ impl Vault {
             );
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", message));
         }
-        let found = self.find(instance_id, backup_id, &()).await?;
-        self.may_be_deleted(&found).await?;
+        let found = async {
+            let found = self.find(instance_id, backup_id, &()).await?;
+            self.may_be_deleted(&found).await?;
+            Ok::<_, Fault>(found)
+        };
+        let found = match found.await {
+            // It may have been looked at while another process deleted it.
+            Err(fault) if fault.kind != Kind::NotFound && self.is_hidden(instance_id, backup_id).await? => {
+                let message = format!("backup {backup_id} of {instance_id} is deleted already");
+                return Err(Fault::new(Kind::NotFound, "backup.not_found", message)
+                    .hint("Call describe_backups for the list.")
+                    .because(fault));
+            }
+            found => found?,
+        };
         let vault = self.clone();
         blocking(move || {
             let name = |name| object(&found.instance_id, &found.id, name);
-            let hidden = vault.store.rename(&name(MANIFEST), &name(DELETING));
-            // Where that is refused, the set is there as it was: the other name says nothing beside the first.
-            hidden.map_err(|e| {
-                if is_refused(&e) {
-                    return retained(&found.id, &e).because(e);
-                }
-                vault_fault("delete", &vault.store.place(&name(MANIFEST)), e)
-            })?;
-            // The set is gone from here on. What a crash or a failure leaves of its folder, the next sweep removes.
             let place = set(&found.instance_id, &found.id);
-            if let Err(e) = remove(&vault, &place) {
+            let mut lasts = Ok(());
+            if let Err(e) = vault.store.rename(&name(MANIFEST), &name(DELETING)) {
+                // The reply may be lost, or another process may have come first: what lies there says it.
+                if !vault.is_gone(&found.instance_id, &found.id) {
+                    // Where that is refused, the set is there as it was: the other name says nothing beside the first.
+                    return Err(if is_refused(&e) {
+                        retained(&found.id, &e).because(e)
+                    } else {
+                        vault_fault("delete", &vault.store.place(&name(MANIFEST)), e)
+                    });
+                }
+                // Data must not go before its manifest surely has.
+                lasts = vault.store.deleted(&place);
+            }
+            // The set is gone from here on. What a crash or a failure leaves of its folder, the next sweep removes.
+            if let Err(e) = lasts.and_then(|()| remove(&vault, &place)) {
                 let folder = vault.store.place(&place);
                 tracing::warn!("backup {} is deleted; the rest of {folder} is left to the next sweep: {e}", found.id);
             }
             Ok(())
         })
         .await
+    }
+
+    /// Whether there is no set any more, or one that is being deleted.
+    async fn is_hidden(&self, instance_id: &str, backup_id: &str) -> Result<bool, Fault> {
+        let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
+        blocking(move || Ok(vault.is_gone(&instance_id, &backup_id))).await
     }
 
     /// Until when nobody can delete a set: what its manifest says, or its store, whichever is later. `None`: neither keeps it now.

@@ -25,6 +25,8 @@ enum At {
     Open,
     /// When the data of a set is opened: that fails so.
     Opening(Errno),
+    /// When folders are looked for: that fails so.
+    Folders(Errno),
     /// When the first byte of the data of a set is read: that fails so.
     Reading(Errno),
 }
@@ -86,7 +88,7 @@ impl Store for Faulty {
     }
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
-        self.disk.folders(prefix)
+        if let At::Folders(errno) = self.at { Err(errno.into()) } else { self.disk.folders(prefix) }
     }
 
     fn has(&self, name: &str) -> io::Result<bool> {
@@ -234,4 +236,14 @@ async fn what_says_nothing_of_a_set_is_no_damage() {
             }
         }
     }
+}
+
+/// A folder that may not be looked into is told from one that cannot be read.
+#[tokio::test]
+async fn what_may_not_be_listed() {
+    let dir = TempDir::new().unwrap();
+    let asked = async |vault: Vault| vault.may_be_listed("lost+found").await.map_err(|fault| fault.code);
+    assert_eq!(asked(Vault::new(dir.path().join("vault"))).await, Ok(true));
+    assert_eq!(asked(on(&dir, At::Folders(Errno::ACCESS))).await, Ok(false));
+    assert_eq!(asked(on(&dir, At::Folders(Errno::IO))).await, Err("vault.failed"));
 }

@@ -149,6 +149,20 @@ impl Vault {
         self.store.place(&object(&set.instance_id, &set.id, MANIFEST))
     }
 
+    /// Whether the folder of an instance may be looked into. One that somebody else has made beside ours may not, such as the `lost+found` of a disk.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub async fn may_be_listed(&self, instance_id: &str) -> Result<bool, Fault> {
+        let (vault, instance_id) = (self.clone(), instance_id.to_owned());
+        blocking(move || match vault.store.folders(&instance_id) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+            Err(e) => Err(vault_fault("read", &vault.store.place(&instance_id), e)),
+        })
+        .await
+    }
+
     /// Whether each request is a journey, which may come to nothing after minutes.
     #[must_use]
     pub fn is_far(&self) -> bool {

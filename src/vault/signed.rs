@@ -20,7 +20,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::sync::Arc;
 
 /// The folder of public keys. No instance's id begins with a dot.
-const KEYS: &str = ".keys";
+pub(super) const KEYS: &str = ".keys";
 
 /// What lies in a set's folder, for whoever looks for what is wrong.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use tair_backup_mcp::archive::segment::read::Segment;
 use tair_backup_mcp::archive::{Archive, Coverage};
 use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::signing::Signing;
 
 /// Long enough for whatever is waited for on a machine under load.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -106,6 +107,12 @@ pub fn log_until(bench: &Bench, what: &str, wanted: impl Fn(&Value) -> bool) -> 
 /// What the log of `orders` covers.
 pub fn coverage(bench: &Bench) -> Coverage {
     archive(bench).coverage("orders", 0).unwrap()
+}
+
+/// The vault of a bench, on which sets are signed as the processes of the bench sign them.
+pub fn signed_vault(bench: &Bench) -> Vault {
+    let signing = Signing::new(&bench.home(), Vec::new(), false);
+    Vault::new(bench.home().join("vault")).signed(Arc::new(signing))
 }
 
 pub fn archive(bench: &Bench) -> Archive {

@@ -77,6 +77,7 @@ fn show(check: &VaultCheck) {
     for set in &check.sets {
         set.notes.iter().for_each(|note| print(&format!("note  {} {}: {note}", set.instance_id, set.backup_id)));
     }
+    check.notes.iter().for_each(|note| print(&format!("note  {note}")));
     for CheckedLog { instance_id, segments, .. } in &check.logs {
         print(&format!("log   {instance_id}: {segments} segments read"));
     }
@@ -110,6 +111,7 @@ fn json(check: &VaultCheck) -> Value {
         "key_id": check.key_id,
         "sets": check.sets.iter().map(set).collect::<Vec<_>>(),
         "logs": check.logs.iter().map(log).collect::<Vec<_>>(),
+        "notes": check.notes,
         "wrong": check.wrong(),
     })
 }

@@ -137,7 +137,7 @@ impl Inner {
             Source::Moment { .. } | Source::Before { .. } => {
                 let built = self.build_moment(set_of, source, planned.replay.as_ref(), Some(deadline)).await?;
                 let built = built.map_err(no_such_moment)?;
-                let base = self.vault.find(set_of, &built.base, self).await?;
+                let base = self.found(set_of, &built.base).await?;
                 (AtRest::File(Arc::new(built.file)), base)
             }
         };
@@ -222,7 +222,7 @@ impl Inner {
     }
 
     async fn set_at_rest(&self, instance_id: &str, backup_id: &str) -> Result<(AtRest, BackupSet), Fault> {
-        let set = self.vault.find(instance_id, backup_id, self).await?;
+        let set = self.found(instance_id, backup_id).await?;
         Ok((AtRest::Set(self.vault.clone(), Box::new(set.clone())), set))
     }
 

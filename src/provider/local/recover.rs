@@ -66,7 +66,10 @@ impl Inner {
             // Deletions and policies of this program's own are no jobs.
             JobKind::Clone => self.reconcile_clone(&orphan.job).await.map_err(Unfinished::Failed),
             JobKind::Backup | JobKind::Deletion | JobKind::Policy => {
-                self.reconcile_backup(&orphan.job).await.map_err(Unfinished::Failed)
+                self.reconcile_backup(&orphan.job).await.map_err(|away| {
+                    let stage = format!("its vault cannot be asked yet ({})", away.message);
+                    Fault::new(away.kind, away.code, stage).because(away)
+                })?
             }
             JobKind::Verification => Err(Unfinished::Failed(interrupted())),
             JobKind::Restore => self.reconcile_restore(orphan).await.map_err(|away| {

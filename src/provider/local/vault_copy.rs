@@ -13,12 +13,16 @@ use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::backup::staging::ByJobs;
 use crate::provider::local::vault;
+use crate::provider::local::vault::manifests::replaced;
 use crate::state::State;
 use crate::vault::Vault;
 use crate::vault::copy::SetCopy;
 use crate::vault::watch::Watch;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a row is about that is of no set: the public keys of all.
+const KEYS: &str = "public keys";
 
 /// What became of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +118,8 @@ impl Progress {
 pub struct Copier {
     from: (Vault, Archive),
     to: (Vault, Archive),
+    /// The instances of the configuration.
+    configured: Vec<String>,
     place: String,
     is_bucket: bool,
     state: Arc<dyn State>,
@@ -132,6 +138,7 @@ impl Copier {
         Self {
             from: both(vault::of(config, state)),
             to: both(vault::at(config, state, to)),
+            configured: config.instance_ids(),
             place: to.to_string(),
             is_bucket: matches!(to, VaultPlace::Bucket(_)),
             state: Arc::clone(state),
@@ -169,14 +176,25 @@ impl Copier {
         Err(Fault::new(Kind::Unexpected, "vault.failed", message).hint(hint))
     }
 
-    /// The instances of which something lies on the vault, in order.
+    /// The instances of which something lies on the vault, in order; without folders of somebody else that may not be looked into.
     ///
     /// # Errors
-    /// `vault.failed`, `log.failed`.
+    /// `vault.failed`, `log.failed`, `state.failed`.
     pub async fn instances(&self) -> Result<Vec<String>, Fault> {
         let archive = self.from.1.clone();
-        let logged = blocking(move || archive.instances()).await?;
-        let all: BTreeSet<String> = self.from.0.instances().await?.into_iter().chain(logged).collect();
+        let mut all: BTreeSet<String> = blocking(move || archive.instances()).await?.into_iter().collect();
+        let remembered = self.state.manifests(None).await?;
+        for id in self.from.0.instances().await? {
+            let known = self.configured.contains(&id) || remembered.keys().any(|(of, _)| *of == id);
+            if known || self.from.0.may_be_listed(&id).await? {
+                all.insert(id);
+            } else {
+                let place = self.from.0.store().place(&id);
+                tracing::warn!(
+                    "{place} may not be looked into, and is of no instance that this home knows: it is not copied"
+                );
+            }
+        }
         Ok(all.into_iter().collect())
     }
 
@@ -206,13 +224,21 @@ impl Copier {
         progress: &Arc<Progress>,
         copy: &mut VaultCopy,
     ) -> Result<(), Fault> {
-        if !dry_run {
-            self.from.0.copy_beside(&self.to.0, &progress.watch).await?;
+        if !dry_run && let Err(fault) = self.from.0.copy_beside(&self.to.0, &progress.watch).await {
+            let (outcome, why) = outcome(Err(fault))?;
+            let (instance_id, backup_id) = (KEYS.to_owned(), String::new());
+            copy.sets.push(CopiedSet { instance_id, backup_id, stored_bytes: 0, outcome, why });
         }
         let (mut found, mut total) = (Vec::new(), 0);
         for id in instances {
             progress.at(format!("looking at the sets of {id}"), None);
-            for set in self.from.0.list(id, &ByJobs(Arc::clone(&self.state))).await? {
+            let listed = self.from.0.list(id, &ByJobs(Arc::clone(&self.state))).await?;
+            let recorded = self.state.manifests(Some(id)).await?;
+            for set in listed {
+                let set = set.and_then(|set| match replaced(&self.from.0, &set, &recorded) {
+                    Some(fault) => Err(DamagedSet { id: set.id, reason: fault.message }),
+                    None => Ok(set),
+                });
                 let row = self.look(id, set, progress).await?;
                 if let Some((row, bytes)) = row {
                     total += if row.outcome == Outcome::ToCopy { bytes } else { 0 };

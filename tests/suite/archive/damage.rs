@@ -153,3 +153,44 @@ fn what_is_being_written_is_nothing() {
     std::fs::write(log.vault_dir().join("notes.txt"), b"somebody's").unwrap();
     assert_eq!(log.coverage().runs[0].segments.len(), 3);
 }
+
+/// Whoever looks at the whole log is told of each object that is wrong, whatever else is: also of what stops every recovery, and of what takes
+/// segments out of the log.
+#[test]
+fn all_that_is_wrong_is_named() {
+    let log = Log::new();
+    three(&log, ["one", "two", "three"]);
+    let opened = |n: i64| {
+        let new = NewTimeline { opened_at: at(T0 + n), ..new_timeline(FIRST, Some(0)) };
+        log.vault_dir().with_file_name(log.archive.open_timeline(new).unwrap().id)
+    };
+    let (damaged, removed) = (opened(10).join("timeline.json"), opened(20).join("timeline.json"));
+    assert_eq!(log.archive.check("orders", 0).unwrap(), (3, Vec::new()));
+    let flip = |path: &Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        write_over(path, bytes);
+    };
+    // Of a timeline without its record nothing is read.
+    let segment = log.segments().remove(1);
+    std::fs::copy(&segment, removed.with_file_name(segment.file_name().unwrap())).unwrap();
+    std::fs::remove_file(&removed).unwrap();
+    let gap = log.vault_dir().join("gap-00000000000000000005-1790000000000-aabbcc.json");
+    std::fs::write(&gap, b"{}").unwrap();
+    flip(&damaged);
+    flip(&segment);
+    // A mark that pruning does not put takes nothing out of the log.
+    let mark = log.vault_dir().join("pruned-18446744073709551615.json");
+    std::fs::write(&mark, b"{}\n").unwrap();
+    let (read, wrong) = log.archive.check("orders", 0).unwrap();
+    assert_eq!(read, 3);
+    for path in [&damaged, &removed, &gap, &segment, &mark] {
+        let path = path.to_str().unwrap();
+        assert!(wrong.iter().any(|wrong| wrong.contains(path)), "{path}: {wrong:?}");
+    }
+    for path in [&gap, &damaged] {
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_eq!(log.coverage().runs[0].segments.len(), 3);
+}

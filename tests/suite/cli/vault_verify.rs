@@ -1,10 +1,15 @@
 //! `vault verify`: whatever somebody does to sets from outside is found, named, and ends with 6, while what this program does itself is not; and no
 //! set that was changed is restored, or taken for the way back.
 
+use crate::archive::{FIRST, T0, limits, new_timeline, put, seal, set};
+use crate::support::log::archive;
 use crate::support::{Bench, Done, Redis, terminal, text, unattended};
 use crate::vault::signed::edited;
 use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use tair_backup_mcp::archive::NewTimeline;
 
 fn folder(bench: &Bench, id: &str) -> PathBuf {
     bench.home().join("vault/orders").join(id)
@@ -90,6 +95,10 @@ fn what_was_done_to_sets_from_outside_is_named() {
     assert!(refused.code == 6 && refused.err.contains("backup.tampered"), "{refused:?}");
     let table = verify(&bench, &[]);
     assert!(table.out.contains(&format!("WRONG orders {first}: ")) && table.out.contains("1 WRONG"), "{table:?}");
+    let copied_to = bench.dir.path().join("copied-to");
+    let not_copied = bench.run(&["vault", "copy", "--to", copied_to.to_str().unwrap()]);
+    assert!(not_copied.code == 6 && not_copied.out.contains("not the manifest that was put"), "{not_copied:?}");
+    assert!(copied_to.join("orders").join(&second).exists() && !copied_to.join("orders").join(&first).exists());
     put_back(&bench, &first, &aside);
     assert_eq!(wrong(&bench, &first, &[]), "");
 
@@ -232,4 +241,34 @@ fn a_shared_vault_takes_the_keys_of_all() {
     two.configure(&("trusted_keys = [\"RWQ\"]\n".to_owned() + &unattended(&redis, "")));
     let bad = two.run(&["describe-instances"]);
     assert!(bad.code == 2 && bad.err.contains("trusted_keys"), "{bad:?}");
+}
+
+/// A log is looked at also where no set lies beside it, and named as one that is there.
+#[test]
+fn the_log_of_an_instance_without_sets_is_looked_at() {
+    let bench = Bench::new("");
+    let log = archive(&bench);
+    let new = NewTimeline { instance_id: "gone".into(), ..new_timeline(FIRST, Some(0)) };
+    let timeline = log.open_timeline(new).unwrap();
+    let mut writer = log.writer(&timeline, limits(1 << 20)).unwrap();
+    put(&mut writer, &set("a", "1"), T0);
+    seal(&mut writer);
+    let deep = ["--deep", "--instance-id", "gone"];
+    let whole = verify(&bench, &deep);
+    assert!(whole.code == 0 && whole.out.contains("log   gone: 1 segments read"), "{whole:?}");
+    // A folder of somebody else, into which only root may look, keeps nobody from the rest.
+    let foreign = bench.home().join("vault/lost+found");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::set_permissions(&foreign, Permissions::from_mode(0o000)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    let beside = verify(&bench, &["--deep"]);
+    assert!(beside.code == 0 && beside.out.contains("lost+found: may not be looked into") != is_root, "{beside:?}");
+    let to = bench.dir.path().join("to");
+    let copied = bench.run(&["vault", "copy", "--to", to.to_str().unwrap()]);
+    assert!(copied.code == 0 && copied.out.contains("log       gone"), "{copied:?}");
+    std::fs::set_permissions(&foreign, Permissions::from_mode(0o700)).unwrap();
+    let gap = bench.home().join("vault/.log/gone/0").join(&timeline.id).join("gap-1.json");
+    std::fs::write(gap, b"{}").unwrap();
+    let named = verify(&bench, &deep);
+    assert!(named.code == 6 && named.out.contains("gap-1.json"), "{named:?}");
 }

@@ -1,9 +1,11 @@
 //! The whole program on a bucket: a backup, a restore, the log, and what the doctor says. Nothing of the vault is on this machine's disk.
 
-use crate::support::log::{Service, log_until};
+use crate::support::log::{LONG, Service, log_until};
 use crate::support::s3::{self, Fate, Line};
-use crate::support::{Bench, Redis, text, unattended};
+use crate::support::{Bench, Redis, text, unattended, wait};
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the doctor says of the vault.
 fn vault(bench: &Bench) -> Value {
@@ -76,4 +78,49 @@ fn other_places() {
     let put = line.seen().into_iter().find(|request| request.method == "PUT").unwrap();
     assert!(put.header("authorization").is_some_and(|by| by.contains("LTAItest")), "{put:?}");
     assert_eq!(put.header("x-oss-security-token"), Some("token-of-oss"), "{put:?}");
+}
+
+/// A backup whose process died once its manifest was put is not called lost while the store does not say what lies there: its job waits until it
+/// does, and then the set is one that this home remembers.
+#[test]
+fn a_store_that_is_away_says_nothing_of_a_backup() {
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["SET", "a", "1"]);
+    let flag = || Arc::new(AtomicBool::new(false));
+    let (put, died, back) = (flag(), flag(), flag());
+    let (puts, dies, is_back) = (Arc::clone(&put), Arc::clone(&died), Arc::clone(&back));
+    let line = Line::to(s3::port(), move |request| {
+        if !request.target.contains("/manifest.json") || request.target.contains(".minisig") {
+            return Fate::Pass;
+        }
+        if !puts.load(Ordering::SeqCst) {
+            let is_put = request.method == "PUT";
+            puts.store(is_put, Ordering::SeqCst);
+            return if is_put { Fate::Lose } else { Fate::Pass };
+        }
+        wait("the process to die", LONG, || dies.load(Ordering::SeqCst).then_some(()));
+        if is_back.load(Ordering::SeqCst) { Fate::Pass } else { Fate::error(403, "AccessDenied") }
+    });
+    let url = format!("s3://{}/{prefix}?endpoint=http://127.0.0.1:{}", s3::BUCKET, line.port);
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{}", unattended(&redis, "")));
+    bench.env = s3::environment(s3::KEY.1);
+    let mut child = bench.spawn(&["create-backup", "--instance-id", "orders"]);
+    let store = s3::store_at(s3::port(), &prefix);
+    wait("the manifest to be put", LONG, || {
+        store.list("orders").unwrap().iter().any(|name| name.ends_with("/manifest.json")).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    died.store(true, Ordering::SeqCst);
+    let waits = bench.jobs().remove(0);
+    assert_eq!(waits["status"], "running", "{waits}");
+    back.store(true, Ordering::SeqCst);
+    let job = wait("the job to end", LONG, || {
+        let job = bench.jobs().remove(0);
+        (job["status"] != "running").then_some(job)
+    });
+    assert_eq!(job["status"], "succeeded", "{job}");
+    let verified = bench.json(&["vault", "verify"]);
+    let records: Vec<&Value> = verified["sets"].as_array().unwrap().iter().map(|set| &set["record"]).collect();
+    assert_eq!(records, ["same"], "{verified}");
 }

@@ -3,8 +3,8 @@
 
 use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
 use crate::state::contract::new;
-use crate::support::log::archive;
-use crate::support::{Bench, Redis, files_under, text, unattended, wait};
+use crate::support::log::{archive, signed_vault};
+use crate::support::{Bench, Redis, files_under, finish, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,8 +14,8 @@ use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
 use tair_backup_mcp::model::job::JobKind;
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
+use tair_backup_mcp::state::manifests::Manifests as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
-use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
 
 const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
@@ -34,8 +34,7 @@ async fn put_at(
     (replication_id, replication_offset): (&str, u64),
 ) -> BackupSet {
     let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
-    let vault = Vault::new(bench.home().join("vault"));
-    let staged = vault.ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
+    let staged = signed_vault(bench).ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
     let metadata = Metadata {
         mode: Mode::Safety,
         note: String::new(),
@@ -114,6 +113,23 @@ async fn a_set_that_a_running_job_reads_stays() {
     running.finish("rj-1", Ok(""), None).await.unwrap();
     bench.jobs();
     assert!(ids(&bench).is_empty(), "{:?}", ids(&bench));
+}
+
+/// Processes that let the same sets go at the same time leave none that seems to have been removed by somebody else.
+#[tokio::test]
+async fn what_two_processes_delete_is_not_missed() {
+    let bench = Bench::new("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n");
+    let (past, state) = (Timestamp::now() - SignedDuration::from_hours(1), Sqlite::new(&bench.home()));
+    for n in 0..10 {
+        let set = put(&bench, &format!("b-20260101T000000Z-00000{n}"), past, Some(past)).await;
+        state.set_manifest("orders", &set.id, set.manifest.as_ref()).await.unwrap();
+    }
+    for process in [bench.spawn(&["describe-jobs"]), bench.spawn(&["describe-jobs"])] {
+        let done = finish(process);
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    let verified = bench.run(&["vault", "verify"]);
+    assert!(verified.code == 0 && verified.out.contains("0 sets"), "{verified:?}");
 }
 
 /// A safety backup says when it expires, by the setting; a manual one never does.
@@ -262,8 +278,11 @@ async fn what_the_log_begins_with_stays() {
     put(&bench, &id(7), begun(7), past).await;
     // Of two that lead to the same moments one is enough.
     put_at(&bench, &id(8), begun(8), past, (REPLID, FIRST)).await;
+    // One for which nobody vouches is none of too many, nor anything that the log begins with.
+    put_at(&bench, &id(9), begun(0), None, (REPLID, FIRST)).await;
+    std::fs::remove_file(bench.home().join("vault/orders").join(id(9)).join("manifest.json.minisig")).unwrap();
     let taken = text(&bench.ask(&backup).json()["plan"]["safety_backup_id"]);
-    let mut wanted = vec![id(1), id(3), id(4), id(5), id(6), backup, taken];
+    let mut wanted = vec![id(1), id(3), id(4), id(5), id(6), id(9), backup, taken];
     wanted.sort();
     assert_eq!(ids(&bench), wanted, "the second was crowded out; the seventh and the eighth had expired");
 }

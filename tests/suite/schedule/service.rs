@@ -1,7 +1,7 @@
 //! The service takes the backups that a policy asks for, each once, however many processes there are and whatever the clock does; and what
 //! the policy lets go, goes, and nothing else.
 
-use crate::support::log::{LONG, Service, archive};
+use crate::support::log::{LONG, Service, archive, signed_vault};
 use crate::support::postgres::{Database, state_line};
 use crate::support::preload::Preload;
 use crate::support::{Bench, Redis, text, unattended, wait};
@@ -18,7 +18,6 @@ use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::postgres::Postgres;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::state::verifications::Verifications as _;
-use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
 
 pub const DAILY: &str = "preferred_backup_time = \"02:00Z-03:00Z\"\n";
@@ -158,8 +157,7 @@ pub async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u
     const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
     let id = format!("b-20260101T000000Z-{n:06}");
     let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
-    let vault = Vault::new(bench.home().join("vault"));
-    let staged = vault.ingest("orders", &id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
+    let staged = signed_vault(bench).ingest("orders", &id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
     let metadata = Metadata {
         mode: Mode::Automated,
         note: String::new(),
@@ -308,4 +306,30 @@ async fn what_the_policy_lets_go_is_told_and_goes() {
     assert_eq!(segments(), 3);
     let audit = bench.run(&["audit"]).out;
     assert!(audit.contains("backup.expired") && audit.contains("log.pruned"), "{audit}");
+}
+
+/// A set that nobody has signed and this home does not remember stands in for no other, whatever it says of itself: whoever can only put objects
+/// on the vault has retention delete none.
+#[tokio::test]
+async fn what_nobody_vouches_for_stands_in_for_nothing() {
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n{DAILY}"));
+    let now = Timestamp::now();
+    let (wednesday, second) = (wednesday(now), SignedDuration::from_secs(1));
+    let of_its_week = put(&bench, 1, wednesday, ("i", 0)).await;
+    let kept = put(&bench, 2, now - days(9) - second, ("i", 0)).await;
+    put(&bench, 3, now - days(9), ("i", 0)).await;
+    put(&bench, 4, now - days(5), ("i", 0)).await;
+    let forged = [(5, wednesday + days(1)), (6, now)];
+    for (n, at) in forged {
+        let id = put(&bench, n, at, ("i", 0)).await;
+        std::fs::remove_file(bench.home().join("vault/orders").join(&id).join("manifest.json.minisig")).unwrap();
+    }
+    let goes = || {
+        let rows = rows(&bench);
+        let of = |id: &str| rows.iter().any(|row| row["backup_id"] == id && row["goes"] == true);
+        (of(&of_its_week), of(&kept))
+    };
+    assert_eq!(goes(), (false, false), "{:?}", rows(&bench));
+    put(&bench, 7, wednesday + days(1), ("i", 0)).await;
+    assert!(goes().0, "one that is signed takes its place: {:?}", rows(&bench));
 }

@@ -2,7 +2,7 @@
 //! by a server that records it.
 
 use super::contract::{content, large, large_rdb, large_set, upload};
-use super::{Place, metadata};
+use super::{Place, expired, metadata};
 use crate::support::s3::{self, Fate, Line, Request};
 use std::io::{ErrorKind, Write as _};
 use std::sync::Arc;
@@ -283,4 +283,25 @@ fn what_is_sent_to_oss() {
         }
     }
     assert_eq!(parts, 4);
+}
+
+/// A set whose manifest was deleted is deleted, also where the reply to that was lost and nothing more is answered.
+#[test]
+fn a_deletion_whose_reply_is_lost_took_place() {
+    let (prefix, mut asked) = (s3::prefix(), 0);
+    let of_the_manifest = |request: &Request| {
+        request.method == "DELETE" && request.target.split('?').next().unwrap().ends_with("/manifest.json")
+    };
+    let line = Line::to(s3::port(), move |request| {
+        if !of_the_manifest(request) {
+            return Fate::Pass;
+        }
+        asked += 1;
+        if asked == 1 { Fate::Lose } else { Fate::error(403, "AccessDenied") }
+    });
+    let place = Place::on(|spill| s3::vault_at(line.port, &prefix, spill));
+    let set = place.set("b-20260101T000000Z-aaaaaa");
+    place.run(place.vault.delete(expired(&set), "orders", &set.id)).unwrap();
+    assert!(line.seen().iter().any(of_the_manifest), "{:?}", line.seen());
+    assert_eq!(s3::store_at(s3::port(), &prefix).list("orders").unwrap(), Vec::<String>::new());
 }

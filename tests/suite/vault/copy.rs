@@ -125,7 +125,7 @@ fn there_and_back() {
     let signature = format!("orders/{SECOND}/beside.json");
     here.vault.store().put_new(&signature, b"a signature").unwrap();
     let (archive, _) = log(&here.vault, here.dir.path(), 40);
-    let mut beside = here.vault.store().upload_whole(".of-all-sets/1").unwrap();
+    let mut beside = here.vault.store().upload_whole(".keys/0011223344556677.pub").unwrap();
     beside.write_all(b"beside them").unwrap();
     beside.finish().unwrap();
     let (prefix, all) = (s3::prefix(), objects(&*here.vault.store()));
@@ -335,6 +335,11 @@ fn nothing_is_put_over_what_is_there() {
     ids.iter().for_each(|id| drop(here.set(id)));
     let signature = |id: &str| format!("orders/{id}/beside.json");
     here.vault.store().put_new(&signature(&ids[2]), b"ours").unwrap();
+    for beside in [".keys/0011223344556677.pub", ".snapshot/nightly"] {
+        let mut beside = here.vault.store().upload_whole(beside).unwrap();
+        beside.write_all(b"ours").unwrap();
+        beside.finish().unwrap();
+    }
     let (_, timeline) = log(&here.vault, here.dir.path(), 3);
     let segment = segments(&bench.home().join("vault"), &timeline).swap_remove(0);
     let segment = format!(".log/orders/0/{}/{}", timeline.id, segment.file_name().unwrap().to_str().unwrap());
@@ -346,13 +351,15 @@ fn nothing_is_put_over_what_is_there() {
         signature(&ids[2]),
         format!("orders/{}/manifest.json.deleting", ids[3]),
         segment.clone(),
+        ".keys/0011223344556677.pub".to_owned(),
     ];
     taken.iter().for_each(|name| bucket.put_new(name, b"theirs").unwrap());
     let (code, told) = copy(&bench, &s3::url(&prefix), &[]);
     assert_eq!(code, 3, "{told}");
     let mut found = statuses(&told);
     found.reverse();
-    assert_eq!(found[4], (ids[4].clone(), "copied".into()));
+    assert_eq!(found[4..], of(&[(ids[4].as_str(), "copied"), ("", "conflict")]));
+    assert_eq!(bucket.list(".snapshot").unwrap(), Vec::<String>::new(), "it is none of ours");
     for (set, name) in told["sets"].as_array().unwrap().iter().rev().zip(&taken[..4]) {
         let folder = name.rsplit_once('/').unwrap().0;
         assert!(set["status"] == "conflict" && text(&set["why"]).contains(folder), "{name}: {set}");

@@ -4,7 +4,7 @@
 use super::contract::content;
 use super::copy::{go_on, log};
 use super::{Place, metadata};
-use crate::support::log::{LONG, Service, archived_to, begun, coverage, position, second, service_log};
+use crate::support::log::{LONG, Service, archived_to, begun, coverage, position, second, service_log, signed_vault};
 use crate::support::s3::{self, Fate, Line};
 use crate::support::{Bench, Redis, text, unattended, wait, write_over};
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tair_backup_mcp::archive::Archive;
 use tair_backup_mcp::config::Config;
-use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::backup::{BackupSet, ManifestDigest, Mode, Origin};
 use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::provider::local::vault_copy::{Copier, Progress};
@@ -22,6 +22,7 @@ use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::copy::SetCopy;
 use tair_backup_mcp::vault::ingest::Metadata;
+use tair_backup_mcp::vault::signing::Signing;
 use tair_backup_mcp::vault::watch::Watch;
 
 fn protection(bench: &Bench) -> Value {
@@ -177,8 +178,10 @@ fn what_expires_here_expires_there() {
     let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
     let state: Arc<dyn State> = Arc::new(Sqlite::new(&bench.home()));
     let copier = Copier::of(&config, &state, "orders").unwrap();
-    let here = Place::on(|_| Vault::new(bench.home().join("vault")));
-    let there = Place::on(|_| Vault::new(bench.dir.path().join("second")));
+    let here = Place::on(|_| signed_vault(&bench));
+    let nobodys = Place::on(|_| Vault::new(bench.dir.path().join("second")));
+    let signing = Arc::new(Signing::new(&bench.home(), Vec::new(), false));
+    let there = Place::on(|_| nobodys.vault.clone().signed(signing));
     // Three days in a row, five weeks ago, of which two at least are of one week.
     let id = |n: i64| format!("b-2026010{n}T000000Z-aaaaaa");
     let weekday = i64::from(Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).weekday().to_monday_zero_offset());
@@ -193,27 +196,33 @@ fn what_expires_here_expires_there() {
     ] {
         lay(&there, &id(n), mode, days);
     }
+    // What nobody has signed takes no one's place.
+    lay(&nobodys, &id(6), Mode::Automated, monday - 4);
     // One of them the vault has still.
     lay(&here, &id(2), Mode::Automated, monday - 1);
+    // Of another this home knows that its manifest was replaced.
+    lay(&here, &id(8), Mode::Manual, 0);
+    let digest = ManifestDigest { sha256: "of another".into(), signed_by: None };
+    here.run(state.set_manifest("orders", &id(8), Some(&digest))).unwrap();
     let mut known = std::collections::BTreeSet::new();
     let brought = here.run(copier.bring("orders", &mut known, &Progress::default()));
     // It was laid at another moment than its copy: a manifest of another set, which stays.
     assert_eq!(brought.unwrap_err().code, "copy.conflict");
-    assert!(known.contains(&newest.id) && !known.contains(&id(2)), "{known:?}");
+    assert!(known.contains(&newest.id) && !known.contains(&id(2)) && !known.contains(&id(8)), "{known:?}");
     let left = |policy: &BackupPolicy| {
         let gone = here.run(copier.expire("orders", policy)).unwrap();
         let mut ids: Vec<String> = there.list(&[]).into_iter().map(|(id, _)| id).collect();
         ids.sort();
         (gone, ids)
     };
-    let all: Vec<String> = [1, 2, 3, 4, 5, 9].map(id).into();
+    let all: Vec<String> = [1, 2, 3, 4, 5, 6, 9].map(id).into();
     assert_eq!(left(&BackupPolicy::none()), (0, all));
     // The newest of its week stays, what the vault has, and what is no policy's.
     let stays: Vec<String> = [2, 4, 5, 9].map(id).into();
-    assert_eq!(left(&usual()), (2, stays.clone()));
+    assert_eq!(left(&usual()), (3, stays.clone()));
     assert_eq!(left(&usual()), (0, stays));
     let records = bench.run(&["audit"]);
-    assert_eq!(records.out.matches("backup.expired").count(), 2, "{records:?}");
+    assert_eq!(records.out.matches("backup.expired").count(), 3, "{records:?}");
 }
 
 /// The log there goes on with that of the vault, in one piece: what was pruned here before it was copied is no hole there, and what was pruned
@@ -253,6 +262,8 @@ fn the_log_goes_on_there() {
     let first = covered(&there);
 
     prune(1);
+    // One that pruning cannot have put says nothing there either.
+    here.vault.store().put_new(&format!("{prefix}/pruned-18446744073709551615.json"), b"{}\n").unwrap();
     go_on(&archive, &timeline, 4..6);
     assert_eq!(bring(&copying), (2, 0));
     assert_eq!(covered(&there), [&first[..1], &covered(&archive)[..]].concat());

@@ -241,3 +241,18 @@ fn a_set_being_made_is_not_there() {
     assert_eq!(place.list(&[ID]), [(ID.to_owned(), true)]);
     assert_eq!(place.run(place.vault.find("orders", ID, &made)).unwrap().mode, Mode::Manual);
 }
+
+/// Of two that delete a set at once each finds it deleted, by itself or by the other.
+#[test]
+fn two_may_delete_a_set_at_once() {
+    let place = Place::new();
+    for _ in 0..30 {
+        let set = place.set(ID);
+        let delete = || place.vault.delete(expired(&set), "orders", ID);
+        let (one, two) = place.run(async { tokio::join!(delete(), delete()) });
+        for deleted in [one, two] {
+            assert!(deleted.as_ref().err().is_none_or(|fault| fault.kind == Kind::NotFound), "{deleted:?}");
+        }
+        assert!(place.names(ID).is_empty(), "{:?}", place.names(ID));
+    }
+}

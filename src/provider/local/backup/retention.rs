@@ -117,9 +117,9 @@ impl Inner {
         }
         let policy = self.in_force(instance_id).await?.policy;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let found: Vec<String> = self.found_damaged(instance_id).await?.into_keys().collect();
-        let log = Outlived::by_policy(instance_id, &sets, &found, days, now);
-        let verdicts = Expired::by_policy(&sets, &found, days, now);
+        let unsound = self.unsound(instance_id, &sets).await?;
+        let log = Outlived::by_policy(instance_id, &sets, &unsound, days, now);
+        let verdicts = Expired::by_policy(&sets, &unsound, days, now);
         let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
         let needed = self.needed(instance_id, &ids).await?;
         let mut locked = BTreeMap::new();
@@ -129,7 +129,8 @@ impl Inner {
             }
         }
         let going = ids.into_iter().filter(|id| !needed.contains_key(id) && !locked.contains_key(id)).collect();
-        let of_the_log = self.log_keeps(instance_id, sets.clone(), going, log.as_ref().map(Outlived::since)).await;
+        let since = log.as_ref().map(Outlived::since);
+        let of_the_log = self.log_keeps(instance_id, sets.clone(), unsound, going, since).await;
         let judge = |verdict: Result<Expired, Stays>| -> Result<Expired, String> {
             let verdict = verdict.map_err(|stays| stays.to_string())?;
             if let Some(until) = locked.get(verdict.backup_id()) {
@@ -179,7 +180,7 @@ impl Inner {
         }
         let ids: Vec<String> = left.iter().map(|set| set.id.clone()).collect();
         let in_use = self.needed(instance_id, &ids).await?.into_keys().collect();
-        let damaged = self.found_damaged(instance_id).await?.into_keys().collect();
+        let damaged = self.unsound(instance_id, &left).await?;
         Ok(Some(Kept { sets: left, damaged, in_use, since }))
     }
 
@@ -226,7 +227,10 @@ impl Inner {
     }
 
     async fn try_replacing(&self, instance_id: &str, taken: &str) -> Result<(), Fault> {
-        let sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let mut sets: Vec<BackupSet> = self.sets(instance_id).await?.into_iter().flatten().collect();
+        // What stands in for no other is not one of too many either.
+        let unsound = self.unsound(instance_id, &sets).await?;
+        sets.retain(|set| !unsound.contains(&set.id));
         let safety: Vec<String> = sets.iter().filter(|s| s.mode == Mode::Safety).map(|s| s.id.clone()).collect();
         let dependents = self.state.dependents(instance_id, &safety).await?;
         // What undoes a restore stays, and so does what a plan restores. What would undo a plan may go: where that is carried out
@@ -239,7 +243,7 @@ impl Inner {
         while let Some(verdict) = Expired::crowded_out(&sets, &needed, now) {
             // Asked of the one that is to go alone: the log is listed for each.
             let asked = vec![verdict.backup_id().to_owned()];
-            if self.log_keeps(instance_id, sets.clone(), asked, None).await.is_empty() {
+            if self.log_keeps(instance_id, sets.clone(), Vec::new(), asked, None).await.is_empty() {
                 let why = format!("{taken} took its place: at most five safety backups an hour are kept");
                 return match self.retire(instance_id, verdict, "backup.replaced", &why).await {
                     // Its bucket keeps it, as it keeps those that are tried after it.

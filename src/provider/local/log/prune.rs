@@ -11,15 +11,15 @@ use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
 use jiff::Timestamp;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 impl Inner {
     /// Which of the sets that are to go have to stay because of the log: moments since `since`, or any where that is not known,
-    /// lead back to them, and to no sound set that is left. Where the log cannot be read, all of them.
+    /// lead back to them, and to no set that is left and not among `unsound`. Where the log cannot be read, all of them.
     pub(in crate::provider::local) async fn log_keeps(
         &self,
         instance_id: &str,
         sets: Vec<BackupSet>,
+        unsound: Vec<String>,
         going: Vec<String>,
         since: Option<Timestamp>,
     ) -> Vec<String> {
@@ -30,12 +30,12 @@ impl Inner {
         let mut asked: Vec<BackupSet> = sets.iter().filter(|set| going.contains(&set.id)).cloned().collect();
         asked.sort_by_key(|set| (set.replication_offset, Reverse(set.started_at)));
         let (archive, of, mut left) = (self.archive.clone(), instance_id.to_owned(), sets);
-        let read = move |damaged: BTreeMap<String, Fault>| {
+        let read = move || {
             let coverage = archive.coverage(&of, SHARD)?;
             let mut kept = Vec::new();
             for BackupSet { id, .. } in asked {
-                // One in which a fault was found counts for itself, for that may be lifted, and for no other.
-                let counts = |set: &&BackupSet| set.id == id || !damaged.contains_key(&set.id);
+                // One that is not sound counts for itself, for a fault that was found may be lifted, and for no other.
+                let counts = |set: &&BackupSet| set.id == id || !unsound.contains(&set.id);
                 let counting: Vec<BackupSet> = left.iter().filter(counts).cloned().collect();
                 match coverage.only_from(&counting, &id)? {
                     Some((_, last)) if since.is_none_or(|since| last >= since) => kept.push(id),
@@ -44,11 +44,7 @@ impl Inner {
             }
             Ok(kept)
         };
-        let found = async {
-            let damaged = self.found_damaged(instance_id).await?;
-            blocking(move || read(damaged)).await
-        };
-        found.await.unwrap_or_else(|fault: Fault| {
+        blocking(read).await.unwrap_or_else(|fault| {
             tracing::warn!(instance = %instance_id, "what the log needs is not known, and no set expires: {fault}");
             going
         })

@@ -47,7 +47,7 @@ impl Inner {
             Err(none) => return Ok(Err(none)),
         };
         let (base, moment) = (behind.restored.backup_id.clone(), behind.restored.moment);
-        let set = self.vault.find(instance_id, &base, self).await?;
+        let set = self.found(instance_id, &base).await?;
         let behind = behind.of(&set);
         let (like, loads) = (server_named(&set.engine, &set.version), told(&set));
         let program = blocking(move || Ok(nearest_to(&[], like, &loads, |_| true))).await?.ok_or_else(|| {

@@ -179,7 +179,7 @@ impl Inner {
         ahead_ms: i64,
     ) -> Result<Option<Arc<KnownNames>>, Fault> {
         let Some(backup_id) = safety else { return Ok(None) };
-        let set = self.vault.find(instance_id, &backup_id, self).await?;
+        let set = self.found(instance_id, &backup_id).await?;
         let Contents { data, whose } = Contents::of_set(&self.vault, &set, self.vault.open_data(&set).await?);
         let at_ms = Timestamp::now().as_millisecond().saturating_add(ahead_ms);
         let (matcher, names) = (Arc::clone(matcher), Names::new(self.run_dir().await?));

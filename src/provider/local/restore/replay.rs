@@ -96,7 +96,7 @@ impl Inner {
                 let mut own = None;
                 if facts.target.method != Method::Replication {
                     let server = ServerFacts::read(&mut conn).await?.server();
-                    let set = self.vault.find(set_of, base, &**self).await?;
+                    let set = self.found(set_of, base).await?;
                     let (found, started) = self.building(&set, behind.bytes, server, earlier.is_none()).await?;
                     (builder, own) = (Some(found), started);
                     if let Some(own) = &own {
@@ -139,7 +139,7 @@ impl Inner {
         expired: Option<u64>,
     ) -> Result<Option<u64>, Fault> {
         let Some(expired @ 1..) = expired else { return Ok(expired) };
-        let set = self.vault.find(set_of, backup_id, self).await?;
+        let set = self.found(set_of, backup_id).await?;
         let before = self.expired_by(&set, Some(moment.as_millisecond())).await.unwrap_or_default();
         Ok(Some(expired.saturating_sub(before.values().sum())))
     }

@@ -51,7 +51,7 @@ impl Inner {
         };
         let moment = job.serving_at.unwrap_or(job.created_at);
         if let Some(position) = cutover.in_log {
-            let base = self.vault.find(instance_id, &cutover.safety_backup_id, self).await?;
+            let base = self.found(instance_id, &cutover.safety_backup_id).await?;
             let found = self.find_cut(instance_id, CutAt::Before(position), asked, vec![base]).await?;
             return Ok(found.map(|(cut, _)| (cutover.safety_backup_id, moment, Kept::Log(Box::new(cut)))));
         }

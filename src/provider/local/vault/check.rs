@@ -38,9 +38,12 @@ impl Local {
 
 impl Inner {
     async fn check_vault(&self, wanted: Option<&str>, deep: bool) -> Result<VaultCheck, Fault> {
-        let there = self.vault.instances().await?;
+        let archive = self.archive.clone();
+        let logged = blocking(move || archive.instances()).await?;
+        let there = self.vault.instances().await?.into_iter().chain(logged);
         let remembered = self.state.manifests(wanted).await?.into_keys().map(|(instance_id, _)| instance_id);
-        let mut ids: BTreeSet<String> = there.into_iter().chain(remembered).chain(self.ids.iter().cloned()).collect();
+        let known: BTreeSet<String> = remembered.chain(self.ids.iter().cloned()).collect();
+        let mut ids: BTreeSet<String> = there.chain(known.iter().cloned()).collect();
         if let Some(wanted) = wanted {
             ids.retain(|id| id == wanted);
             if ids.is_empty() {
@@ -49,8 +52,14 @@ impl Inner {
                     .hint("Call it without --instance-id to see all that lies there."));
             }
         }
-        let (mut sets, mut logs) = (Vec::new(), Vec::new());
+        let (mut sets, mut logs, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for id in &ids {
+            let is_meant = wanted.is_some() || known.contains(id);
+            if !is_meant && !self.vault.may_be_listed(id).await? {
+                let place = clean(&self.vault.store().place(id));
+                notes.push(format!("{place}: may not be looked into, and is of no instance that this home knows"));
+                continue;
+            }
             sets.extend(self.check_sets(id, deep).await?);
             if deep {
                 let (archive, of) = (self.archive.clone(), id.clone());
@@ -72,7 +81,7 @@ impl Inner {
             );
         }
         let place = self.vault.store().place("");
-        Ok(VaultCheck { place, key_id, sets, logs })
+        Ok(VaultCheck { place, key_id, sets, logs, notes })
     }
 
     async fn check_sets(&self, instance_id: &str, deep: bool) -> Result<Vec<CheckedSet>, Fault> {

@@ -4,6 +4,7 @@ use crate::model::backup::{BackupSet, ManifestDigest};
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::Inner;
 use crate::state::manifests::Recorded;
+use crate::vault::Vault;
 use crate::vault::signed::tampered;
 
 /// What is wrong with a manifest that is not the one that was put.
@@ -25,9 +26,19 @@ impl Inner {
 
     /// The fault of a set whose manifest is another than the one that is remembered; `None` where it is that one, or none is.
     pub(in crate::provider::local) fn replaced(&self, set: &BackupSet, recorded: &Recorded) -> Option<Fault> {
-        let recorded = recorded.get(&(set.instance_id.clone(), set.id.clone()))?;
-        let same = set.manifest.as_ref().is_some_and(|manifest| manifest.sha256 == recorded.sha256);
-        (!same).then(|| tampered(&self.vault.manifest_place(set), REPLACED))
+        replaced(&self.vault, set, recorded)
+    }
+
+    /// Ids of the sets of an instance that stand in for no other: a fault was found in them, or nobody vouches for them.
+    pub(in crate::provider::local) async fn unsound(
+        &self,
+        instance_id: &str,
+        sets: &[BackupSet],
+    ) -> Result<Vec<String>, Fault> {
+        let recorded = self.recorded(instance_id).await?;
+        let mut ids: Vec<String> = self.found_damaged(instance_id).await?.into_keys().collect();
+        ids.extend(of_nobody(sets, &recorded));
+        Ok(ids)
     }
 
     /// Finds a set whose manifest is the one that was put.
@@ -97,4 +108,24 @@ impl Inner {
         }
         deleted
     }
+}
+
+/// Whether the manifest of a set is another than the one that is remembered.
+pub(in crate::provider::local) fn is_another(set: &BackupSet, recorded: &Recorded) -> bool {
+    let recorded = recorded.get(&(set.instance_id.clone(), set.id.clone()));
+    let there = set.manifest.as_ref().map(|manifest| &manifest.sha256);
+    recorded.is_some_and(|recorded| there != Some(&recorded.sha256))
+}
+
+/// The fault of a set on a vault whose manifest is another than the one that is remembered; `None` where it is that one, or none is.
+pub(in crate::provider::local) fn replaced(vault: &Vault, set: &BackupSet, recorded: &Recorded) -> Option<Fault> {
+    is_another(set, recorded).then(|| tampered(&vault.manifest_place(set), REPLACED))
+}
+
+/// Ids of those of the sets for which nobody vouches: no key that is trusted has signed them, and they are not remembered. Whoever can put objects
+/// on the vault can make one, of any moment.
+pub(in crate::provider::local) fn of_nobody(sets: &[BackupSet], recorded: &Recorded) -> Vec<String> {
+    let signed = |set: &BackupSet| set.manifest.as_ref().is_some_and(|manifest| manifest.signed_by.is_some());
+    let known = |set: &BackupSet| recorded.contains_key(&(set.instance_id.clone(), set.id.clone()));
+    sets.iter().filter(|set| !signed(set) && !known(set)).map(|set| set.id.clone()).collect()
 }

@@ -3,7 +3,7 @@
 
 mod check;
 mod forget;
-mod manifests;
+pub(in crate::provider::local) mod manifests;
 
 use crate::config::Config;
 use crate::config::blocking::blocking;

@@ -12,6 +12,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::provider::local::backup::staging::ByJobs;
 use crate::provider::local::log::SHARD;
+use crate::provider::local::vault::manifests::{is_another, of_nobody, replaced};
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;
 use crate::vault::lacking::is_a_key_behind;
@@ -75,7 +76,12 @@ impl Copier {
         if known.is_empty() {
             kept_from_it = self.from.0.copy_beside(&self.to.0, &progress.watch).await;
         }
+        let recorded = self.state.manifests(Some(instance_id)).await?;
         for set in wanted.iter().filter(|set| !known.contains(&set.id)).cloned().collect::<Vec<_>>() {
+            if let Some(fault) = replaced(&self.from.0, &set, &recorded) {
+                kept_from_it = Err(fault);
+                continue;
+            }
             let copied = self.from.0.copy_set(&self.to.0, instance_id, &set.id, &progress.watch).await;
             if progress.is_stopped() {
                 return Ok(());
@@ -130,10 +136,14 @@ impl Copier {
     /// # Errors
     /// `vault.failed`, `state.failed`.
     pub async fn expire(&self, instance_id: &str, policy: &BackupPolicy) -> Result<usize, Fault> {
-        let there: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
+        let mut there: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
+        let recorded = self.state.manifests(Some(instance_id)).await?;
+        // Whoever put another manifest there does not say when the copy goes.
+        there.retain(|set| !is_another(set, &recorded));
         let found = self.state.verifications(instance_id).await?;
-        let damaged: Vec<String> =
+        let mut damaged: Vec<String> =
             found.iter().filter(|(_, found)| found.fault().is_some()).map(|(id, _)| id.clone()).collect();
+        damaged.extend(of_nobody(&there, &recorded));
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
         let verdicts = Expired::by_policy(&there, &damaged, days, Timestamp::now());
         let mut here = BTreeSet::new();
