@@ -468,7 +468,7 @@ const ARGUED: [(&str, &str, &str); 9] = [
     ("src/provider/tair/clone/record.rs", "MAY_BE", "the job's own hint has it already, and it is said once"),
     ("src/redis/rdb/library.rs", "#!", "the code of a function library is a program's"),
     ("src/cli/demo/story.rs", "person.no_channel", "the demo is a client, and codes are what clients have"),
-    ("src/cli/demo/protection.rs", "backup.damaged", "the demo is a client, and codes are what clients have"),
+    ("src/cli/demo/protection.rs", "data.rdb.zst", "the demo is a client, and shows that the damaged file is named"),
 ];
 
 #[test]
