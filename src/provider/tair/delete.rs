@@ -75,7 +75,7 @@ impl Inner {
 
     async fn delete_set(&self, job: &Job, plan: &Plan, permit: Permit, backup_id: &str) -> Result<String, Fault> {
         let id = &plan.instance_id;
-        let set = self.cloud_set(id, backup_id).await?;
+        let set = self.cloud_set_as_listed(id, backup_id).await?;
         // The permit is for what was shown to the person.
         let planned = match &plan.preconditions {
             Preconditions::CloudDeletion { set, .. } => set.as_ref(),

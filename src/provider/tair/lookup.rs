@@ -41,12 +41,6 @@ impl Inner {
         Ok(shards::of_rows(instance_id, rows, shards))
     }
 
-    /// A set as it is listed, broken or whole.
-    pub async fn listed_set(&self, id: &str, backup_id: &str) -> Result<Listed, Fault> {
-        let listed = self.listed(id, sets::always()).await?;
-        find_set(listed, id, backup_id)
-    }
-
     /// Sets as they are listed, but for those in which a verification has found a fault: they are damaged.
     async fn judged(&self, id: &str, listed: Vec<Listed>) -> Result<Vec<Listed>, Fault> {
         let found = self.jobs.state.verifications(id).await?;
@@ -57,15 +51,20 @@ impl Inner {
         Ok(listed.into_iter().map(|set| set.and_then(judge)).collect())
     }
 
-    /// A set to be restored, as it is listed and was found here, broken or whole.
+    /// A set as it is listed and was found here, broken or whole.
     pub async fn judged_set(&self, id: &str, backup_id: &str) -> Result<Listed, Fault> {
         let listed = self.judged(id, self.listed(id, sets::always()).await?).await?;
         find_set(listed, id, backup_id)
     }
 
-    /// A set that is whole; a damaged one is a fault.
+    /// A whole set in which no fault was found here: what may be restored. A damaged one is a fault.
     pub async fn cloud_set(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
-        self.listed_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
+        self.judged_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
+    }
+
+    /// A set that is listed as whole, whatever was found in it here.
+    pub async fn cloud_set_as_listed(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
+        find_set(self.listed(id, sets::always()).await?, id, backup_id)?.map_err(|d| damaged(id, &d))
     }
 
     /// A whole set in which no fault was found here, or one file of one: what can be looked at and downloaded.
