@@ -41,12 +41,15 @@ impl Inner {
         Ok(shards::of_rows(instance_id, rows, shards))
     }
 
-    /// Sets as they are listed, but for those in which a verification has found a fault: they are damaged.
+    /// Sets as they are listed, but for those in which, or in a file of which, a verification has found a fault: they are damaged.
     async fn judged(&self, id: &str, listed: Vec<Listed>) -> Result<Vec<Listed>, Fault> {
         let found = self.jobs.state.verifications(id).await?;
-        let judge = |set: CloudSet| match found.get(&set.set.id).and_then(Verification::fault) {
-            Some((_, look)) => Err(DamagedSet { id: set.set.id, reason: look.fault.clone().unwrap_or_default() }),
-            None => Ok(set),
+        let judge = |set: CloudSet| {
+            let fault = set.ids().find_map(|of| found.get(of).and_then(Verification::fault));
+            match fault {
+                Some((_, look)) => Err(DamagedSet { id: set.set.id, reason: look.fault.clone().unwrap_or_default() }),
+                None => Ok(set),
+            }
         };
         Ok(listed.into_iter().map(|set| set.and_then(judge)).collect())
     }
