@@ -9,12 +9,13 @@ mod drill;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind, JobStatus, Unfinished};
+use crate::model::job::{Job, JobKind, Unfinished};
 use crate::model::text::{bytes, clean_to};
 use crate::model::time::written;
 use crate::model::verification::{Level, Look, Verification};
 use crate::provider::local::Inner;
 use crate::redis::rdb::statistics::KeyStatistics;
+use crate::state::jobs::JobsOf;
 use crate::state::leases::Held;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
@@ -145,12 +146,9 @@ impl Inner {
         }
         let name = format!("verify/{instance_id}/{backup_id}");
         let Some(held) = Held::acquire(self.state.clone(), &name).await? else {
-            let same = |job: &Job| {
-                let is = (job.kind, job.status) == (JobKind::Verification, JobStatus::Running);
-                is && job.backup_id == backup_id
-            };
+            let running = JobsOf { kind: Some(JobKind::Verification), ..JobsOf::running(instance_id) };
             // The other may not have begun its job yet.
-            let job = self.state.jobs(Some(instance_id)).await?.into_iter().find(same);
+            let job = self.state.latest(running).await?.into_iter().find(|job| job.backup_id == backup_id);
             let job = job.map_or_else(|| "another verification".to_owned(), |job| format!("verification {}", job.id));
             return Err(Fault::new(Kind::Provider, "job.busy", format!("{job} of {backup_id} is running"))
                 .hint("Follow it with describe_jobs.")
