@@ -5,13 +5,15 @@ use crate::provider::cloud_faults::scene::hurried;
 use crate::redis::values::{entry, rdb, string};
 use crate::support::emulator::client_at;
 use crate::support::http_server::{Answer, Seen, Server};
+use crate::support::wait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::model::backup::Mode;
-use tair_backup_mcp::model::job::JobStatus;
+use tair_backup_mcp::model::job::{Job, JobStatus};
 use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::model::verification::Level;
 use tair_backup_mcp::provider::tair::polling::Polling;
@@ -395,16 +397,19 @@ fn a_word_that_nobody_knows_ends_a_backup() {
     }
 }
 
-/// Damage of one file is damage of its set, whether that file was looked at or the whole set was; and either look lifts it.
+/// Damage of one file is damage of its set, whether that file was looked at or the whole set was; and either look lifts it. Of two looks one reads at
+/// a time.
 #[test]
 fn damage_of_one_file_is_the_sets() {
     let sound = rdb("REDIS0009", &entry(0, "key", &string(b"value")), true);
     let mut flipped = sound.clone();
     *flipped.last_mut().unwrap() ^= 1;
     let second = Arc::new(Mutex::new(Vec::new()));
-    let (first, served) = (sound.clone(), Arc::clone(&second));
+    let hangs = Arc::new(AtomicBool::new(false));
+    let (first, served, first_hangs) = (sound.clone(), Arc::clone(&second), Arc::clone(&hangs));
     let (port, _running) = server(move |seen| {
         match seen.path.as_str() {
+            "/1" if first_hangs.load(Ordering::Relaxed) => return Answer::Hang,
             "/1" => return Answer::bytes(first.clone()),
             "/2" => return Answer::bytes(served.lock().unwrap().clone()),
             _ => {}
@@ -444,4 +449,13 @@ fn damage_of_one_file_is_the_sets() {
         assert_eq!(lifted.status, JobStatus::Succeeded, "{lifted:?}");
         assert_eq!(["1,2", "2", "1"].map(refused), [None; 3], "lifted by a look at {lifted_by}");
     }
+    hangs.store(true, Ordering::Relaxed);
+    let begin = |set: &str| ours.run(ours.provider().verify(("r-1", set), Level::Checksum, "local"));
+    let is_at = |job: &Job, stage: &str| {
+        wait(stage, Duration::from_secs(20), || Some(ours.job(&job.id)).filter(|job| job.stage.starts_with(stage)))
+    };
+    is_at(&begin("1").unwrap(), "reading");
+    let second = is_at(&begin("2").unwrap(), "waiting");
+    let busy = begin("2").unwrap_err();
+    assert!(busy.code == "job.busy" && busy.message.contains(&second.id), "{busy:?}");
 }
