@@ -440,15 +440,19 @@ fn two_processes_join_and_adopt_nothing_alive() {
         bench.home().join("state.db").exists().then(|| bench.jobs()).filter(|j| !j.is_empty())
     });
     assert_eq!(running[0]["status"], "running", "a look from another process must not reconcile it: {running:?}");
-    let second = bench.spawn(&["create-backup", "--instance-id", "orders", "--json", "--note", "second"]);
+    let days = "--backup-retention-period";
+    let second = bench.spawn(&["create-backup", "--instance-id", "orders", "--json", "--note", "second", days, "7"]);
     let (first, second) = (finish(first).json(), finish(second).json());
+    let unused = "the days of this call are not used";
+    assert_eq!([&first, &second].map(|reply| text(&reply["message"]).contains(unused)), [false, true], "{second}");
     assert_eq!((&first["joined"], &second["joined"]), (&false.into(), &true.into()), "{first} {second}");
     assert_eq!(first["backup_job_id"], second["backup_job_id"]);
     assert_eq!((&first["status"], &second["status"]), (&"succeeded".into(), &"succeeded".into()), "{first} {second}");
     assert_eq!(first["backup_id"], second["backup_id"]);
     let jobs = assert_reconciled(&bench, "at the end");
     assert_eq!(jobs.len(), 1);
-    assert_eq!(bench.backups()[0]["note"], "first");
+    let set = bench.backups().remove(0);
+    assert_eq!((&set["note"], &set["expires_at"]), (&"first".into(), &Value::Null), "{set}");
 }
 
 /// Many processes at once on a home that does not exist yet: each works, and one backup comes of it.
