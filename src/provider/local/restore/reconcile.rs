@@ -20,9 +20,12 @@ use crate::redis::master::types::MasterOptions;
 use crate::redis::replay::beside::{Remains, remove};
 use crate::state::jobs::{Orphan, clear_command};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// A target that is away must not hold up a start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a target waits for the vault to be asked.
+const VAULT_WITHIN: Duration = Duration::from_secs(5);
 /// What to do where the recovery record cannot be read.
 const LOOK_AT: &str = "Look at the instance: whom it follows (INFO replication), masterauth, masteruser, repl-diskless-load, \
     replica-read-only and maxmemory (CONFIG GET), whether it can be written. What there was before is in its safety backup, if one was taken: \
@@ -32,11 +35,7 @@ impl Inner {
     /// The outer error: the target cannot be asked now.
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
         // What the job was taking itself before it touched its target; a whole set stays.
-        let (of, last) = (&orphan.job.instance_id, last_safety_id(&orphan.job.id));
-        self.vault.discard_staging(of, &last).await?;
-        if let Ok(set) = self.vault.find(of, &last, &()).await {
-            self.remember(&set).await;
-        }
+        self.settle_last_safety(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await;
         if self.clone_has_ended(&orphan.job).await {
             self.discard_cutover(&orphan.job.id).await;
             return Ok(Err(interrupted(
@@ -64,7 +63,8 @@ impl Inner {
         let endpoint = self.endpoint(id).await?;
         let mut conn = Conn::open(&endpoint, CONNECT_TIMEOUT).await?;
         recovery.end_its_connection(&mut conn).await?;
-        let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back, recovery.some_keys.as_ref()).await;
+        let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back, recovery.some_keys.as_ref());
+        let way_back = timeout(VAULT_WITHIN, way_back).await.unwrap_or_else(|_| recovery.back.clone());
         let back = told(&way_back);
         if let Some(placement) = &recovery.placement {
             let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
@@ -161,6 +161,23 @@ impl Inner {
             return self.end_of_taken(&mut conn, id, &recovery, WHOLE_SET, message, &way_back).await;
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
+    }
+
+    /// Removes what a job was taking itself, or remembers it where it is whole. The target may refuse writes meanwhile, and a vault that is away
+    /// must not keep it waiting: a sweep removes the rest.
+    async fn settle_last_safety(&self, instance_id: &str, last: &str) {
+        let settling = async {
+            self.vault.discard_staging(instance_id, last).await?;
+            if let Ok(set) = self.vault.find(instance_id, last, &()).await {
+                self.remember(&set).await;
+            }
+            Ok::<(), Fault>(())
+        };
+        match timeout(VAULT_WITHIN, settling).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::warn!(backup = %last, "what a dead restore was taking is left: {fault}"),
+            Err(_) => tracing::warn!(backup = %last, "what a dead restore was taking is left: its vault is slow"),
+        }
     }
 
     /// The end of a restore whose target has taken all of it: that is on its disk, and the target has evicted nothing since. The outer error: it
