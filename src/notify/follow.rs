@@ -86,7 +86,8 @@ impl Turn<'_> {
         for job in &jobs {
             let event = match job.kind {
                 JobKind::Restore => Event::RestoreUncertain,
-                JobKind::Backup => Event::BackupFailed,
+                // Its set may be whole: that it failed is told by its end.
+                JobKind::Backup => Event::BackupUncertain,
                 JobKind::Verification | JobKind::Clone | JobKind::Deletion | JobKind::Policy => continue,
             };
             let first = seen.entry(job.id.clone()).or_insert(now);
@@ -109,7 +110,8 @@ impl Turn<'_> {
             (JobKind::Backup, JobStatus::Succeeded) => {
                 (self.pings() && self.is_automated(job).await?).then_some(Event::BackupSucceeded)
             }
-            (JobKind::Backup, _) => Some(Event::BackupFailed),
+            (JobKind::Backup, JobStatus::Failed) => Some(Event::BackupFailed),
+            (JobKind::Backup, JobStatus::Uncertain) => Some(Event::BackupUncertain),
             (JobKind::Verification, JobStatus::Succeeded) => Some(Event::VerificationSucceeded),
             (JobKind::Verification, _) if job.failure == Some(Kind::Damaged) => Some(Event::SetDamaged),
             (JobKind::Verification, _) => Some(Event::VerificationFailed),

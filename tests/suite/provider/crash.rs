@@ -283,6 +283,11 @@ fn died_while_the_target_saved() -> (Redis, Bench) {
 #[test]
 fn what_was_evicted_while_nobody_looked_is_told() {
     let (target, bench) = died_while_the_target_saved();
+    assert_told(&bench, &evicts(&target));
+}
+
+/// Makes a target evict, and says how many keys it has evicted then.
+fn evicts(target: &Redis) -> String {
     let limit = target.info("used_memory").parse::<u64>().unwrap() * 9 / 10;
     target.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     target.run(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
@@ -290,18 +295,25 @@ fn what_was_evicted_while_nobody_looked_is_told() {
     target.run(&["CONFIG", "SET", "maxmemory", "0"]);
     let evicted = target.info("evicted_keys");
     assert_ne!(evicted, "0");
-    // It waits for the target's save.
-    let job = wait("the restore to be reconciled", Duration::from_secs(60), || {
+    evicted
+}
+
+/// The end of a restore whose process is dead, which waits for the target's save.
+fn reconciled(bench: &Bench) -> Value {
+    wait("the restore to be reconciled", Duration::from_secs(60), || {
         bench.jobs().into_iter().find(|job| job["kind"] == "restore" && job["status"] != "running")
-    });
+    })
+}
+
+fn assert_told(bench: &Bench, evicted: &str) {
+    let job = reconciled(bench);
     assert_eq!((&job["status"], &job["code"]), (&"failed".into(), &"restore.evicted".into()), "{job}");
     let message = text(&job["message"]);
     assert!(message.contains(&format!("the target has evicted {evicted} keys since, to make room")), "{message}");
 }
 
-/// A restore by commands whose process died behind it, while the target wrote to its disk, is no half one.
-#[test]
-fn a_restore_by_commands_that_was_complete() {
+/// The target of a process that died behind a restore by commands, while that wrote to its disk; and its bench.
+fn died_behind_commands() -> (Redis, Bench) {
     let target = Redis::start("redis-7.0", &["--databases", "1", "--save", "3600 100000"]);
     target.run(&["DEBUG", "POPULATE", "2000", "k", "100"]);
     let bench = Bench::new(&unattended(&target, "restore_way = \"commands\""));
@@ -318,13 +330,25 @@ fn a_restore_by_commands_that_was_complete() {
     child.kill().unwrap();
     child.wait().unwrap();
     target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
-    let job = wait("the restore to be reconciled", Duration::from_secs(60), || {
-        bench.jobs().into_iter().find(|job| job["kind"] == "restore" && job["status"] != "running")
-    });
+    (target, bench)
+}
+
+/// A restore by commands whose process died behind it, while the target wrote to its disk, is no half one.
+#[test]
+fn a_restore_by_commands_that_was_complete() {
+    let (_target, bench) = died_behind_commands();
+    let job = reconciled(&bench);
     let message = text(&job["message"]);
     assert_eq!(job["status"], "succeeded", "{job}");
     assert!(message.contains("the target took all of it (2000 keys), and holds 2000 keys now"), "{message}");
     assert!(message.contains("What was there before: "), "{message}");
+}
+
+/// Nor is one whole of which the target has evicted something since.
+#[test]
+fn what_was_evicted_behind_commands_is_told() {
+    let (target, bench) = died_behind_commands();
+    assert_told(&bench, &evicts(&target));
 }
 
 /// By the next start the target has forgotten by which history its data came, as one without replicas does after an hour: it is not said to
