@@ -35,7 +35,7 @@ impl Inner {
     /// The outer error: the target cannot be asked now.
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
         // What the job was taking itself before it touched its target; a whole set stays.
-        self.settle_last_safety(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await;
+        self.clear_last_safety(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await;
         if self.clone_has_ended(&orphan.job).await {
             self.discard_cutover(&orphan.job.id).await;
             return Ok(Err(interrupted(
@@ -165,15 +165,15 @@ impl Inner {
 
     /// Removes what a job was taking itself, or remembers it where it is whole. The target may refuse writes meanwhile, and a vault that is away
     /// must not keep it waiting: a sweep removes the rest.
-    async fn settle_last_safety(&self, instance_id: &str, last: &str) {
-        let settling = async {
+    async fn clear_last_safety(&self, instance_id: &str, last: &str) {
+        let clearing = async {
             self.vault.discard_staging(instance_id, last).await?;
             if let Ok(set) = self.vault.find(instance_id, last, &()).await {
                 self.remember(&set).await;
             }
             Ok::<(), Fault>(())
         };
-        match timeout(VAULT_WITHIN, settling).await {
+        match timeout(VAULT_WITHIN, clearing).await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => tracing::warn!(backup = %last, "what a dead restore was taking is left: {fault}"),
             Err(_) => tracing::warn!(backup = %last, "what a dead restore was taking is left: its vault is slow"),
