@@ -5,6 +5,7 @@
 
 mod blocks;
 mod client;
+mod extending;
 pub mod keys;
 mod listing;
 mod thread;
@@ -15,6 +16,7 @@ use crate::config::vault::BucketPlace;
 use crate::vault::store::{Lock, Overlaid, Ranges, Store, Upload, read_whole};
 use blocks::Blocks;
 use client::Client;
+use jiff::Timestamp;
 use keys::AccessKeys;
 use listing::{Listed, Named};
 use std::collections::BTreeSet;
@@ -124,6 +126,11 @@ impl Store for Bucket {
     fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
         wait(async move { client.lock(&name).await })
+    }
+
+    fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        wait(async move { client.extend_lock(&name, until).await })
     }
 
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
