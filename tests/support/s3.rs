@@ -133,13 +133,18 @@ pub fn locked() -> &'static str {
     "locked"
 }
 
+/// Makes a bucket keep versions from now on.
+pub fn keep_versions(bucket: &str) {
+    const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    assert_eq!(request("PUT", &format!("/{bucket}?versioning="), &[], ENABLED), 200);
+}
+
 /// A bucket that keeps versions, and locks nothing.
 pub fn versioned() -> &'static str {
-    const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
         assert_eq!(request("PUT", "/versioned", &[], ""), 200);
-        assert_eq!(request("PUT", "/versioned?versioning=", &[], ENABLED), 200);
+        keep_versions("versioned");
     });
     "versioned"
 }

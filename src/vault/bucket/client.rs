@@ -64,7 +64,7 @@ pub(super) struct Client {
     place: BucketPlace,
     keys: Option<Arc<dyn AccessKeys>>,
     http: OnceLock<reqwest::Client>,
-    /// Whether the last object that was looked at had no version: then this bucket keeps none.
+    /// Whether no object that was looked at had a version: as far as is known this bucket never kept any. One is enough for ever.
     pub(super) flat: AtomicBool,
     /// Whether this bucket, or this key's rights, do not let versions be listed.
     pub(super) blind: AtomicBool,
@@ -74,7 +74,7 @@ pub(super) struct Client {
 
 impl Client {
     pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
-        let (flat, blind) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (flat, blind) = (AtomicBool::new(true), AtomicBool::new(false));
         Self { place, keys, http: OnceLock::new(), flat, blind, made: Mutex::new(None) }
     }
 
@@ -84,7 +84,7 @@ impl Client {
 
     /// Whether what is put here may have versions. Of OSS they are not asked.
     pub fn may_have_versions(&self) -> bool {
-        self.place.service == Service::S3 && !self.flat.load(Ordering::Relaxed)
+        self.place.service == Service::S3
     }
 
     /// Whether all versions of what is put here can be listed.
@@ -190,13 +190,18 @@ impl Client {
         let by_version = version.is_some();
         let of = StatOptions { version, ..StatOptions::default() };
         match self.operator().await?.stat_options(name, of).await {
-            Ok(found) => Ok(Some(Found {
-                size: found.content_length(),
-                tag: found.etag().map(str::to_owned),
-                version: found.version().map(str::to_owned),
-                by_version,
-                mark: found.user_metadata().and_then(|all| all.get(MARK).map(str::to_owned)),
-            })),
+            Ok(found) => {
+                if found.version().is_some() {
+                    self.flat.store(false, Ordering::Relaxed);
+                }
+                Ok(Some(Found {
+                    size: found.content_length(),
+                    tag: found.etag().map(str::to_owned),
+                    version: found.version().map(str::to_owned),
+                    by_version,
+                    mark: found.user_metadata().and_then(|all| all.get(MARK).map(str::to_owned)),
+                }))
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(said(&e)),
         }

@@ -4,18 +4,21 @@
 use super::contract::content;
 use super::{GivenUp, Place, RDB, expired, metadata};
 use crate::support::log::{LONG, Service, service_log};
-use crate::support::s3::{self, ARCHIVER, KEY};
+use crate::support::s3::{self, ARCHIVER, Fate, KEY, Line};
 use crate::support::{Bench, Redis, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::io::Read as _;
+use std::sync::Arc;
+use tair_backup_mcp::config::vault::BucketPlace;
 use tair_backup_mcp::guard::grant::{Delete, Grant};
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::model::fault::Kind;
 use tair_backup_mcp::model::vault_check::Deletion;
+use tair_backup_mcp::vault::bucket::Bucket;
 use tair_backup_mcp::vault::ingest::Metadata;
 use tair_backup_mcp::vault::lacking::is_refused;
-use tair_backup_mcp::vault::store::Overlaid;
+use tair_backup_mcp::vault::store::{Overlaid, Store as _};
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 const LEFT: &str = "b-20260102T000000Z-bbbbbb";
@@ -91,6 +94,54 @@ fn what_hides_or_covers_an_object_is_passed_over() {
             assert_eq!(content(&*store, "a/small"), b"first");
         }
     }
+}
+
+/// Sets and objects from before their bucket kept versions are deleted for ever, by whoever has seen them before and by whoever comes anew.
+#[test]
+fn what_was_put_before_versions_were_kept_is_deleted() {
+    const BUCKET: &str = "turned-on";
+    assert_eq!(s3::request("PUT", &format!("/{BUCKET}"), &[], ""), 200);
+    let prefix = s3::prefix();
+    let there = || Place::on(|spill| s3::vault_in(BUCKET, &prefix, KEY, spill));
+    let before = there();
+    let (first, second) = (before.set(ID), before.set(LEFT));
+    before.vault.store().put_new("a/small", b"old").unwrap();
+    s3::keep_versions(BUCKET);
+
+    before.run(before.vault.delete(expired(&first), "orders", ID)).unwrap();
+    let anew = there();
+    assert_eq!(anew.list(&[]), [(LEFT.to_owned(), true)]);
+    assert_eq!(content(&*anew.vault.store(), "a/small"), b"old");
+    anew.run(anew.vault.delete(expired(&second), "orders", LEFT)).unwrap();
+    anew.vault.store().delete("a/small").unwrap();
+    // Hidden objects are listed, too.
+    assert_eq!((there().vault.store().list("").unwrap(), overlaid(&there())), (vec![], vec![]));
+}
+
+/// A server may name no version of what was put before versions were kept: that says nothing of any other object.
+#[test]
+fn an_object_without_a_version_says_nothing_of_others() {
+    let prefix = s3::prefix();
+    let line = Line::to(s3::port(), |request| {
+        if !request.is("HEAD", "/a/old") {
+            return Fate::Pass;
+        }
+        let headers = [("content-length", "3"), ("etag", "\"e\""), ("last-modified", "Fri, 27 Nov 2026 00:00:00 GMT")];
+        Fate::Answer {
+            status: 200,
+            headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(),
+            body: Vec::new(),
+        }
+    });
+    let place = BucketPlace { bucket: s3::versioned().into(), ..s3::place_at(line.port, &prefix) };
+    let store = Bucket::new(place, Some(Arc::new(s3::key())));
+    store.put_new("a/old", b"old").unwrap();
+    store.put_new("a/new", b"new").unwrap();
+    assert_eq!(s3::request("DELETE", &format!("/{}/{prefix}/a/new", s3::versioned()), &[], ""), 204);
+    assert!(store.has("a/old").unwrap());
+    assert_eq!(content(&store, "a/new"), b"new");
+    store.delete("a/old").unwrap();
+    assert_eq!(store.list("a").unwrap(), ["new"]);
 }
 
 /// Without any right to delete sets are taken and read, and what would be deleted stays, which is no failure.
