@@ -123,14 +123,19 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str)
 
 /// A bucket that keeps what is put there for a day.
 pub fn locked() -> &'static str {
-    const RETENTION: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
-        <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
     static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| {
-        assert_eq!(request("PUT", "/locked", &[("x-amz-bucket-object-lock-enabled", "true")], ""), 200);
-        assert_eq!(request("PUT", "/locked?object-lock=", &[], RETENTION), 200);
-    });
+    MADE.get_or_init(|| locked_for("locked", 1));
     "locked"
+}
+
+/// Makes a bucket that keeps what is put there for so many days.
+pub fn locked_for(bucket: &str, days: u32) {
+    let retention = format!(
+        "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+         <Mode>COMPLIANCE</Mode><Days>{days}</Days></DefaultRetention></Rule></ObjectLockConfiguration>"
+    );
+    let made = request("PUT", &format!("/{bucket}"), &[("x-amz-bucket-object-lock-enabled", "true")], "");
+    assert_eq!((made, request("PUT", &format!("/{bucket}?object-lock="), &[], &retention)), (200, 200));
 }
 
 /// Makes a bucket keep versions from now on.

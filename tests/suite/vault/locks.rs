@@ -209,6 +209,26 @@ fn a_lock_is_tried() {
     assert_eq!(unlocked.vault.store().list("").unwrap(), [".probe/create-only"]);
 }
 
+/// What the doctor says of the bucket's lock.
+fn told_of_the_lock(bench: &Bench) -> Value {
+    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+    said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault lock").unwrap().clone()
+}
+
+/// Sets that are kept for exactly as long as the bucket locks them are no finding.
+#[test]
+fn a_lock_as_long_as_the_policy_is_not_too_long() {
+    s3::locked_for("locked-week", 7);
+    let url = format!("s3://locked-week/{}?endpoint=http://127.0.0.1:{}", s3::prefix(), s3::port());
+    let policy = "preferred_backup_time = \"02:00Z-03:00Z\"\nbackup_retention_period = 7";
+    let instance = format!("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n{policy}\n");
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{instance}"));
+    bench.env = s3::environment(KEY.1);
+    let found = told_of_the_lock(&bench);
+    assert_eq!(found["status"], "pass", "{found}");
+    assert!(text(&found["detail"]).ends_with("for 7 days, as long as policies keep sets"), "{found}");
+}
+
 /// The whole program: who asks is told why a set stays, for how long the bucket locks, and what an intruder did.
 #[test]
 fn a_locked_bucket_is_a_vault() {
@@ -223,8 +243,7 @@ fn a_locked_bucket_is_a_vault() {
     let retained = bench.json(&["retention", "--instance-id", "orders"])["sets"][0].clone();
     assert!(retained["goes"] == false && text(&retained["why"]).starts_with("locked until"), "{retained}");
 
-    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
-    let found = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault lock").unwrap().clone();
+    let found = told_of_the_lock(&bench);
     assert_eq!(found["status"], "pass", "{found}");
     assert!(text(&found["detail"]).contains("cannot be deleted for 1 day"), "{found}");
 
