@@ -7,12 +7,14 @@ use crate::config::tair::is_this_machine;
 use crate::config::vault::{BucketPlace, Service};
 use crate::model::ids::{hex, random};
 use crate::model::text::clean_to;
+use crate::vault::bucket::again::{FIRST_PAUSE, patiently};
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
 use crate::vault::lacking::out_of_reach;
 use opendal::layers::RetryLayer;
 use opendal::options::StatOptions;
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator, Writer};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use std::error::Error as _;
 use std::io;
@@ -30,9 +32,8 @@ const REASON_MAX: usize = 300;
 const CONNECTING: Duration = Duration::from_secs(10);
 /// How long a store may send nothing; while a part goes up it sends nothing.
 const SILENCE: Duration = Duration::from_secs(120);
-/// How often a request is sent again that failed in passing, and the pauses before that, each twice the last.
+/// How often a request is sent again that failed in passing; longest of the pauses before that, each of which is twice the last.
 const TIMES: usize = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a put is tried again that met another at the same moment.
 const CONFLICTS: u32 = 5;
@@ -190,18 +191,13 @@ impl Client {
         let by_version = version.is_some();
         let of = StatOptions { version, ..StatOptions::default() };
         match self.operator().await?.stat_options(name, of).await {
-            Ok(found) => {
-                if found.version().is_some() {
-                    self.flat.store(false, Ordering::Relaxed);
-                }
-                Ok(Some(Found {
-                    size: found.content_length(),
-                    tag: found.etag().map(str::to_owned),
-                    version: found.version().map(str::to_owned),
-                    by_version,
-                    mark: found.user_metadata().and_then(|all| all.get(MARK).map(str::to_owned)),
-                }))
-            }
+            Ok(found) => Ok(Some(Found {
+                size: found.content_length(),
+                tag: found.etag().map(str::to_owned),
+                version: found.version().map(str::to_owned),
+                by_version,
+                mark: found.user_metadata().and_then(|all| all.get(MARK).map(str::to_owned)),
+            })),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(said(&e)),
         }
@@ -216,9 +212,9 @@ impl Client {
         // Without the url, which is signed.
         let failed =
             |e: reqwest::Error| out_of_reach(io::ErrorKind::Other, clean_to(&e.without_url().to_string(), REASON_MAX));
-        let reply = request.send().await.map_err(failed)?;
+        let reply = patiently(request).await.map_err(failed)?;
         // It was there just now: whoever asks may not know.
-        if reply.status().is_client_error() {
+        if reply.status().is_client_error() && reply.status() != StatusCode::TOO_MANY_REQUESTS {
             return Ok(HeaderMap::new());
         }
         Ok(reply.error_for_status().map_err(failed)?.headers().clone())

@@ -23,6 +23,9 @@ impl Client {
         let current = self.stat(name, None).await?;
         // What lies over another, or is put where versions are kept, has a version. Of the others that says nothing.
         let is_first = current.as_ref().is_some_and(|found| found.version.is_none());
+        if current.is_some() && !is_first {
+            self.flat.store(false, Ordering::Relaxed);
+        }
         if is_first || !self.lists_versions() {
             return Ok(current);
         }
@@ -58,7 +61,7 @@ impl Client {
 
     /// Whether neither this object nor any that was looked at before has a version.
     async fn keeps_none(&self, name: &str) -> bool {
-        self.stat(name, None).await.is_ok() && self.flat.load(Ordering::Relaxed)
+        self.look(name).await.is_ok() && self.flat.load(Ordering::Relaxed)
     }
 
     /// Until when nobody can delete an object, as its bucket says to whoever may know.

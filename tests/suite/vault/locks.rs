@@ -229,6 +229,22 @@ fn a_lock_as_long_as_the_policy_is_not_too_long() {
     assert!(text(&found["detail"]).ends_with("for 7 days, as long as policies keep sets"), "{found}");
 }
 
+/// A bucket that does not answer for a moment is asked again until when it keeps an object.
+#[test]
+fn a_lock_is_asked_for_again() {
+    let fates = [Fate::error(503, "SlowDown"), Fate::Lose, Fate::error(429, "TooManyRequests")];
+    let mut fates = fates.into_iter();
+    let line = Line::to(s3::port(), move |request| {
+        // The only question that is signed in its address.
+        let fate = if request.is("HEAD", "X-Amz-Signature") { fates.next() } else { None };
+        fate.unwrap_or(Fate::Pass)
+    });
+    let place = BucketPlace { bucket: s3::locked().into(), ..s3::place_at(line.port, &s3::prefix()) };
+    let store = Bucket::new(place, Some(Arc::new(s3::key())));
+    store.put_new("a/small", b"ours").unwrap();
+    assert!(store.lock("a/small").unwrap().is_some_and(|lock| lock.until > Timestamp::now()));
+}
+
 /// The whole program: who asks is told why a set stays, for how long the bucket locks, and what an intruder did.
 #[test]
 fn a_locked_bucket_is_a_vault() {
