@@ -7,6 +7,7 @@ use crate::config::tair::is_this_machine;
 use crate::config::vault::{BucketPlace, Service};
 use crate::model::ids::{hex, random};
 use crate::model::text::clean_to;
+use crate::vault::bucket::again::{FIRST_PAUSE, patiently};
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
 use crate::vault::lacking::out_of_reach;
 use opendal::layers::RetryLayer;
@@ -15,6 +16,7 @@ use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator, Wr
 use opendal_http_transport_reqwest::ReqwestTransport;
 use reqsign_aws_v4::Credential;
 use reqsign_core::Signer;
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use std::error::Error as _;
 use std::io;
@@ -32,9 +34,8 @@ const REASON_MAX: usize = 300;
 const CONNECTING: Duration = Duration::from_secs(10);
 /// How long a store may send nothing; while a part goes up it sends nothing.
 const SILENCE: Duration = Duration::from_secs(120);
-/// How often a request is sent again that failed in passing, and the pauses before that, each twice the last.
+/// How often a request is sent again that failed in passing; longest of the pauses before that, each of which is twice the last.
 const TIMES: usize = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a put is tried again that met another at the same moment.
 const CONFLICTS: u32 = 5;
@@ -66,7 +67,7 @@ pub(super) struct Client {
     place: BucketPlace,
     keys: Option<Arc<dyn AccessKeys>>,
     http: OnceLock<reqwest::Client>,
-    /// Whether the last object that was looked at had no version: then this bucket keeps none.
+    /// Whether no object that was looked at had a version: as far as is known this bucket never kept any. One is enough for ever.
     pub(super) flat: AtomicBool,
     /// Whether this bucket, or this key's rights, do not let versions be listed.
     pub(super) blind: AtomicBool,
@@ -78,7 +79,7 @@ pub(super) struct Client {
 
 impl Client {
     pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
-        let (flat, blind) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (flat, blind) = (AtomicBool::new(true), AtomicBool::new(false));
         Self { place, keys, http: OnceLock::new(), flat, blind, chain: OnceLock::new(), made: Mutex::new(None) }
     }
 
@@ -88,7 +89,7 @@ impl Client {
 
     /// Whether what is put here may have versions. Of OSS they are not asked.
     pub fn may_have_versions(&self) -> bool {
-        self.place.service == Service::S3 && !self.flat.load(Ordering::Relaxed)
+        self.place.service == Service::S3
     }
 
     /// Whether all versions of what is put here can be listed.
@@ -218,9 +219,9 @@ impl Client {
     /// What is answered about an object besides: opendal passes over its lock. Nothing, where that is not told.
     pub async fn headers(&self, name: &str, found: Found) -> io::Result<HeaderMap> {
         let (address, headers) = self.signed(name, found.version.filter(|_| found.by_version)).await?;
-        let reply = self.http()?.head(address).headers(headers).send().await.map_err(failed)?;
+        let reply = patiently(self.http()?.head(address).headers(headers)).await.map_err(failed)?;
         // It was there just now: whoever asks may not know.
-        if reply.status().is_client_error() {
+        if reply.status().is_client_error() && reply.status() != StatusCode::TOO_MANY_REQUESTS {
             return Ok(HeaderMap::new());
         }
         Ok(reply.error_for_status().map_err(failed)?.headers().clone())

@@ -3,6 +3,7 @@
 //! A bucket has no folders, no fsync and no renaming: a name's part before a slash is a folder, what was acknowledged lasts, and an object
 //! is renamed by putting it again and deleting it.
 
+mod again;
 mod blocks;
 mod client;
 mod extending;

@@ -4,20 +4,23 @@
 use super::contract::content;
 use super::{GivenUp, Place, RDB, expired, metadata};
 use crate::support::log::{LONG, Service, service_log};
-use crate::support::s3::{self, ARCHIVER, KEY};
+use crate::support::s3::{self, ARCHIVER, Fate, KEY, Line};
 use crate::support::{Bench, Redis, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::io::Read as _;
+use std::sync::Arc;
+use tair_backup_mcp::config::vault::BucketPlace;
 use tair_backup_mcp::guard::grant::{Delete, Grant};
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::model::fault::Kind;
 use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::model::vault_check::Deletion;
+use tair_backup_mcp::vault::bucket::Bucket;
 use tair_backup_mcp::vault::ingest::Metadata;
 use tair_backup_mcp::vault::lacking::is_refused;
 use tair_backup_mcp::vault::locking::Extension;
-use tair_backup_mcp::vault::store::Overlaid;
+use tair_backup_mcp::vault::store::{Overlaid, Store as _};
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 const LEFT: &str = "b-20260102T000000Z-bbbbbb";
@@ -99,6 +102,54 @@ fn what_hides_or_covers_an_object_is_passed_over() {
             assert_eq!(content(&*store, "a/small"), b"first");
         }
     }
+}
+
+/// Sets and objects from before their bucket kept versions are deleted for ever, by whoever has seen them before and by whoever comes anew.
+#[test]
+fn what_was_put_before_versions_were_kept_is_deleted() {
+    const BUCKET: &str = "turned-on";
+    assert_eq!(s3::request("PUT", &format!("/{BUCKET}"), &[], ""), 200);
+    let prefix = s3::prefix();
+    let there = || Place::on(|spill| s3::vault_in(BUCKET, &prefix, KEY, spill));
+    let before = there();
+    let (first, second) = (before.set(ID), before.set(LEFT));
+    before.vault.store().put_new("a/small", b"old").unwrap();
+    s3::keep_versions(BUCKET);
+
+    before.run(before.vault.delete(expired(&first), "orders", ID)).unwrap();
+    let anew = there();
+    assert_eq!(anew.list(&[]), [(LEFT.to_owned(), true)]);
+    assert_eq!(content(&*anew.vault.store(), "a/small"), b"old");
+    anew.run(anew.vault.delete(expired(&second), "orders", LEFT)).unwrap();
+    anew.vault.store().delete("a/small").unwrap();
+    // Hidden objects are listed, too.
+    assert_eq!((there().vault.store().list("").unwrap(), overlaid(&there())), (vec![], vec![]));
+}
+
+/// A server may name no version of what was put before versions were kept: that says nothing of any other object.
+#[test]
+fn an_object_without_a_version_says_nothing_of_others() {
+    let prefix = s3::prefix();
+    let line = Line::to(s3::port(), |request| {
+        if !request.is("HEAD", "/a/old") {
+            return Fate::Pass;
+        }
+        let headers = [("content-length", "3"), ("etag", "\"e\""), ("last-modified", "Fri, 27 Nov 2026 00:00:00 GMT")];
+        Fate::Answer {
+            status: 200,
+            headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(),
+            body: Vec::new(),
+        }
+    });
+    let place = BucketPlace { bucket: s3::versioned().into(), ..s3::place_at(line.port, &prefix) };
+    let store = Bucket::new(place, Some(Arc::new(s3::key())));
+    store.put_new("a/old", b"old").unwrap();
+    store.put_new("a/new", b"new").unwrap();
+    assert_eq!(s3::request("DELETE", &format!("/{}/{prefix}/a/new", s3::versioned()), &[], ""), 204);
+    assert!(store.has("a/old").unwrap());
+    assert_eq!(content(&store, "a/new"), b"new");
+    store.delete("a/old").unwrap();
+    assert_eq!(store.list("a").unwrap(), ["new"]);
 }
 
 /// Without any right to delete sets are taken and read, and what would be deleted stays, which is no failure.
@@ -248,6 +299,42 @@ fn a_lock_is_tried() {
     assert_eq!(unlocked.vault.store().list("").unwrap(), [".probe/create-only"]);
 }
 
+/// What the doctor says of the bucket's lock.
+fn told_of_the_lock(bench: &Bench) -> Value {
+    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+    said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault lock").unwrap().clone()
+}
+
+/// Sets that are kept for exactly as long as the bucket locks them are no finding.
+#[test]
+fn a_lock_as_long_as_the_policy_is_not_too_long() {
+    s3::locked_for("locked-week", 7);
+    let url = format!("s3://locked-week/{}?endpoint=http://127.0.0.1:{}", s3::prefix(), s3::port());
+    let policy = "preferred_backup_time = \"02:00Z-03:00Z\"\nbackup_retention_period = 7";
+    let instance = format!("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n{policy}\n");
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{instance}"));
+    bench.env = s3::environment(KEY.1);
+    let found = told_of_the_lock(&bench);
+    assert_eq!(found["status"], "pass", "{found}");
+    assert!(text(&found["detail"]).ends_with("for 7 days, as long as policies keep sets"), "{found}");
+}
+
+/// A bucket that does not answer for a moment is asked again until when it keeps an object.
+#[test]
+fn a_lock_is_asked_for_again() {
+    let fates = [Fate::error(503, "SlowDown"), Fate::Lose, Fate::error(429, "TooManyRequests")];
+    let mut fates = fates.into_iter();
+    let line = Line::to(s3::port(), move |request| {
+        // The only question that is signed in its address.
+        let fate = if request.is("HEAD", "X-Amz-Signature") { fates.next() } else { None };
+        fate.unwrap_or(Fate::Pass)
+    });
+    let place = BucketPlace { bucket: s3::locked().into(), ..s3::place_at(line.port, &s3::prefix()) };
+    let store = Bucket::new(place, Some(Arc::new(s3::key())));
+    store.put_new("a/small", b"ours").unwrap();
+    assert!(store.lock("a/small").unwrap().is_some_and(|lock| lock.until > Timestamp::now()));
+}
+
 /// The whole program: who asks is told why a set stays, for how long the bucket locks, and what an intruder did.
 #[test]
 fn a_locked_bucket_is_a_vault() {
@@ -262,8 +349,7 @@ fn a_locked_bucket_is_a_vault() {
     let retained = bench.json(&["retention", "--instance-id", "orders"])["sets"][0].clone();
     assert!(retained["goes"] == false && text(&retained["why"]).starts_with("locked until"), "{retained}");
 
-    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
-    let found = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault lock").unwrap().clone();
+    let found = told_of_the_lock(&bench);
     assert_eq!(found["status"], "pass", "{found}");
     assert!(text(&found["detail"]).contains("cannot be deleted for 1 day"), "{found}");
 
