@@ -176,7 +176,7 @@ pub trait Store: Debug + Send + Sync {
         1
     }
 
-    /// Tries whether what lies here can be decrypted, where that takes a key.
+    /// Tries whether what lies here can be decrypted, where that takes a key: the newest set of each instance.
     ///
     /// # Errors
     /// Those of the store, and of a key that is missing.
