@@ -7,6 +7,7 @@ use crate::config::encryption::Encryption;
 use crate::vault::age_keys::{Source, is_data, newest_encrypted};
 use crate::vault::lacking::{is_for_want_of_a_key, is_lacking, no_key};
 use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
+use crate::vault::watch::Watch;
 use age::stream::{StreamReader, StreamWriter};
 use age::{DecryptError, Decryptor, Encryptor};
 use std::fmt;
@@ -218,8 +219,8 @@ impl Store for Encrypted {
         Ok(Arc::new(Decrypted { object, size, source, stream: Mutex::new(None) }))
     }
 
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.store.each(prefix, found)
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.store.each_watched(prefix, watch, found)
     }
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {

@@ -9,6 +9,7 @@ use crate::vault::encrypted::Encrypted;
 use crate::vault::ingest::{Ingest, Metadata};
 use crate::vault::staging::Staging;
 use crate::vault::store::{Ranges, Store, Upload};
+use crate::vault::watch::Watch;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rustix::io::Errno;
@@ -87,10 +88,10 @@ impl Store for Faulty {
         }
     }
 
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
         match self.at {
             At::Listing(errno) if prefix == FOREIGN => Err(errno.into()),
-            _ => self.disk.each(prefix, found),
+            _ => self.disk.each_watched(prefix, watch, found),
         }
     }
 

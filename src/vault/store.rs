@@ -5,6 +5,7 @@
 //! (`tests/suite/vault/contract.rs`).
 
 use crate::vault::lacking::no_key;
+use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::fmt::Debug;
 use std::io::{self, Write};
@@ -97,7 +98,15 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of the store. A prefix without objects is no error.
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()>;
+    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.each_watched(prefix, &Watch::default(), found)
+    }
+
+    /// The same, which `watch` ends at the next names.
+    ///
+    /// # Errors
+    /// As [`Self::each`], and where it was ended.
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()>;
 
     /// The same as a list, where there cannot be many.
     ///
