@@ -5,7 +5,7 @@
 
 use crate::config::encryption::Encryption;
 use crate::vault::age_keys::{Source, is_data, newest_encrypted};
-use crate::vault::lacking::{is_for_want_of_a_key, is_lacking, no_key};
+use crate::vault::lacking::{another_key, is_for_want_of_a_key, is_lacking, no_key};
 use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
 use crate::vault::watch::Watch;
 use age::stream::{StreamReader, StreamWriter};
@@ -96,7 +96,7 @@ fn decrypting(object: Arc<dyn Ranges>, source: &Source) -> io::Result<StreamRead
         DecryptError::Io(e) if e.kind() != io::ErrorKind::UnexpectedEof => e,
         // The format names no key, so that a changed recipient cannot be told from another.
         DecryptError::NoMatchingKeys => {
-            no_key("it is encrypted (age) for other keys than those of [encryption], or its header was changed")
+            another_key("it is encrypted (age) for other keys than those of [encryption], or its header was changed")
         }
         e => no_whole_file(&e),
     })

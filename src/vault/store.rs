@@ -4,7 +4,7 @@
 //! a bucket offers. Blocking: the vault calls the store from worker threads. What every store must do, one suite asks of each
 //! (`tests/suite/vault/contract.rs`).
 
-use crate::vault::lacking::no_key;
+use crate::vault::lacking::another_key;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::fmt::Debug;
@@ -201,7 +201,7 @@ pub(super) const AGE: &[u8] = b"age-encryption.org/v1\n";
 pub(crate) fn encrypted_without_key(object: &dyn Ranges) -> Option<io::Error> {
     let mut head = [0; AGE.len()];
     object.read_exact_at(&mut head, 0).ok().filter(|()| head == AGE)?;
-    Some(no_key("it is encrypted (age), and the configuration names no key"))
+    Some(another_key("it is encrypted (age), and the configuration names no key"))
 }
 
 /// Reads a small object whole.

@@ -302,3 +302,31 @@ fn a_copy_is_encrypted_too() {
         );
     }
 }
+
+/// What was written for a key that is not here any more is named by a copy, and keeps nothing else from it.
+#[test]
+fn what_takes_another_key_is_named_and_the_rest_is_copied() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (old, key) = (key_in(one.path()), key_in(two.path()));
+    let KeySource::Identity(file) = &key.key else { unreachable!() };
+    let bench = Bench::new(&format!(
+        "[encryption]\nidentity_file = {:?}\n\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n",
+        file.display().to_string()
+    ));
+    let before = Place::on(|_| vault_in(&bench.home(), &old));
+    let first = before.set("b-20260101T000000Z-aaaaaa");
+    let archive = Archive::new(&before.vault, before.dir.path().join("spool"));
+    let timeline = archive.open_timeline(new_timeline(FIRST, Some(0))).unwrap();
+    write_log(&archive, &timeline, ["one", "two", "six"]);
+    let second = Place::on(|_| vault_in(&bench.home(), &key)).set("b-20260102T000000Z-bbbbbb");
+    let to = bench.dir.path().join("to");
+    let copied = bench.run(&["vault", "copy", "--to", to.to_str().unwrap(), "--json"]);
+    let told = copied.json();
+    let row = |set: &Value| (text(&set["backup_id"]), text(&set["status"]));
+    let sets: Vec<_> = told["sets"].as_array().unwrap().iter().map(row).collect();
+    assert_eq!(sets, [(second.id, "copied".to_owned()), (first.id, "no_key".to_owned())], "{told}");
+    assert!(told["sets"][1]["why"].as_str().unwrap().contains("for other keys"), "{told}");
+    assert_eq!((copied.code, &told["logs"][0]["no_key"]), (1, &3.into()), "{told}");
+    let there = Place::on(|_| Vault::at(&VaultPlace::Directory(to), bench.home(), None, Some(&key)));
+    assert_eq!(there.list(&[]).len(), 1);
+}

@@ -15,7 +15,7 @@ use crate::provider::local::log::SHARD;
 use crate::provider::local::vault::manifests::{is_another, of_nobody, replaced};
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;
-use crate::vault::lacking::is_a_key_behind;
+use crate::vault::lacking::is_of_one_object;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -108,8 +108,7 @@ impl Copier {
                     known.insert(set.id);
                 }
                 Err(fault) => {
-                    // One that was written for a key that is not here any more says nothing of the others, either.
-                    let of_this_set = matches!(fault.kind, Kind::Damaged | Kind::Refused) || is_a_key_behind(&fault);
+                    let of_this_set = is_of_one_object(&fault);
                     kept_from_it = Err(fault);
                     if !of_this_set {
                         break;
