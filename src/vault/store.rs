@@ -4,7 +4,8 @@
 //! a bucket offers. Blocking: the vault calls the store from worker threads. What every store must do, one suite asks of each
 //! (`tests/suite/vault/contract.rs`).
 
-use crate::vault::lacking::no_key;
+use crate::vault::lacking::another_key;
+use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::fmt::Debug;
 use std::io::{self, Write};
@@ -97,7 +98,15 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of the store. A prefix without objects is no error.
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()>;
+    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.each_watched(prefix, &Watch::default(), found)
+    }
+
+    /// The same, which `watch` ends at the next names.
+    ///
+    /// # Errors
+    /// As [`Self::each`], and where it was ended.
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()>;
 
     /// The same as a list, where there cannot be many.
     ///
@@ -186,7 +195,7 @@ pub trait Store: Debug + Send + Sync {
         1
     }
 
-    /// Tries whether what lies here can be decrypted, where that takes a key.
+    /// Tries whether what lies here can be decrypted, where that takes a key: the newest set of each instance.
     ///
     /// # Errors
     /// Those of the store, and of a key that is missing.
@@ -202,7 +211,7 @@ pub(super) const AGE: &[u8] = b"age-encryption.org/v1\n";
 pub(crate) fn encrypted_without_key(object: &dyn Ranges) -> Option<io::Error> {
     let mut head = [0; AGE.len()];
     object.read_exact_at(&mut head, 0).ok().filter(|()| head == AGE)?;
-    Some(no_key("it is encrypted (age), and the configuration names no key"))
+    Some(another_key("it is encrypted (age), and the configuration names no key"))
 }
 
 /// Reads a small object whole.

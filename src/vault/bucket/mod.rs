@@ -15,6 +15,7 @@ mod versions;
 
 use crate::config::vault::BucketPlace;
 use crate::vault::store::{Lock, Overlaid, Ranges, Store, Upload, read_whole};
+use crate::vault::watch::Watch;
 use blocks::Blocks;
 use client::Client;
 use jiff::Timestamp;
@@ -46,10 +47,11 @@ impl Bucket {
         Self { client: Arc::new(Client::new(place, keys)) }
     }
 
-    fn names(&self, folder: &str, of: Listed, found: &mut dyn FnMut(&Named)) -> io::Result<()> {
+    fn names(&self, folder: &str, of: Listed, watch: &Watch, found: &mut dyn FnMut(&Named)) -> io::Result<()> {
         let (client, folder) = (Arc::clone(&self.client), folder.to_owned());
         let mut listing = wait(async move { client.names(&folder, of).await })?;
         loop {
+            watch.count(0)?;
             let (next, names) = wait(async move {
                 let names = listing.next(AT_ONCE).await?;
                 Ok((listing, names))
@@ -87,9 +89,9 @@ impl Store for Bucket {
         Ok(Arc::new(Blocks::new(Arc::clone(&self.client), name, found)))
     }
 
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut last = String::new();
-        self.names(prefix, Listed::Objects, &mut |named| {
+        self.names(prefix, Listed::Objects, watch, &mut |named| {
             // Versions of one name come together.
             if named.name != last {
                 last.clone_from(&named.name);
@@ -100,7 +102,7 @@ impl Store for Bucket {
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
-        self.names(prefix, Listed::Folders, &mut |named| all.push(named.name.clone()))?;
+        self.names(prefix, Listed::Folders, &Watch::default(), &mut |named| all.push(named.name.clone()))?;
         Ok(all)
     }
 
@@ -139,7 +141,7 @@ impl Store for Bucket {
             return Ok(());
         }
         let (mut last, mut over, mut hidden) = (String::new(), BTreeSet::new(), BTreeSet::new());
-        self.names(prefix, Listed::Versions, &mut |named| {
+        self.names(prefix, Listed::Versions, &Watch::default(), &mut |named| {
             if named.is_marker {
                 hidden.insert(named.name.clone());
             } else if named.name == last {
