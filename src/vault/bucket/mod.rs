@@ -131,10 +131,14 @@ impl Store for Bucket {
         if !self.client.lists_versions() {
             return Ok(());
         }
-        let (mut last, mut over, mut hidden) = (String::new(), BTreeSet::new(), BTreeSet::new());
-        self.names(prefix, Listed::Versions, &mut |named| {
+        let of = if prefix.is_empty() { Listed::Beside } else { Listed::Versions };
+        let (mut last, mut over, mut markers) = (String::new(), BTreeSet::new(), BTreeSet::new());
+        self.names(prefix, of, &mut |named| {
             if named.is_marker {
-                hidden.insert(named.name.clone());
+                // One over which something was put hides nothing any more.
+                if named.is_current {
+                    markers.insert(named.name.clone());
+                }
             } else if named.name == last {
                 over.insert(named.name.clone());
             } else {
@@ -142,12 +146,17 @@ impl Store for Bucket {
             }
         })?;
         over.iter().for_each(|name| found(name, Overlaid::ByAVersion));
-        for name in hidden {
-            // What is deleted for ever may leave its marker, which hides nothing then.
-            if self.has(&format!("{prefix}/{name}"))? {
-                found(&name, Overlaid::ByAMarker);
-            }
+        if markers.is_empty() {
+            return Ok(());
         }
+        // What is deleted for ever may leave its marker, which hides nothing then.
+        let mut hidden = BTreeSet::new();
+        self.names(prefix, of, &mut |named| {
+            if !named.is_marker && markers.contains(&named.name) {
+                hidden.insert(named.name.clone());
+            }
+        })?;
+        hidden.iter().for_each(|name| found(name, Overlaid::ByAMarker));
         Ok(())
     }
 

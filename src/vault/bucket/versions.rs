@@ -95,7 +95,12 @@ impl Client {
         // It may have turned out just now that they cannot be listed.
         if !self.lists_versions() {
             let found = self.stat(name, None).await?;
-            let named = |found: Found| Named { name: name.to_owned(), version: found.version, is_marker: false };
+            let named = |found: Found| Named {
+                name: name.to_owned(),
+                version: found.version,
+                is_marker: false,
+                is_current: true,
+            };
             all = found.map(named).into_iter().collect();
         }
         Ok(all)
