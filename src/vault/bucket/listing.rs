@@ -9,6 +9,9 @@ use opendal::{Lister, Operator};
 use std::io;
 use std::sync::atomic::Ordering;
 
+/// Names that are taken from a listing at once.
+pub(super) const AT_ONCE: usize = 1000;
+
 /// What a listing has.
 #[derive(Debug)]
 pub(super) struct Named {

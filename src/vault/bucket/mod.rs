@@ -17,15 +17,13 @@ use crate::vault::store::{Lock, Overlaid, Ranges, Store, Upload, read_whole};
 use blocks::Blocks;
 use client::Client;
 use keys::AccessKeys;
-use listing::{Listed, Named};
+use listing::{AT_ONCE, Listed, Named};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use thread::wait;
 use uploading::Uploading;
 
-/// Names that are taken from a listing at once.
-const AT_ONCE: usize = 1000;
 /// Requests at once, of those who look at many objects.
 const REQUESTS: usize = 8;
 /// Longest object that is renamed, in bytes: a manifest.

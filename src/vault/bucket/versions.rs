@@ -4,7 +4,7 @@
 //! then stays for ever, which no lock keeps anybody from.
 
 use crate::vault::bucket::client::{Client, Found};
-use crate::vault::bucket::listing::Named;
+use crate::vault::bucket::listing::{AT_ONCE, Named};
 use crate::vault::lacking::is_refused;
 use crate::vault::store::Lock;
 use jiff::Timestamp;
@@ -12,8 +12,6 @@ use jiff::fmt::rfc2822;
 use std::io;
 use std::sync::atomic::Ordering;
 
-/// Names that are taken from a listing at once.
-const AT_ONCE: usize = 1000;
 /// The version of what was put before the bucket kept any, or where it keeps none.
 const NO_VERSION: &str = "null";
 
