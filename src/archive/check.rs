@@ -5,8 +5,7 @@ use crate::archive::segment::read::Segment;
 use crate::archive::{Archive, SegmentName, Timeline, failed};
 use crate::model::fault::{Fault, Kind};
 use crate::model::log::is_timeline_id;
-use crate::model::text::clean;
-use crate::vault::store::Overlaid;
+use crate::vault::store::overlaid;
 use std::collections::BTreeMap;
 
 impl Archive {
@@ -72,10 +71,9 @@ impl Archive {
 
     /// Tells what somebody put over objects, or hid.
     fn check_overlaid(&self, prefix: &str, wrong: &mut Vec<String>) -> Result<(), Fault> {
-        let mut tell = |name: &str, what: Overlaid| {
-            wrong.push(format!("{}: {}", clean(&self.store.place(&format!("{prefix}/{name}"))), what.as_str()));
-        };
-        self.store.overlaid(prefix, &mut tell).map_err(|e| failed("read", &self.store.place(prefix), e))
+        let told = overlaid(&*self.store, prefix).map_err(|e| failed("read", &self.store.place(prefix), e))?;
+        wrong.extend(told.into_values().flatten());
+        Ok(())
     }
 
     fn check_chain(

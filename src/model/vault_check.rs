@@ -98,16 +98,18 @@ pub struct VaultCheck {
     pub sets: Vec<CheckedSet>,
     /// Logs, where they were looked at.
     pub logs: Vec<CheckedLog>,
+    /// What somebody did to the keys that lie beside the sets, each with the object's place. Empty where only one instance was looked at.
+    pub keys: Vec<String>,
     /// What else lies there and was not looked at.
     pub notes: Vec<String>,
 }
 
 impl VaultCheck {
-    /// How many sets and logs have something wrong.
+    /// How many sets and logs have something wrong, and keys.
     #[must_use]
     pub fn wrong(&self) -> usize {
         let sets = self.sets.iter().filter(|set| !set.wrong.is_empty()).count();
-        sets + self.logs.iter().filter(|log| !log.wrong.is_empty()).count()
+        sets + self.keys.len() + self.logs.iter().filter(|log| !log.wrong.is_empty()).count()
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 /// Most keys that an object is for: with more its header would be longer than what is looked through for its end.
 const READERS_MAX: usize = 60;
 /// Name of the vault's own key, where there is a passphrase: an age file of that passphrase, with an identity inside.
-const KEY: &str = "key.age";
+pub(super) const KEY: &str = "key.age";
 /// Longest file with keys, or with a passphrase.
 const KEY_MAX: u64 = 64 << 10;
 

@@ -177,11 +177,21 @@ struct Leftovers {
     staging: Vec<String>,
 }
 
+/// The folders that may be leftovers. Of a far store, where each question is a journey, a listing of all says which have a manifest.
+fn in_question(vault: &Vault, instance_id: &str) -> io::Result<Vec<String>> {
+    if !vault.is_far() {
+        return vault.store.folders(instance_id);
+    }
+    let mut folders = vault.by_folder(instance_id)?;
+    folders.retain(|id, names| id.starts_with('.') || folder(names) != Folder::Set);
+    Ok(folders.into_keys().collect())
+}
+
 /// Looks for leftovers. Of a folder that has a manifest this looks at nothing else: almost all have one. One that cannot be looked
 /// into stays.
 fn leftovers(vault: &Vault, instance_id: &str) -> io::Result<Leftovers> {
     let mut left = Leftovers::default();
-    for id in vault.store.folders(instance_id)? {
+    for id in in_question(vault, instance_id)? {
         if let Some(backup_id) = id.strip_prefix(EARLIER_STAGING) {
             left.earlier.push(backup_id.to_owned());
         } else if id.starts_with(EARLIER_DELETING) {

@@ -189,18 +189,18 @@ impl Vault {
 
     /// The names under an instance, by folder.
     async fn folders(&self, instance_id: &str) -> Result<BTreeMap<String, Vec<String>>, Fault> {
-        let (vault, instance_id) = (self.clone(), instance_id.to_owned());
-        blocking(move || {
-            let listed = vault.store.list(&instance_id);
-            let names = listed.map_err(|e| vault_fault("read", &vault.store.place(&instance_id), e))?;
-            let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            for name in names {
-                let (id, object) = name.split_once('/').unwrap_or((&name, ""));
-                folders.entry(id.to_owned()).or_default().push(object.to_owned());
-            }
-            Ok(folders)
-        })
-        .await
+        let (vault, of) = (self.clone(), instance_id.to_owned());
+        blocking(move || vault.by_folder(&of).map_err(|e| vault_fault("read", &vault.store.place(&of), e))).await
+    }
+
+    /// The same, blocking.
+    fn by_folder(&self, instance_id: &str) -> io::Result<BTreeMap<String, Vec<String>>> {
+        let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        self.store.each(instance_id, &mut |name| {
+            let (id, object) = name.split_once('/').unwrap_or((name, ""));
+            folders.entry(id.to_owned()).or_default().push(object.to_owned());
+        })?;
+        Ok(folders)
     }
 
     /// All sets of an instance, newest first; those that cannot be read are listed as damaged, not left out. Data without a

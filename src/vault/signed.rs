@@ -8,14 +8,15 @@ use crate::config::public_key::PublicKey;
 use crate::model::backup::{BackupSet, ManifestDigest};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
-use crate::model::text::clean;
+use crate::vault::age_keys::KEY;
 use crate::vault::lacking::is_lacking;
 use crate::vault::layout::{Folder, MANIFEST, SIGNATURE, folder, object};
 use crate::vault::minisign::{LONGEST, public_file};
 use crate::vault::signing::{Judged, Signing};
-use crate::vault::store::{Overlaid, read_whole};
+use crate::vault::store::{overlaid, read_whole};
 use crate::vault::{LONGEST_MANIFEST, Vault, lacked, unreadable, vault_fault};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::Arc;
 
@@ -185,24 +186,35 @@ impl Vault {
         .await
     }
 
-    /// What others have put over objects under a prefix, or hidden there: each object by its folder there, and what to say of it.
+    /// What others have put over objects of an instance, or hidden: what to say of them, by their folder.
     ///
     /// # Errors
     /// `vault.failed`.
-    pub async fn overlaid(&self, prefix: &str) -> Result<Vec<(String, String)>, Fault> {
-        let (vault, prefix) = (self.clone(), prefix.to_owned());
-        blocking(move || {
-            let mut all = Vec::new();
-            let mut tell = |name: &str, what: Overlaid| {
-                let folder = name.split_once('/').map_or("", |(folder, _)| folder);
-                let place = vault.store.place(&format!("{prefix}/{name}"));
-                all.push((folder.to_owned(), format!("{}: {}", clean(&place), what.as_str())));
-            };
-            let looked = vault.store.overlaid(&prefix, &mut tell);
-            looked.map_err(|e| vault_fault("read", &vault.store.place(&prefix), e))?;
+    pub async fn overlaid(&self, instance_id: &str) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+        let (vault, of) = (self.clone(), instance_id.to_owned());
+        blocking(move || overlaid(&*vault.store, &of).map_err(|e| vault_fault("read", &vault.store.place(&of), e)))
+            .await
+    }
+
+    /// The same of the keys that lie beside the sets: the public ones, and the vault's own.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub async fn overlaid_keys(&self) -> Result<Vec<String>, Fault> {
+        let vault = self.clone();
+        let told = move || -> io::Result<Vec<String>> {
+            let store = &*vault.store;
+            let mut all: Vec<String> = overlaid(store, KEYS)?.into_values().flatten().collect();
+            // What else lies there may be anybody's.
+            store.overlaid("", &mut |name, what| {
+                if name == KEY {
+                    all.push(what.of(store, name));
+                }
+            })?;
             Ok(all)
-        })
-        .await
+        };
+        let place = self.store.place("");
+        blocking(move || told().map_err(|e| vault_fault("read", &place, e))).await
     }
 
     /// Looks into one folder again; `None` where there is no set any more.

@@ -4,9 +4,11 @@
 //! a bucket offers. Blocking: the vault calls the store from worker threads. What every store must do, one suite asks of each
 //! (`tests/suite/vault/contract.rs`).
 
+use crate::model::text::clean;
 use crate::vault::lacking::another_key;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -54,14 +56,42 @@ pub enum Overlaid {
 }
 
 impl Overlaid {
-    /// As the end of a sentence about the object.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
+    /// As a sentence about the object of that name.
+    pub(crate) fn of(self, store: &dyn Store, name: &str) -> String {
+        let what = match self {
             Self::ByAMarker => "a delete marker hides it from others; it is there, and read",
             Self::ByAVersion => "a newer version was put over it; the first is read",
-        }
+        };
+        format!("{}: {what}", clean(&store.place(name)))
     }
+}
+
+/// Objects of a folder that are told one by one.
+const TOLD_MAX: usize = 20;
+
+/// What somebody has put over objects under a prefix, in sentences, by the folder there in which they lie (empty: in none). Where there are many in
+/// one, the last says how many more.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn overlaid(store: &dyn Store, prefix: &str) -> io::Result<BTreeMap<String, Vec<String>>> {
+    let mut all: BTreeMap<String, (Vec<String>, usize)> = BTreeMap::new();
+    store.overlaid(prefix, &mut |name, what| {
+        let folder = name.split_once('/').map_or("", |(folder, _)| folder);
+        let (told, more) = all.entry(folder.to_owned()).or_default();
+        if told.len() < TOLD_MAX {
+            told.push(what.of(store, &format!("{prefix}/{name}")));
+        } else {
+            *more += 1;
+        }
+    })?;
+    let whole = |(folder, (mut told, more)): (String, (Vec<String>, usize))| {
+        if more > 0 {
+            told.push(format!("{}: and {more} more", clean(&store.place(prefix))));
+        }
+        (folder, told)
+    };
+    Ok(all.into_iter().map(whole).collect())
 }
 
 /// A store of objects.
@@ -164,7 +194,8 @@ pub trait Store: Debug + Send + Sync {
         Ok(false)
     }
 
-    /// Tells each object under a prefix, by what is behind that, over which somebody has put something, where a store keeps what lay there.
+    /// Tells each object under a prefix, by what is behind that, over which somebody has put something, where a store keeps what lay there. Of the
+    /// empty prefix: each that lies in no folder.
     ///
     /// # Errors
     /// Those of the store.

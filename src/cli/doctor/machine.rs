@@ -213,7 +213,7 @@ async fn signatures(app: &App, findings: &mut Findings) {
     let detail = format!("{signed}, {unsigned} of {} unsigned", count(check.sets.len(), "set"));
     let wrong = check.wrong();
     if wrong > 0 {
-        let detail = format!("{detail}; {} damaged or changed from outside", count(wrong, "set"));
+        let detail = format!("{detail}; {wrong} damaged or changed from outside");
         return findings.add(Status::Fail, NAME, detail, app.config.command("vault verify"));
     }
     if unsigned > 0 && app.config.guard.require_signed {

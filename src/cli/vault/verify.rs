@@ -71,7 +71,8 @@ fn show(check: &VaultCheck) {
     }
     let of_sets = check.sets.iter().map(|set| (format!("{} {}", set.instance_id, set.backup_id), &set.wrong));
     let of_logs = check.logs.iter().map(|log| (format!("{} log", log.instance_id), &log.wrong));
-    for (what, wrong) in of_sets.chain(of_logs) {
+    let of_keys = std::iter::once(("keys".to_owned(), &check.keys));
+    for (what, wrong) in of_sets.chain(of_logs).chain(of_keys) {
         wrong.iter().for_each(|wrong| print(&format!("WRONG {what}: {wrong}")));
     }
     for set in &check.sets {
@@ -111,6 +112,7 @@ fn json(check: &VaultCheck) -> Value {
         "key_id": check.key_id,
         "sets": check.sets.iter().map(set).collect::<Vec<_>>(),
         "logs": check.logs.iter().map(log).collect::<Vec<_>>(),
+        "keys": check.keys,
         "notes": check.notes,
         "wrong": check.wrong(),
     })

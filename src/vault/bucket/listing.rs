@@ -9,6 +9,9 @@ use opendal::{Lister, Operator};
 use std::io;
 use std::sync::atomic::Ordering;
 
+/// Names that are taken from a listing at once.
+pub(super) const AT_ONCE: usize = 1000;
+
 /// What a listing has.
 #[derive(Debug)]
 pub(super) struct Named {
@@ -17,6 +20,8 @@ pub(super) struct Named {
     pub version: Option<String>,
     /// It only says that what has the name is deleted.
     pub is_marker: bool,
+    /// Nothing lies over it: it is what others see of the name.
+    pub is_current: bool,
 }
 
 /// What is listed under a folder.
@@ -28,6 +33,14 @@ pub(super) enum Listed {
     Versions,
     /// The folders right under it.
     Folders,
+    /// As versions, and only what is right under it.
+    Beside,
+}
+
+impl Listed {
+    const fn has_markers(self) -> bool {
+        matches!(self, Self::Versions | Self::Beside)
+    }
 }
 
 /// A listing under way.
@@ -51,12 +64,14 @@ impl Names {
             let Some(name) = entry.path().strip_prefix(&self.prefix) else { continue };
             // A folder is a name that ends with a slash; one may also be an object of that name, made by somebody else.
             let name = match (self.of, name.strip_suffix('/')) {
-                (Listed::Objects | Listed::Versions, None) if !name.is_empty() => name.to_owned(),
+                (Listed::Objects | Listed::Versions | Listed::Beside, None) if !name.is_empty() => name.to_owned(),
                 (Listed::Folders, Some(folder)) if !folder.is_empty() => folder.to_owned(),
                 _ => continue,
             };
-            let version = entry.metadata().version().map(str::to_owned);
-            names.push(Named { name, version, is_marker: entry.metadata().is_deleted() });
+            let metadata = entry.metadata();
+            let is_current = metadata.is_current().unwrap_or(true);
+            let version = metadata.version().map(str::to_owned);
+            names.push(Named { name, version, is_marker: metadata.is_deleted(), is_current });
         }
         Ok(names)
     }
@@ -102,8 +117,9 @@ async fn begin(
     of: Listed,
     versions: bool,
 ) -> opendal::Result<(Lister, Option<opendal::Entry>)> {
-    let listing = operator.lister_with(from).recursive(of != Listed::Folders).versions(versions);
-    let mut lister = listing.deleted(versions && of == Listed::Versions).await?;
+    let listing =
+        operator.lister_with(from).recursive(matches!(of, Listed::Objects | Listed::Versions)).versions(versions);
+    let mut lister = listing.deleted(versions && of.has_markers()).await?;
     let first = lister.try_next().await?;
     Ok((lister, first))
 }

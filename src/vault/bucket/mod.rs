@@ -20,15 +20,13 @@ use blocks::Blocks;
 use client::Client;
 use jiff::Timestamp;
 use keys::AccessKeys;
-use listing::{Listed, Named};
+use listing::{AT_ONCE, Listed, Named};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use thread::wait;
 use uploading::Uploading;
 
-/// Names that are taken from a listing at once.
-const AT_ONCE: usize = 1000;
 /// Requests at once, of those who look at many objects.
 const REQUESTS: usize = 8;
 /// Longest object that is renamed, in bytes: a manifest.
@@ -140,10 +138,14 @@ impl Store for Bucket {
         if !self.client.lists_versions() {
             return Ok(());
         }
-        let (mut last, mut over, mut hidden) = (String::new(), BTreeSet::new(), BTreeSet::new());
-        self.names(prefix, Listed::Versions, &Watch::default(), &mut |named| {
+        let of = if prefix.is_empty() { Listed::Beside } else { Listed::Versions };
+        let (mut last, mut over, mut markers) = (String::new(), BTreeSet::new(), BTreeSet::new());
+        self.names(prefix, of, &Watch::default(), &mut |named| {
             if named.is_marker {
-                hidden.insert(named.name.clone());
+                // One over which something was put hides nothing any more.
+                if named.is_current {
+                    markers.insert(named.name.clone());
+                }
             } else if named.name == last {
                 over.insert(named.name.clone());
             } else {
@@ -151,12 +153,17 @@ impl Store for Bucket {
             }
         })?;
         over.iter().for_each(|name| found(name, Overlaid::ByAVersion));
-        for name in hidden {
-            // What is deleted for ever may leave its marker, which hides nothing then.
-            if self.has(&format!("{prefix}/{name}"))? {
-                found(&name, Overlaid::ByAMarker);
-            }
+        if markers.is_empty() {
+            return Ok(());
         }
+        // What is deleted for ever may leave its marker, which hides nothing then.
+        let mut hidden = BTreeSet::new();
+        self.names(prefix, of, &Watch::default(), &mut |named| {
+            if !named.is_marker && markers.contains(&named.name) {
+                hidden.insert(named.name.clone());
+            }
+        })?;
+        hidden.iter().for_each(|name| found(name, Overlaid::ByAMarker));
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! then stays for ever, which no lock keeps anybody from.
 
 use crate::vault::bucket::client::{Client, Found};
-use crate::vault::bucket::listing::Named;
+use crate::vault::bucket::listing::{AT_ONCE, Named};
 use crate::vault::lacking::is_refused;
 use crate::vault::store::Lock;
 use jiff::Timestamp;
@@ -12,8 +12,6 @@ use jiff::fmt::rfc2822;
 use std::io;
 use std::sync::atomic::Ordering;
 
-/// Names that are taken from a listing at once.
-const AT_ONCE: usize = 1000;
 /// The version of what was put before the bucket kept any, or where it keeps none.
 const NO_VERSION: &str = "null";
 
@@ -95,7 +93,12 @@ impl Client {
         // It may have turned out just now that they cannot be listed.
         if !self.lists_versions() {
             let found = self.stat(name, None).await?;
-            let named = |found: Found| Named { name: name.to_owned(), version: found.version, is_marker: false };
+            let named = |found: Found| Named {
+                name: name.to_owned(),
+                version: found.version,
+                is_marker: false,
+                is_current: true,
+            };
             all = found.map(named).into_iter().collect();
         }
         Ok(all)

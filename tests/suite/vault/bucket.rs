@@ -287,6 +287,20 @@ fn what_is_sent_to_oss() {
     assert_eq!(parts, 4);
 }
 
+/// A sweep asks nothing of sets that are whole: one listing tells that of all.
+#[test]
+fn a_sweep_asks_nothing_of_whole_sets() {
+    let (prefix, left) = (s3::prefix(), "b-20260109T000000Z-bbbbbb".to_owned());
+    let direct = Place::on(|dir| s3::vault_at(s3::port(), &prefix, dir));
+    let whole = [2, 1].map(|n| (direct.set(&format!("b-2026010{n}T000000Z-aaaaaa")).id, true));
+    std::mem::forget(direct.staged(&left).unwrap());
+    let line = Line::to(s3::port(), |_| Fate::Pass);
+    let place = Place::on(|dir| s3::vault_at(line.port, &prefix, dir));
+    place.run(place.vault.sweep("orders", &GivenUp(vec![left]))).unwrap();
+    assert_eq!(direct.list(&[]), whole);
+    assert!(!line.seen().iter().any(|request| request.target.contains("aaaaaa")), "{:?}", line.seen());
+}
+
 /// A set whose manifest was deleted is deleted, also where the reply to that was lost and nothing more is answered.
 #[test]
 fn a_deletion_whose_reply_is_lost_took_place() {

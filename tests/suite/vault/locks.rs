@@ -85,6 +85,8 @@ fn what_hides_or_covers_an_object_is_passed_over() {
         assert_eq!(set.locked_until.is_some(), bucket == s3::locked());
         let target = |name: &str| format!("/{bucket}/{prefix}/orders/{ID}/{name}");
         assert_eq!(s3::request("DELETE", &target("manifest.json"), &[], ""), 204);
+        // Of what is put over a marker that hides nothing.
+        assert_eq!(s3::request("DELETE", &target("data.rdb.zst"), &[], ""), 204);
         assert_eq!(s3::request("PUT", &target("data.rdb.zst"), &[], "theirs"), 200);
 
         let place = there();
@@ -353,11 +355,19 @@ fn a_locked_bucket_is_a_vault() {
     assert_eq!(found["status"], "pass", "{found}");
     assert!(text(&found["detail"]).contains("cannot be deleted for 1 day"), "{found}");
 
-    assert_eq!(bench.run(&["vault", "verify"]).code, 0);
-    let target = format!("/{}/{prefix}/orders/{backup}/manifest.json", s3::locked());
-    assert_eq!(s3::request("DELETE", &target, &[], ""), 204);
-    let verified = bench.run(&["vault", "verify"]);
-    assert!(verified.code == 6 && verified.out.contains("a delete marker hides it"), "{verified:?}");
+    let key = format!(".keys/{}.pub", text(&bench.json(&["vault", "verify"])["key_id"]));
+    let target = |name: &str| format!("/{}/{prefix}/{name}", s3::locked());
+    assert_eq!(s3::request("PUT", &target("key.age"), &[], "theirs"), 200);
+    let manifest = format!("orders/{backup}/manifest.json");
+    for (n, name) in ["key.age", key.as_str(), manifest.as_str()].into_iter().enumerate() {
+        assert_eq!(s3::request("DELETE", &target(name), &[], ""), 204);
+        let verified = bench.run(&["vault", "verify"]);
+        assert!(
+            verified.code == 6 && verified.out.contains(&format!("{name}: a delete marker hides it")),
+            "{verified:?}"
+        );
+        assert_eq!(verified.out.matches("a delete marker hides it").count(), n + 1, "{verified:?}");
+    }
     redis.run(&["SET", "a", "2"]);
     assert_eq!(bench.restore(&backup).code, 0);
     assert_eq!(redis.run(&["GET", "a"]).text(), "1");

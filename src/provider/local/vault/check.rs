@@ -73,7 +73,8 @@ impl Inner {
             );
         }
         let place = self.vault.store().place("");
-        Ok(VaultCheck { place, key_id, sets, logs, notes })
+        let keys = if wanted.is_none() { self.vault.overlaid_keys().await? } else { Vec::new() };
+        Ok(VaultCheck { place, key_id, sets, logs, keys, notes })
     }
 
     async fn check_sets(&self, instance_id: &str, deep: bool) -> Result<Vec<CheckedSet>, Fault> {
@@ -92,7 +93,7 @@ impl Inner {
         // What lies over an object is not read, and says that somebody can write there.
         for (id, what) in self.vault.overlaid(instance_id).await? {
             if let Some(set) = found.iter_mut().find(|set: &&mut CheckedSet| set.backup_id == id) {
-                set.wrong.push(what);
+                set.wrong.extend(what);
             }
         }
         for (_, id) in recorded.into_keys().filter(|(_, id)| !seen.contains(id)) {

@@ -13,6 +13,7 @@ use crate::provider::tair::download::proof::damaged;
 use crate::provider::tair::download::source::Source;
 use crate::provider::tair::download::stream::{Arriving, read_once};
 use crate::provider::tair::sets::CloudSet;
+use crate::provider::verification::{alone, cancelled, keep_damage, told_while, turn};
 use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
