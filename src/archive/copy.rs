@@ -10,6 +10,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::log::is_timeline_id;
 use crate::vault::copy::conflict;
 use crate::vault::copy_object::{self, NotCopied, fill, finish, is_being_written};
+use crate::vault::lacking::is_of_one_object;
 use crate::vault::watch::Watch;
 use std::collections::BTreeMap;
 use std::io;
@@ -33,6 +34,8 @@ pub struct LogCopy {
     pub damaged: u64,
     /// Objects whose name another has there.
     pub conflicts: u64,
+    /// Objects here that take a key that is not here.
+    pub no_key: u64,
     /// The faults of the first of these.
     pub faults: Vec<Fault>,
 }
@@ -51,9 +54,12 @@ impl LogCopy {
             Ok(One::Put) => self.copied += 1,
             Ok(One::There) => self.there += 1,
             Ok(One::Gone) => self.gone += 1,
-            Err(fault) if matches!(fault.kind, Kind::Damaged | Kind::Refused) => {
-                let of = if fault.kind == Kind::Damaged { &mut self.damaged } else { &mut self.conflicts };
-                *of += 1;
+            Err(fault) if is_of_one_object(&fault) => {
+                *match fault.kind {
+                    Kind::Damaged => &mut self.damaged,
+                    Kind::Refused => &mut self.conflicts,
+                    _ => &mut self.no_key,
+                } += 1;
                 if self.faults.len() < FAULTS_MAX {
                     self.faults.push(fault);
                 }

@@ -5,6 +5,7 @@ use crate::archive::{Archive, Timeline, failed};
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::log::{Gap, Position, is_timeline_id};
+use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -101,6 +102,47 @@ impl Archive {
         }
         Ok(Coverage { archive: self.clone(), runs, holes, gaps })
     }
+
+    /// Up to when the log of a set's instance goes on behind the set, as [`Self::coverage`] tells; `None` where it does not. A timeline is listed at a
+    /// time, the newest first, and only what ends behind the set is held.
+    ///
+    /// # Errors
+    /// `log.damaged`, `log.failed`; where `watch` was stopped, whatever that looks like.
+    pub fn goes_on_until(&self, set: &BackupSet, shard: u16, watch: &Watch) -> Result<Option<Timestamp>, Fault> {
+        let root = layout::shard(&set.instance_id, shard);
+        let mut ids = self.store.folders(&root).map_err(|e| failed("read", &self.store.place(&root), e))?;
+        ids.retain(|id| is_timeline_id(id));
+        ids.sort_unstable();
+        for id in ids.iter().rev() {
+            let prefix = layout::timeline(&set.instance_id, shard, id);
+            let mut listed = Listed::default();
+            let mut add = |name: &str| match layout::name_of(name) {
+                Some(Name::Timeline) => listed.has_record = true,
+                Some(Name::Segment(segment)) if segment.last >= set.replication_offset => {
+                    let same = listed.segments.last().filter(|before| before.replid == segment.replid);
+                    let replid = Arc::clone(same.map_or(&segment.replid, |before| &before.replid));
+                    listed.segments.push(SegmentName { replid, ..segment });
+                }
+                Some(Name::Pruned(offset)) => listed.marks.push(offset),
+                Some(Name::Segment(_) | Name::Gap) | None => {}
+            };
+            let each = self.store.each_watched(&prefix, watch, &mut add);
+            each.map_err(|e| failed("read", &self.store.place(&prefix), e))?;
+            let Listed { has_record, marks, mut segments } = listed;
+            if !has_record || !segments.iter().any(|segment| segment.holds(set)) {
+                continue;
+            }
+            let pruned = layout::kept_from(&marks, &segments);
+            segments.retain(|segment| segment.last > pruned);
+            let (mut runs, mut holes) = (Vec::new(), Vec::new());
+            cover(&self.timeline(&set.instance_id, shard, id)?, pruned, segments, &mut runs, &mut holes);
+            let until = runs.iter().filter(|run| run.holds(set)).map(Run::until).max();
+            if until.is_some() {
+                return Ok(until);
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// What is listed of a timeline.
@@ -180,6 +222,14 @@ fn cover(timeline: &Timeline, pruned: u64, mut segments: Vec<SegmentName>, runs:
     }
 }
 
+impl SegmentName {
+    /// Whether a set's position lies in it.
+    fn holds(&self, set: &BackupSet) -> bool {
+        let offset = set.replication_offset;
+        self.replid.eq_ignore_ascii_case(&set.replication_id) && self.first <= offset && offset <= self.last
+    }
+}
+
 impl Run {
     /// Offset at which it begins.
     #[must_use]
@@ -202,8 +252,6 @@ impl Run {
     /// Whether the log can be replayed onto a set: the set's position lies in this history.
     #[must_use]
     pub fn holds(&self, set: &BackupSet) -> bool {
-        let offset = set.replication_offset;
-        let of = |segment: &SegmentName| segment.replid.eq_ignore_ascii_case(&set.replication_id);
-        self.segments.iter().any(|segment| of(segment) && segment.first <= offset && offset <= segment.last)
+        self.segments.iter().any(|segment| segment.holds(set))
     }
 }

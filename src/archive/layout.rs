@@ -7,6 +7,7 @@
 //! .log/<instance>/<shard>/<timeline>/pruned-<offset>.json
 //! ```
 
+use crate::vault::layout::SEGMENT;
 use jiff::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ impl SegmentName {
     /// Reads a name back; `None` where it is none of a segment.
     #[must_use]
     pub fn parse(file: &str) -> Option<Self> {
-        let parts: Vec<&str> = file.strip_suffix(".seg")?.split('-').collect();
+        let parts: Vec<&str> = file.strip_suffix(SEGMENT)?.split('-').collect();
         let [first, last, first_ms, last_ms, precision_ms, commands, replid] = parts.as_slice() else { return None };
         let name = Self {
             first: first.parse().ok()?,
@@ -119,6 +120,6 @@ pub(super) fn is_replid(text: &str) -> bool {
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, last, first_ms, last_ms, precision_ms, commands, replid } = self;
-        write!(f, "{first:020}-{last:020}-{first_ms:013}-{last_ms:013}-{precision_ms}-{commands}-{replid}.seg")
+        write!(f, "{first:020}-{last:020}-{first_ms:013}-{last_ms:013}-{precision_ms}-{commands}-{replid}{SEGMENT}")
     }
 }

@@ -55,12 +55,14 @@ const ASKED_AGAIN: Duration = Duration::from_secs(5);
 /// What a second place said last of the copies of an instance's sets.
 #[derive(Default)]
 struct Copied {
+    /// Who asks it: one that was kept knows what the place does not let be asked.
+    copier: Option<Copier>,
     asked: Option<Instant>,
     /// The newest set that is to have a copy, by the time of asking, and when the newest was made that has one.
     newest: Option<String>,
     made: Option<i64>,
-    /// How far the log there goes on behind that.
-    log_until: i64,
+    /// How far the log there goes on behind that, where that is known.
+    log_until: Option<i64>,
     behind: bool,
 }
 
@@ -125,7 +127,7 @@ async fn figures(app: &App, id: &str, now: Timestamp, copied: &mut Copied) -> Re
     copied.ask(app, id, &sets).await;
     if let Some(made) = copied.made {
         figures.push((COPIED, None, made));
-        figures.extend(log.map(|_| (LOG_COPIED, None, copied.log_until)));
+        figures.extend(log.and(copied.log_until).map(|until| (LOG_COPIED, None, until)));
     }
     Ok(figures)
 }
@@ -133,7 +135,6 @@ async fn figures(app: &App, id: &str, now: Timestamp, copied: &mut Copied) -> Re
 impl Copied {
     /// Asks the second place where it is time to. What cannot be asked leaves what was known, which grows old.
     async fn ask(&mut self, app: &App, id: &str, sets: &[BackupSet]) {
-        let Some(copier) = Copier::of(&app.config, &app.state, id) else { return };
         let every = if self.behind { ASKED_AGAIN } else { ASKED_EVERY };
         let newest = sets.iter().map(|set| set.id.clone()).max();
         let same = newest == self.newest || self.behind;
@@ -141,10 +142,16 @@ impl Copied {
             return;
         }
         (self.asked, self.newest) = (Some(Instant::now()), newest);
+        if self.copier.is_none() {
+            self.copier = Copier::of(&app.config, &app.state, id);
+        }
+        let Some(copier) = &self.copier else { return };
         match copier.newest_copied(sets).await {
             Ok(found) => {
                 self.made = Some(found.copied.map_or(0, |set| set.finished_at.as_second()));
-                self.log_until = found.log_until.map_or(0, Timestamp::as_second);
+                if found.log_is_known {
+                    self.log_until = Some(found.log_until.map_or(0, Timestamp::as_second));
+                }
                 self.behind = found.wanted.map(|set| &set.id) != found.copied.map(|set| &set.id);
             }
             Err(fault) => tracing::debug!(instance = %id, "it is not known what is copied: {fault}"),

@@ -159,7 +159,7 @@ impl Copies {
             return Ok(());
         }
         let Some(copied) = copied? else { return Ok(()) };
-        let left = copied.damaged + copied.conflicts;
+        let left = copied.damaged + copied.conflicts + copied.no_key;
         if let Some(fault) = copied.faults.first().filter(|_| left != *told) {
             tracing::warn!(instance = %id, left, "objects of its log are not copied to {}: {fault}", copier.place());
         }

@@ -265,7 +265,11 @@ async fn copy(call: &ToolCall<'_>, id: &str, sets: &[BackupSet]) -> (Option<Stri
         Ok(newest) => newest,
         Err(fault) => return (None, Some(format!("not known: {}", fault.message))),
     };
-    let log = newest.log_until.map_or_else(String::new, |at| format!(", and the log behind it up to {}", written(at)));
+    let log = match newest.log_until {
+        Some(at) => format!(", and the log behind it up to {}", written(at)),
+        None if newest.log_is_known => String::new(),
+        None => ", and of the log nobody knows how far: the place took too long to say".to_owned(),
+    };
     let told = match (newest.wanted, newest.copied) {
         (None, _) => format!("{place} has nothing: there is no set to copy"),
         (Some(_), None) => format!("{place} has no set yet: `tair-backup-mcp run` copies them"),

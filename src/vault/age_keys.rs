@@ -4,7 +4,8 @@
 //! It must not make a second key where the first is gone: what was written with one is read with no other.
 
 use crate::config::encryption::{Encryption, KeySource};
-use crate::vault::lacking::{is_lacking, no_key};
+use crate::vault::lacking::{is_lacking, is_refused, no_key};
+use crate::vault::layout::SEGMENT;
 use crate::vault::store::{AGE, Store, read_whole};
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::x25519::{Identity, Recipient};
@@ -20,8 +21,6 @@ const READERS_MAX: usize = 60;
 pub(super) const KEY: &str = "key.age";
 /// Longest file with keys, or with a passphrase.
 const KEY_MAX: u64 = 64 << 10;
-/// How the name of a segment ends.
-const SEGMENT: &str = ".seg";
 
 /// The keys, read.
 pub(super) struct Keys {
@@ -120,7 +119,7 @@ impl Source {
         no_key(format!("{key} is gone, and objects here are encrypted with it ({name}); put it back from your copy"))
     }
 
-    /// Tries whether what lies there can be decrypted.
+    /// Tries whether the keys are there.
     pub fn try_key(&self) -> io::Result<()> {
         let of_the_vault = !matches!(self.encryption.key, KeySource::Identity(_));
         if of_the_vault && self.sealed_key()?.is_none() {
@@ -174,32 +173,56 @@ pub(super) fn is_data(name: &str) -> bool {
     name.ends_with(".zst") || name.ends_with(SEGMENT)
 }
 
-/// An object that is encrypted already. Of an instance the first and the last set are looked at, of a timeline the first and the last segment:
-/// what lies between them was written as they were, and there may be very much of it.
+/// An object that is encrypted already.
 fn encrypted_object(store: &dyn Store) -> io::Result<Option<String>> {
     for top in store.folders("")? {
-        let mut ends: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        store.each(&top, &mut |name| {
-            if !is_data(name) {
-                return;
-            }
-            let timeline = name.rsplit_once('/').filter(|_| name.ends_with(SEGMENT)).map_or("", |(folder, _)| folder);
-            let names = ends.entry(timeline.to_owned()).or_default();
-            names.insert(name.to_owned());
-            if names.len() > 2
-                && let Some(between) = names.iter().nth(1).cloned()
-            {
-                names.remove(&between);
-            }
-        })?;
-        for name in ends.into_values().flatten() {
-            let name = format!("{top}/{name}");
+        for name in ends(store, &top)? {
             if is_encrypted(store, &name)? {
                 return Ok(Some(name));
             }
         }
     }
     Ok(None)
+}
+
+/// Of each instance the newest set that is encrypted.
+pub(super) fn newest_encrypted(store: &dyn Store) -> io::Result<Vec<String>> {
+    let mut newest = Vec::new();
+    // No instance's id begins with a dot, and a log is long.
+    for top in store.folders("")?.into_iter().filter(|top| !top.starts_with('.')) {
+        for name in ends(store, &top)?.into_iter().rev() {
+            if is_encrypted(store, &name)? {
+                newest.push(name);
+                break;
+            }
+        }
+    }
+    Ok(newest)
+}
+
+/// Of what is encrypted in a folder the ends: of an instance the first and the last set, of a timeline the first and the last segment. What lies
+/// between them was written as they were, and there may be very much of it. None of a folder of somebody else, into which a disk lets nobody look.
+fn ends(store: &dyn Store, top: &str) -> io::Result<Vec<String>> {
+    let mut ends: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let listed = store.each(top, &mut |name| {
+        if !is_data(name) {
+            return;
+        }
+        let timeline = name.rsplit_once('/').filter(|_| name.ends_with(SEGMENT)).map_or("", |(folder, _)| folder);
+        let names = ends.entry(timeline.to_owned()).or_default();
+        names.insert(name.to_owned());
+        if names.len() > 2
+            && let Some(between) = names.iter().nth(1).cloned()
+        {
+            names.remove(&between);
+        }
+    });
+    match listed {
+        // A bucket that refuses it refuses all that lies there.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !is_refused(&e) => return Ok(Vec::new()),
+        listed => listed?,
+    }
+    Ok(ends.into_values().flatten().map(|name| format!("{top}/{name}")).collect())
 }
 
 fn is_encrypted(store: &dyn Store, name: &str) -> io::Result<bool> {

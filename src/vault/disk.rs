@@ -2,6 +2,7 @@
 
 use crate::config::durable;
 use crate::vault::store::{Ranges, Store, Upload};
+use crate::vault::watch::Watch;
 use crate::vault::writeback::Writeback;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -53,8 +54,9 @@ impl Disk {
         self.root.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), durable::sync_dir)
     }
 
-    fn walk(dir: &Path, prefix: &str, levels: u32, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+    fn walk(dir: &Path, prefix: &str, levels: u32, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
         for entry in std::fs::read_dir(dir)? {
+            watch.count(0)?;
             let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             // A link to a directory is none.
@@ -62,7 +64,7 @@ impl Disk {
                 found(&name);
                 continue;
             }
-            match Self::walk(&entry.path(), &format!("{name}/"), levels - 1, found) {
+            match Self::walk(&entry.path(), &format!("{name}/"), levels - 1, watch, found) {
                 // The directory was removed since its parent was read.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => found(&name),
@@ -113,10 +115,11 @@ impl Store for Disk {
         Ok(Arc::new(durable::regular(File::from(file))?))
     }
 
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
-        match Self::walk(&self.path(prefix), "", FOLDERS_DEEP, found) {
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        match Self::walk(&self.path(prefix), "", FOLDERS_DEEP, watch, found) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
+            // Within a folder it was ended, that folder was named.
+            _ => watch.count(0),
         }
     }
 

@@ -4,11 +4,13 @@
 //! What was written before encryption was turned on is read as it is. It must never call something damaged for a key that is missing.
 
 use crate::config::encryption::Encryption;
-use crate::vault::age_keys::{Source, is_data};
-use crate::vault::lacking::{is_for_want_of_a_key, is_lacking, no_key};
+use crate::vault::age_keys::{Source, is_data, newest_encrypted};
+use crate::vault::lacking::{another_key, is_for_want_of_a_key, is_lacking, no_key};
 use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
+use crate::vault::watch::Watch;
 use age::stream::{StreamReader, StreamWriter};
 use age::{DecryptError, Decryptor, Encryptor};
+use jiff::Timestamp;
 use std::fmt;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,23 +85,22 @@ struct Decrypted {
     stream: Mutex<Option<StreamReader<BufReader<Cursor>>>>,
 }
 
-impl Decrypted {
-    fn open(&self) -> io::Result<StreamReader<BufReader<Cursor>>> {
-        let total = self.object.size()?;
-        let input = Cursor { object: Arc::clone(&self.object), at: 0, total };
-        let input = BufReader::with_capacity(usize::try_from(CHUNK + TAG).unwrap_or_default(), input);
-        let keys = self.source.keys(false)?;
-        let identities = keys.identities.iter().map(|key| key as &dyn age::Identity);
-        let opened = Decryptor::new_buffered(input).and_then(|file| file.decrypt(identities));
-        opened.map_err(|e| match e {
-            DecryptError::Io(e) if e.kind() != io::ErrorKind::UnexpectedEof => e,
-            // The format names no key, so that a changed recipient cannot be told from another.
-            DecryptError::NoMatchingKeys => {
-                no_key("it is encrypted (age) for other keys than those of [encryption], or its header was changed")
-            }
-            e => no_whole_file(&e),
-        })
-    }
+/// What an age file has within, by those keys.
+fn decrypting(object: Arc<dyn Ranges>, source: &Source) -> io::Result<StreamReader<BufReader<Cursor>>> {
+    let total = object.size()?;
+    let input =
+        BufReader::with_capacity(usize::try_from(CHUNK + TAG).unwrap_or_default(), Cursor { object, at: 0, total });
+    let keys = source.keys(false)?;
+    let identities = keys.identities.iter().map(|key| key as &dyn age::Identity);
+    let opened = Decryptor::new_buffered(input).and_then(|file| file.decrypt(identities));
+    opened.map_err(|e| match e {
+        DecryptError::Io(e) if e.kind() != io::ErrorKind::UnexpectedEof => e,
+        // The format names no key, so that a changed recipient cannot be told from another.
+        DecryptError::NoMatchingKeys => {
+            another_key("it is encrypted (age) for other keys than those of [encryption], or its header was changed")
+        }
+        e => no_whole_file(&e),
+    })
 }
 
 impl Ranges for Decrypted {
@@ -116,7 +117,7 @@ impl Ranges for Decrypted {
         // A stream that has failed is not used again: where it is, and which chunk it holds, is then as good as unknown.
         let mut stream = match kept.take() {
             Some(stream) => stream,
-            None => self.open()?,
+            None => decrypting(Arc::clone(&self.object), &self.source)?,
         };
         stream.seek(SeekFrom::Start(offset))?;
         stream.read_exact(buf)?;
@@ -219,8 +220,8 @@ impl Store for Encrypted {
         Ok(Arc::new(Decrypted { object, size, source, stream: Mutex::new(None) }))
     }
 
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.store.each(prefix, found)
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.store.each_watched(prefix, watch, found)
     }
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
@@ -241,6 +242,10 @@ impl Store for Encrypted {
 
     fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
         self.store.lock(name)
+    }
+
+    fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
+        self.store.extend_lock(name, until)
     }
 
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
@@ -268,6 +273,15 @@ impl Store for Encrypted {
     }
 
     fn try_key(&self) -> io::Result<()> {
-        self.source.try_key()
+        self.source.try_key()?;
+        for name in newest_encrypted(&*self.store)? {
+            match self.store.open(&name).and_then(|object| decrypting(object, &self.source)) {
+                Err(e) if is_for_want_of_a_key(&e) => return Err(no_key(format!("{}: {e}", self.store.place(&name)))),
+                Err(e) if is_lacking(&e) => return Err(e),
+                // One that is damaged, or was deleted since, says nothing of the keys.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -1,12 +1,15 @@
 //! Tests of what the vault does where its store fails, or changes, in the middle of something.
 
+use crate::config::encryption::{Encryption, KeySource};
 use crate::model::backup::{Mode, Origin};
 use crate::model::fault::Fault;
 use crate::vault::Vault;
 use crate::vault::disk::Disk;
+use crate::vault::encrypted::Encrypted;
 use crate::vault::ingest::{Ingest, Metadata};
 use crate::vault::staging::Staging;
 use crate::vault::store::{Ranges, Store, Upload};
+use crate::vault::watch::Watch;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rustix::io::Errno;
@@ -27,6 +30,8 @@ enum At {
     Opening(Errno),
     /// When folders are looked for: that fails so.
     Folders(Errno),
+    /// When [`FOREIGN`] is listed: that fails so.
+    Listing(Errno),
     /// When the first byte of the data of a set is read: that fails so.
     Reading(Errno),
 }
@@ -83,8 +88,11 @@ impl Store for Faulty {
         }
     }
 
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.disk.each(prefix, found)
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        match self.at {
+            At::Listing(errno) if prefix == FOREIGN => Err(errno.into()),
+            _ => self.disk.each_watched(prefix, watch, found),
+        }
     }
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
@@ -123,6 +131,8 @@ impl Store for Faulty {
 const RDB: &[u8] = include_bytes!("../../tests/fixtures/vault/one_key.rdb");
 /// Where an object lies that comes late.
 const LATE: &str = "late";
+/// The folder of a disk that is none of ours.
+const FOREIGN: &str = "lost+found";
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 
 fn on(dir: &TempDir, at: At) -> Vault {
@@ -242,8 +252,25 @@ async fn what_says_nothing_of_a_set_is_no_damage() {
 #[tokio::test]
 async fn what_may_not_be_listed() {
     let dir = TempDir::new().unwrap();
-    let asked = async |vault: Vault| vault.may_be_listed("lost+found").await.map_err(|fault| fault.code);
+    let asked = async |vault: Vault| vault.may_be_listed(FOREIGN).await.map_err(|fault| fault.code);
     assert_eq!(asked(Vault::new(dir.path().join("vault"))).await, Ok(true));
     assert_eq!(asked(on(&dir, At::Folders(Errno::ACCESS))).await, Ok(false));
     assert_eq!(asked(on(&dir, At::Folders(Errno::IO))).await, Err("vault.failed"));
+}
+
+/// A vault with a passphrase gets its key also on a disk that has a folder into which nobody else may look; what cannot be read is no such folder.
+#[tokio::test]
+async fn a_key_is_made_beside_what_may_not_be_listed() {
+    let dir = TempDir::new().unwrap();
+    std::fs::create_dir_all(dir.path().join("vault").join(FOREIGN)).unwrap();
+    std::fs::write(dir.path().join("words"), "words").unwrap();
+    let how = Encryption { recipients: Vec::new(), key: KeySource::PassphraseFile(dir.path().join("words")) };
+    for (errno, is_made) in [(Errno::IO, false), (Errno::ACCESS, true)] {
+        let plain = on(&dir, At::Listing(errno));
+        let vault = Vault { store: Arc::new(Encrypted::new(plain.store, how.clone())), ..plain };
+        let origin = Origin::Capture { address: String::new() };
+        let staged = vault.ingest("orders", ID, origin, RDB, |_, rest| rest.is_empty()).await;
+        assert_eq!(staged.is_ok(), is_made, "{errno}");
+        assert_eq!(dir.path().join("vault/key.age").exists(), is_made, "{errno}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Why something could not be read or written that says nothing of what is stored: what this machine lacks, a bucket that is out of reach, a
 //! key that is not here. Whoever reads must not call any of it damage.
 
+use crate::model::fault::{Fault, Kind};
 use rustix::io::Errno;
 use std::error::Error;
 use std::io;
@@ -48,11 +49,25 @@ pub fn is_refused(e: &io::Error) -> bool {
 /// Why something could not be read or written for want of a key. It lies within the error that a store gives.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct KeyError(String);
+pub struct KeyError(String, Of);
+
+/// What a missing key says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Nothing is decrypted here.
+    All,
+    /// One object takes another than those that are here.
+    One,
+}
 
 /// The error of what takes a key that is not here.
 pub(super) fn no_key(why: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, KeyError(why.into()))
+    io::Error::new(io::ErrorKind::PermissionDenied, KeyError(why.into(), Of::All))
+}
+
+/// The error of an object that takes another key than those that are here, if there are any.
+pub(super) fn another_key(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, KeyError(why.into(), Of::One))
 }
 
 /// Whether a key was missing, which says nothing of what is stored.
@@ -61,10 +76,12 @@ pub fn is_for_want_of_a_key(e: &io::Error) -> bool {
     e.get_ref().is_some_and(|inner| inner.is::<KeyError>())
 }
 
-/// Whether the want of a key is behind an error.
+/// Whether a fault is of one object alone, and keeps no other from being copied: it is damaged, something else has its name, or it was written for
+/// a key that is not here.
 #[must_use]
-pub fn is_a_key_behind(e: &(dyn Error + 'static)) -> bool {
-    lacking(e).is_some_and(is_for_want_of_a_key)
+pub fn is_of_one_object(fault: &Fault) -> bool {
+    let key = lacking(fault).and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<KeyError>());
+    matches!(fault.kind, Kind::Damaged | Kind::Refused) || key.is_some_and(|key| key.1 == Of::One)
 }
 
 /// Whether something could not be read for what this machine lacked just then or lets us not do, a bucket did not give for now, or takes a key

@@ -18,6 +18,9 @@ pub const SIGNATURE: &str = "manifest.json.minisig";
 /// Name that the manifest is renamed to, first of all, when its set is deleted.
 pub const DELETING: &str = "manifest.json.deleting";
 
+/// How the name of a segment of the log ends, which is encrypted as a set's data is.
+pub const SEGMENT: &str = ".seg";
+
 /// Prefix of the folder in which earlier versions wrote a set before they renamed the folder.
 pub const EARLIER_STAGING: &str = ".draft-";
 /// Prefix to which earlier versions renamed a set's folder before they removed it.

@@ -62,7 +62,8 @@ impl Vault {
         .await
     }
 
-    /// Tries the key of what is encrypted here: that it is there, and opens. Nothing is tried where nothing is to be decrypted.
+    /// Tries the keys of what is encrypted here: that they are there, and open the newest set of each instance. Nothing is tried where nothing is to be
+    /// decrypted.
     ///
     /// # Errors
     /// `vault.failed`, which says what is missing.

@@ -5,7 +5,8 @@
 //! (`tests/suite/vault/contract.rs`).
 
 use crate::model::text::clean;
-use crate::vault::lacking::no_key;
+use crate::vault::lacking::another_key;
+use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -127,7 +128,15 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of the store. A prefix without objects is no error.
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()>;
+    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.each_watched(prefix, &Watch::default(), found)
+    }
+
+    /// The same, which `watch` ends at the next names.
+    ///
+    /// # Errors
+    /// As [`Self::each`], and where it was ended.
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()>;
 
     /// The same as a list, where there cannot be many.
     ///
@@ -175,6 +184,16 @@ pub trait Store: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Makes the lock of an object last until a moment, to the second. Whether it did: never of what has no lock, or is locked for as long already.
+    ///
+    /// # Errors
+    /// Those of the store; where whoever asks has no right to that, one of which [`is_refused`] says so.
+    ///
+    /// [`is_refused`]: crate::vault::lacking::is_refused
+    fn extend_lock(&self, _name: &str, _until: Timestamp) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Tells each object under a prefix, by what is behind that, over which somebody has put something, where a store keeps what lay there. Of the
     /// empty prefix: each that lies in no folder.
     ///
@@ -207,7 +226,7 @@ pub trait Store: Debug + Send + Sync {
         1
     }
 
-    /// Tries whether what lies here can be decrypted, where that takes a key.
+    /// Tries whether what lies here can be decrypted, where that takes a key: the newest set of each instance.
     ///
     /// # Errors
     /// Those of the store, and of a key that is missing.
@@ -223,7 +242,7 @@ pub(super) const AGE: &[u8] = b"age-encryption.org/v1\n";
 pub(crate) fn encrypted_without_key(object: &dyn Ranges) -> Option<io::Error> {
     let mut head = [0; AGE.len()];
     object.read_exact_at(&mut head, 0).ok().filter(|()| head == AGE)?;
-    Some(no_key("it is encrypted (age), and the configuration names no key"))
+    Some(another_key("it is encrypted (age), and the configuration names no key"))
 }
 
 /// Reads a small object whole.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tair_backup_mcp::config::vault::{BucketPlace, Service, VaultPlace};
 use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::model::secret::Secret;
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::bucket::Bucket;
 use tair_backup_mcp::vault::bucket::keys::AccessKey;
@@ -126,6 +127,24 @@ pub fn locked() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| locked_for("locked", 1));
     "locked"
+}
+
+/// A bucket that locks what it is told to, and nothing by itself.
+pub fn lockable() -> &'static str {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        assert_eq!(request("PUT", "/lockable", &[("x-amz-bucket-object-lock-enabled", "true")], ""), 200);
+    });
+    "lockable"
+}
+
+/// Locks what has a name there until a second.
+pub fn lock(name: &str, until: Timestamp) {
+    let body = format!(
+        "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>GOVERNANCE</Mode><RetainUntilDate>{}</RetainUntilDate></Retention>",
+        written(until)
+    );
+    assert_eq!(request("PUT", &format!("/{}/{name}?retention=", lockable()), &[], &body), 200);
 }
 
 /// Makes a bucket that keeps what is put there for so many days.

@@ -277,7 +277,8 @@ async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, finding
         Err(fault) => return findings.fail(NAME, &fault),
     };
     // What was received since the newest set is in the log alone.
-    if let Some(archived) = log
+    if newest.log_is_known
+        && let Some(archived) = log
         && let Some(copied) = newest.until()
         && archived.as_second() - copied.as_second() > NOT_COPIED_SECONDS
     {
@@ -289,6 +290,15 @@ async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, finding
         );
     }
     if newest.copied.is_some_and(|copied| copied.id == wanted.id) {
+        if log.is_some() && !newest.log_is_known {
+            let detail =
+                format!("{place} has the newest set, {}, and did not say in time how far its log goes", wanted.id);
+            return findings.warn(
+                NAME,
+                detail,
+                "doctor asks again; the log of tair-backup-mcp run says what keeps a log from being copied",
+            );
+        }
         let log = newest.log_until.map_or_else(String::new, |at| format!(", and the log up to {}", written(at)));
         return findings.pass(NAME, format!("{place} has the newest set, {}{log}", wanted.id));
     }

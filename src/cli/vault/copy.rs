@@ -46,7 +46,7 @@ How to move a vault:
 The old vault is as it was: switch back, or delete it once the new one has proven itself.
 
 For a second copy of every new set and of the log, all the time, there is copy_to in the configuration.
-Exit codes: 0 all is there, or would be copied; 3 a name is taken there; 6 something is damaged here; else as everywhere.";
+Exit codes: 0 all is there, or would be copied; 1 the key of something is not here; 3 a name is taken there; 6 something is damaged here; else as everywhere.";
 
 /// How often a person is told how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(250);
@@ -137,6 +137,8 @@ fn exit_code(copied: &VaultCopy) -> u8 {
         Kind::Damaged.exit_code()
     } else if count(copied, Outcome::Conflict) > 0 || logs().any(|log| log.conflicts > 0) {
         Kind::Refused.exit_code()
+    } else if count(copied, Outcome::NoKey) > 0 || logs().any(|log| log.no_key > 0) {
+        Kind::Unexpected.exit_code()
     } else {
         0
     }
@@ -163,6 +165,7 @@ fn reply(copied: &VaultCopy, place: &str, dry_run: bool, interrupted: bool) -> V
             "gone": log.gone,
             "damaged": log.damaged,
             "conflicts": log.conflicts,
+            "no_key": log.no_key,
             "why": log.faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>(),
         })
     });
@@ -183,7 +186,12 @@ fn shown(copied: &VaultCopy, place: &str, dry_run: bool, interrupted: bool) -> S
     }
     for (id, log) in &copied.logs {
         let done = if dry_run { "to copy" } else { "copied" };
-        let more = [("pruned meanwhile", log.gone), ("damaged", log.damaged), ("taken there", log.conflicts)];
+        let more = [
+            ("pruned meanwhile", log.gone),
+            ("damaged", log.damaged),
+            ("taken there", log.conflicts),
+            ("without their key", log.no_key),
+        ];
         let more: String = more.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!(", {n} {what}")).collect();
         lines.push(format!("log       {id}  {} {done}, {} there{more}", log.copied, log.there));
         lines.extend(log.faults.iter().map(|fault| format!("          {}", fault.message)));
@@ -199,6 +207,7 @@ fn shown(copied: &VaultCopy, place: &str, dry_run: bool, interrupted: bool) -> S
         of(Outcome::Gone, "deleted meanwhile"),
         of(Outcome::Damaged, "damaged here and not copied"),
         of(Outcome::Conflict, "not copied, for their names are taken there"),
+        of(Outcome::NoKey, "not copied, for their key is not here"),
     ]
     .into_iter()
     .flatten()

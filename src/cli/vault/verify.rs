@@ -4,7 +4,7 @@ use crate::cli::print;
 use crate::cli::render::table;
 use crate::model::fault::{Fault, Kind};
 use crate::model::vault_check::{CheckedLog, CheckedSet, VaultCheck};
-use crate::provider::local::Local;
+use crate::provider::local::{Local, vault};
 use crate::tools::App;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ Exit codes: 0 nothing is wrong, 1 the vault cannot be read or decrypted, 6 somet
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let local = Local::new(&app.config, Arc::clone(&app.state));
     let check = local.check_vault(args.instance_id.as_deref(), args.deep).await?;
-    let key = local.try_key().await;
+    let key = vault::of(&app.config, &app.state).try_key().await;
     if args.json {
         print(&json(&check).to_string());
     } else {

@@ -11,18 +11,22 @@ use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
+use crate::provider::local::vault::manifests::is_another;
 
 impl Inner {
     /// What a deletion is about.
     pub async fn deletion_facts(&self, instance_id: &str, backup_id: &str) -> Result<Facts, Fault> {
         let set = self.vault.find(instance_id, backup_id, self).await?;
         self.vault.may_be_deleted(&set).await?;
-        let all: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
-        let damaged = self.found_damaged(instance_id).await?;
+        let mut sound: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let recorded = self.recorded(instance_id).await?;
+        let unsound = self.unsound(instance_id, &sound).await?;
+        // One that is not sound counts for itself, for a fault that was found may be lifted, and for no other.
+        sound.retain(|other| other.id == set.id || !(unsound.contains(&other.id) || is_another(other, &recorded)));
         let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(&set.id)).await?;
         let mut dependents = dependents.remove(&set.id).unwrap_or_default();
-        let others = all.iter().filter(|other| other.id != set.id && !damaged.contains_key(&other.id)).count();
-        dependents.extend(self.log_needs(&set, all).await);
+        let others = sound.iter().filter(|other| other.id != set.id).count();
+        dependents.extend(self.log_needs(&set, sound).await);
         Ok(Facts::VaultDeletion(VaultDeletion {
             mode: set.mode,
             taken_at: set.started_at,
@@ -34,16 +38,10 @@ impl Inner {
         }))
     }
 
-    /// The moments of the log that lead back to this set of all alone. One in which a fault was found counts for itself, for that may be
-    /// lifted, and for no other.
-    async fn log_needs(&self, set: &BackupSet, mut all: Vec<BackupSet>) -> Option<Dependent> {
+    /// The moments of the log that lead back to this set of all alone.
+    async fn log_needs(&self, set: &BackupSet, all: Vec<BackupSet>) -> Option<Dependent> {
         let (archive, id, of) = (self.archive.clone(), set.id.clone(), set.instance_id.clone());
-        let read = async {
-            let damaged = self.found_damaged(&of).await?;
-            all.retain(|other| other.id == id || !damaged.contains_key(&other.id));
-            blocking(move || archive.coverage(&of, SHARD)?.only_from(&all, &id)).await
-        };
-        match read.await {
+        match blocking(move || archive.coverage(&of, SHARD)?.only_from(&all, &id)).await {
             Ok(lost) => lost.map(|lost| Dependent::Log(Some(lost))),
             Err(fault) => {
                 tracing::warn!(instance = %set.instance_id, "what the log needs is not known: {fault}");

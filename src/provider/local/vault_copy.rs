@@ -17,6 +17,7 @@ use crate::provider::local::vault::manifests::replaced;
 use crate::state::State;
 use crate::vault::Vault;
 use crate::vault::copy::SetCopy;
+use crate::vault::lacking::is_of_one_object;
 use crate::vault::watch::Watch;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,8 @@ pub enum Outcome {
     Damaged,
     /// Something else has its name there.
     Conflict,
+    /// It takes a key that is not here.
+    NoKey,
 }
 
 impl Outcome {
@@ -52,6 +55,7 @@ impl Outcome {
             Self::Gone => "gone",
             Self::Damaged => "damaged",
             Self::Conflict => "conflict",
+            Self::NoKey => "no_key",
         }
     }
 }
@@ -198,8 +202,8 @@ impl Copier {
         Ok(all.into_iter().collect())
     }
 
-    /// Copies the sets and the logs of instances, or tells what would be copied. What is damaged, or has a name that another has there, is told,
-    /// and the rest is copied. Ended by `progress`, it tells what was done by then.
+    /// Copies the sets and the logs of instances, or tells what would be copied. What is damaged, takes a key that is not here, or has a name that another has there,
+    /// is told, and the rest is copied. Ended by `progress`, it tells what was done by then.
     ///
     /// # Errors
     /// `vault.failed`, `log.failed`: then the rest is not done.
@@ -262,7 +266,7 @@ impl Copier {
                 return Ok(());
             }
             let log = self.copy_log(id, dry_run, progress).await?;
-            if log.copied + log.there + log.gone + log.damaged + log.conflicts > 0 {
+            if log.copied + log.there + log.gone + log.damaged + log.conflicts + log.no_key > 0 {
                 copy.logs.push((id.clone(), log));
             }
         }
@@ -315,10 +319,14 @@ fn outcome(copied: Result<SetCopy, Fault>) -> Result<(Outcome, String), Fault> {
         Ok(SetCopy::Copied) => Ok((Outcome::Copied, String::new())),
         Ok(SetCopy::There) => Ok((Outcome::There, String::new())),
         Ok(SetCopy::Gone) => Ok((Outcome::Gone, "deleted before it was copied".to_owned())),
-        Err(fault) => match fault.kind {
-            Kind::Damaged => Ok((Outcome::Damaged, fault.message)),
-            Kind::Refused => Ok((Outcome::Conflict, fault.message)),
-            _ => Err(fault),
-        },
+        Err(fault) if is_of_one_object(&fault) => {
+            let outcome = match fault.kind {
+                Kind::Damaged => Outcome::Damaged,
+                Kind::Refused => Outcome::Conflict,
+                _ => Outcome::NoKey,
+            };
+            Ok((outcome, fault.message))
+        }
+        Err(fault) => Err(fault),
     }
 }

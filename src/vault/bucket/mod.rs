@@ -6,6 +6,7 @@
 mod again;
 mod blocks;
 mod client;
+mod extending;
 pub mod keys;
 mod listing;
 mod thread;
@@ -14,8 +15,10 @@ mod versions;
 
 use crate::config::vault::BucketPlace;
 use crate::vault::store::{Lock, Overlaid, Ranges, Store, Upload, read_whole};
+use crate::vault::watch::Watch;
 use blocks::Blocks;
 use client::Client;
+use jiff::Timestamp;
 use keys::AccessKeys;
 use listing::{AT_ONCE, Listed, Named};
 use std::collections::BTreeSet;
@@ -42,10 +45,11 @@ impl Bucket {
         Self { client: Arc::new(Client::new(place, keys)) }
     }
 
-    fn names(&self, folder: &str, of: Listed, found: &mut dyn FnMut(&Named)) -> io::Result<()> {
+    fn names(&self, folder: &str, of: Listed, watch: &Watch, found: &mut dyn FnMut(&Named)) -> io::Result<()> {
         let (client, folder) = (Arc::clone(&self.client), folder.to_owned());
         let mut listing = wait(async move { client.names(&folder, of).await })?;
         loop {
+            watch.count(0)?;
             let (next, names) = wait(async move {
                 let names = listing.next(AT_ONCE).await?;
                 Ok((listing, names))
@@ -83,9 +87,9 @@ impl Store for Bucket {
         Ok(Arc::new(Blocks::new(Arc::clone(&self.client), name, found)))
     }
 
-    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+    fn each_watched(&self, prefix: &str, watch: &Watch, found: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut last = String::new();
-        self.names(prefix, Listed::Objects, &mut |named| {
+        self.names(prefix, Listed::Objects, watch, &mut |named| {
             // Versions of one name come together.
             if named.name != last {
                 last.clone_from(&named.name);
@@ -96,7 +100,7 @@ impl Store for Bucket {
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
-        self.names(prefix, Listed::Folders, &mut |named| all.push(named.name.clone()))?;
+        self.names(prefix, Listed::Folders, &Watch::default(), &mut |named| all.push(named.name.clone()))?;
         Ok(all)
     }
 
@@ -125,13 +129,18 @@ impl Store for Bucket {
         wait(async move { client.lock(&name).await })
     }
 
+    fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        wait(async move { client.extend_lock(&name, until).await })
+    }
+
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {
         if !self.client.lists_versions() {
             return Ok(());
         }
         let of = if prefix.is_empty() { Listed::Beside } else { Listed::Versions };
         let (mut last, mut over, mut markers) = (String::new(), BTreeSet::new(), BTreeSet::new());
-        self.names(prefix, of, &mut |named| {
+        self.names(prefix, of, &Watch::default(), &mut |named| {
             if named.is_marker {
                 // One over which something was put hides nothing any more.
                 if named.is_current {
@@ -149,7 +158,7 @@ impl Store for Bucket {
         }
         // What is deleted for ever may leave its marker, which hides nothing then.
         let mut hidden = BTreeSet::new();
-        self.names(prefix, of, &mut |named| {
+        self.names(prefix, of, &Watch::default(), &mut |named| {
             if !named.is_marker && markers.contains(&named.name) {
                 hidden.insert(named.name.clone());
             }

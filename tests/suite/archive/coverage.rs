@@ -2,7 +2,8 @@
 
 use super::*;
 use std::collections::BTreeMap;
-use tair_backup_mcp::archive::{RestoredFrom, SegmentName, Why};
+use tair_backup_mcp::archive::{RestoredFrom, Run, SegmentName, Why};
+use tair_backup_mcp::vault::watch::Watch;
 
 const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba98";
 
@@ -49,6 +50,16 @@ fn runs_and_holes_are_those_of_the_names() {
                 assert_eq!(covered(offset), told == 1, "{offset}: {segments:?}");
             }
         }
+        // How far it leads from a set is told of what lies behind that alone.
+        let set = base(dice.below(45) as u64, T0);
+        if histories.values().all(|h| h.len() == 1) {
+            let until = coverage.runs.iter().filter(|run| run.holds(&set)).map(Run::until).max();
+            let told = log.archive.goes_on_until(&set, 0, &Watch::default()).unwrap();
+            assert_eq!(told, until, "{}: {segments:?}", set.replication_offset);
+        }
+        let ended = Watch::default();
+        ended.stop();
+        assert_eq!(log.archive.goes_on_until(&set, 0, &ended).unwrap_err().code, "log.failed");
         for run in &coverage.runs {
             assert!(run.segments.windows(2).all(|pair| pair[1].first <= pair[0].last && pair[0].last < pair[1].last));
         }

@@ -2,6 +2,8 @@
 //! planned.
 
 use crate::support::{Bench, Done, Redis, text};
+use crate::vault::Place;
+use tair_backup_mcp::vault::Vault;
 
 fn delete(bench: &Bench, backup: &str, more: &[&str]) -> Done {
     bench.run(&[&["delete-backup", "--instance-id", "orders", "--backup-id", backup, "--json"], more].concat())
@@ -39,6 +41,9 @@ fn a_manual_set_is_deleted_once_planned() {
     assert_eq!(again.code, 3, "{again:?}");
     assert_eq!(delete(&bench, &gone, &[]).code, 4, "it is unknown now");
 
+    // One that nobody vouches for stands in for no other.
+    Place::on(|_| Vault::new(bench.home().join("vault"))).set("b-20260101T000000Z-aaaaaa");
+    assert_eq!(ids(&bench).len(), 2);
     let last = delete(&bench, &kept, &[]).json();
     let checks = last["prechecks"].as_array().unwrap();
     let others = checks.iter().find(|c| c["name"] == "other_backups").unwrap();

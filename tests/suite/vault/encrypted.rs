@@ -8,6 +8,7 @@ use crate::archive::{FIRST, new_timeline};
 use crate::support::log::{LONG, Service, archived_to, begun, position, second};
 use crate::support::s3;
 use crate::support::{Bench, Redis, files_under, other_program, text, unattended, wait};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -38,6 +39,12 @@ pub fn vault_in(dir: &Path, key: &Encryption) -> Vault {
 fn decrypted(key: &Path, file: &Path) -> Option<Vec<u8>> {
     let output = Command::new(other_program("age", "age")).arg("-d").arg("-i").arg(key).arg(file).output().unwrap();
     output.status.success().then_some(output.stdout)
+}
+
+/// What `doctor` says of the keys.
+fn encryption_check(bench: &Bench) -> Value {
+    let said = bench.run(&["doctor", "--json"]).json();
+    said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "encryption").unwrap().clone()
 }
 
 /// A set's file is an age file, and within it lies what lies there otherwise; what was written before is read too.
@@ -132,10 +139,7 @@ fn a_key_that_is_gone_is_not_made_again() {
     let (home, key) = (bench.home(), bench.home().join("vault/key.age"));
     Place::on(|_| Vault::new(home.join("vault"))).set("b-20260101T000000Z-aaaaaa");
     let open = || Place::on(|_| vault_in(&home, &how));
-    let doctor = || {
-        let said = bench.run(&["doctor", "--json"]).json();
-        said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "encryption").unwrap().clone()
-    };
+    let doctor = || encryption_check(&bench);
     assert_eq!((bench.run(&["vault", "verify"]).code, &doctor()["status"]), (0, &"pass".into()));
     let set = open().set("b-20260102T000000Z-bbbbbb");
     let kept = std::fs::read(&key).unwrap();
@@ -185,6 +189,10 @@ fn the_program_restores_with_its_key_and_touches_nothing_without() {
     with(&key_in(other.path()));
     let refused = bench.ask(&backup);
     assert!(refused.code == 1 && refused.out.contains("for other keys"), "{refused:?}");
+    let told = bench.run(&["vault", "verify"]);
+    assert!(told.code == 1 && told.err.contains("for other keys") && told.err.contains(&backup), "{told:?}");
+    let told = encryption_check(&bench);
+    assert!(told["status"] == "fail" && told.to_string().contains("for other keys"), "{told}");
     bench.configure(&unattended(&redis, ""));
     let refused = bench.ask(&backup);
     assert!(refused.code == 1 && refused.out.contains("the configuration names no key"), "{refused:?}");
@@ -293,4 +301,32 @@ fn a_copy_is_encrypted_too() {
             "log.failed"
         );
     }
+}
+
+/// What was written for a key that is not here any more is named by a copy, and keeps nothing else from it.
+#[test]
+fn what_takes_another_key_is_named_and_the_rest_is_copied() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (old, key) = (key_in(one.path()), key_in(two.path()));
+    let KeySource::Identity(file) = &key.key else { unreachable!() };
+    let bench = Bench::new(&format!(
+        "[encryption]\nidentity_file = {:?}\n\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n",
+        file.display().to_string()
+    ));
+    let before = Place::on(|_| vault_in(&bench.home(), &old));
+    let first = before.set("b-20260101T000000Z-aaaaaa");
+    let archive = Archive::new(&before.vault, before.dir.path().join("spool"));
+    let timeline = archive.open_timeline(new_timeline(FIRST, Some(0))).unwrap();
+    write_log(&archive, &timeline, ["one", "two", "six"]);
+    let second = Place::on(|_| vault_in(&bench.home(), &key)).set("b-20260102T000000Z-bbbbbb");
+    let to = bench.dir.path().join("to");
+    let copied = bench.run(&["vault", "copy", "--to", to.to_str().unwrap(), "--json"]);
+    let told = copied.json();
+    let row = |set: &Value| (text(&set["backup_id"]), text(&set["status"]));
+    let sets: Vec<_> = told["sets"].as_array().unwrap().iter().map(row).collect();
+    assert_eq!(sets, [(second.id, "copied".to_owned()), (first.id, "no_key".to_owned())], "{told}");
+    assert!(told["sets"][1]["why"].as_str().unwrap().contains("for other keys"), "{told}");
+    assert_eq!((copied.code, &told["logs"][0]["no_key"]), (1, &3.into()), "{told}");
+    let there = Place::on(|_| Vault::at(&VaultPlace::Directory(to), bench.home(), None, Some(&key)));
+    assert_eq!(there.list(&[]).len(), 1);
 }

@@ -14,10 +14,12 @@ use tair_backup_mcp::config::vault::BucketPlace;
 use tair_backup_mcp::guard::grant::{Delete, Grant};
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::model::fault::Kind;
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::model::vault_check::Deletion;
 use tair_backup_mcp::vault::bucket::Bucket;
 use tair_backup_mcp::vault::ingest::Metadata;
 use tair_backup_mcp::vault::lacking::is_refused;
+use tair_backup_mcp::vault::locking::Extension;
 use tair_backup_mcp::vault::store::{Overlaid, Store as _};
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
@@ -33,6 +35,12 @@ fn overlaid(place: &Place) -> Vec<(String, Overlaid)> {
     let mut all = Vec::new();
     place.vault.store().overlaid("orders", &mut |name, what| all.push((name.to_owned(), what))).unwrap();
     all
+}
+
+/// When the locks of a set's objects end, in seconds since the epoch; `None` for what has none.
+fn ends(place: &Place, id: &str) -> [Option<i64>; 2] {
+    let lock = |name: &str| place.vault.store().lock(&format!("orders/{id}/{name}")).unwrap();
+    ["data.rdb.zst", "manifest.json"].map(|name| lock(name).map(|lock| lock.until.as_second()))
 }
 
 fn is_whole(place: &Place, set: &BackupSet) {
@@ -188,6 +196,88 @@ fn a_service_runs_without_the_right_to_delete() {
     let log = service_log(&bench);
     assert!(!log.contains("could not be deleted") && !log.contains("could not be removed"), "{log}");
     assert_eq!(place.list(&[]), [(backup, true), (ID.to_owned(), true)]);
+}
+
+/// A lock is extended by version, whatever lies over its object; it is never shortened, and none is made. A key without the right is told so.
+#[test]
+fn a_lock_is_extended_and_never_shortened() {
+    let prefix = s3::prefix();
+    let there = |key| Place::on(|spill| s3::vault_in(s3::locked(), &prefix, key, spill));
+    let place = there(KEY);
+    let set = place.set(ID);
+    let target = |name: &str| format!("/{}/{prefix}/orders/{ID}/{name}", s3::locked());
+    assert_eq!(s3::request("DELETE", &target("manifest.json"), &[], ""), 204);
+    assert_eq!(s3::request("PUT", &target("data.rdb.zst"), &[], "theirs"), 200);
+
+    let now = Timestamp::now();
+    let day = |n: i32| now + SignedDuration::from_hours(24) * n;
+    let extend = |place: &Place, until| place.run(place.vault.extend_lock(&set, until)).unwrap();
+    assert_eq!(extend(&place, day(3)), Extension::Done);
+    let extended = [Some(day(3).as_second()); 2];
+    assert_eq!(ends(&place, ID), extended);
+    assert_eq!(place.run(place.vault.locked(&set)).unwrap().map(|until| until.as_second()), extended[1]);
+    for until in [day(2), day(3)] {
+        assert_eq!(extend(&place, until), Extension::Needless);
+    }
+    let refused = extend(&there(ARCHIVER), day(4));
+    assert!(matches!(&refused, Extension::Refused(why) if why.contains("Access Denied")), "{refused:?}");
+    assert_eq!(ends(&place, ID), extended);
+    is_whole(&place, &set);
+
+    let unlocked = Place::on(|spill| s3::vault_in(s3::versioned(), &prefix, KEY, spill));
+    let set = unlocked.set(ID);
+    assert_eq!(unlocked.run(unlocked.vault.extend_lock(&set, day(3))).unwrap(), Extension::Needless);
+    assert_eq!(ends(&unlocked, ID), [None; 2]);
+}
+
+/// The service extends what is needed and soon unlocked, by a period and no later than that; not what goes, nor what somebody keeps. Under a key
+/// without the right it says so once, as information.
+#[test]
+fn a_service_extends_the_locks_of_what_is_needed() {
+    const ENDS: &str = "b-20260103T000000Z-cccccc";
+    const GOES: &str = "b-20260104T000000Z-dddddd";
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["SET", "a", "1"]);
+    let place = Place::on(|spill| s3::vault_in(s3::lockable(), &prefix, KEY, spill));
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    let soon = now + hour;
+    for (id, expires_at) in
+        [(ID, Some(now + hour * 720)), (LEFT, None), (ENDS, Some(now + hour * 3)), (GOES, Some(Timestamp::UNIX_EPOCH))]
+    {
+        let staged = place.staged(id).unwrap();
+        place.run(staged.commit(Metadata { expires_at, locked_until: Some(soon), ..metadata() })).unwrap();
+        for name in ["data.rdb.zst", "manifest.json"] {
+            s3::lock(&format!("{prefix}/orders/{id}/{name}"), soon);
+        }
+    }
+    let as_it_was = [Some(soon.as_second()); 2];
+    let url = format!("s3://{}/{prefix}?endpoint=http://127.0.0.1:{}", s3::lockable(), s3::port());
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{}", unattended(&redis, "")));
+    let run_until = |bench: &Bench, told: &str, times: usize| {
+        let service = Service::start(bench);
+        wait(told, LONG, || (service_log(bench).matches(told).count() >= times).then_some(()));
+        assert_eq!(service.ask_to_end(), Some(0));
+        let log = service_log(bench);
+        assert!(log.matches(told).count() == times && !log.contains("could not be extended"), "{log}");
+    };
+
+    bench.env = vec![("AWS_ACCESS_KEY_ID", ARCHIVER.0.to_owned()), ("AWS_SECRET_ACCESS_KEY", ARCHIVER.1.to_owned())];
+    // The last set would stay in any case.
+    bench.backup();
+    run_until(&bench, "locks are not extended", 1);
+    assert!([ID, LEFT, ENDS, GOES].iter().all(|id| ends(&place, id) == as_it_was));
+
+    bench.env = s3::environment(KEY.1);
+    run_until(&bench, "is extended until", 2);
+    let [data, manifest] = ends(&place, ID).map(Option::unwrap);
+    let (from, to) = ((now + hour * 24).as_second(), (Timestamp::now() + hour * 24).as_second());
+    assert!(data == manifest && (from..=to).contains(&data), "{data} {manifest} {from} {to}");
+    assert_eq!(ends(&place, ENDS), [Some((now + hour * 3).as_second()); 2]);
+    assert_eq!([ends(&place, LEFT), ends(&place, GOES)], [as_it_was; 2]);
+    let retained = bench.json(&["retention", "--instance-id", "orders"])["sets"].clone();
+    let row = retained.as_array().unwrap().iter().find(|row| row["backup_id"] == ID).unwrap();
+    let until = written(Timestamp::from_second(data).unwrap());
+    assert_eq!(row["why"], format!("locked until {until}"), "{retained}");
 }
 
 /// A probe tells for how long what is put is locked, and puts nothing more as long as it is.

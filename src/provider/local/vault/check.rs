@@ -26,14 +26,6 @@ impl Local {
     pub async fn check_vault(&self, instance_id: Option<&str>, deep: bool) -> Result<VaultCheck, Fault> {
         self.inner.check_vault(instance_id, deep).await
     }
-
-    /// Tries the key of what is encrypted in the vault.
-    ///
-    /// # Errors
-    /// `vault.failed`, which says what is missing.
-    pub async fn try_key(&self) -> Result<(), Fault> {
-        self.inner.vault.try_key().await
-    }
 }
 
 impl Inner {

@@ -3,7 +3,7 @@
 //! It must delete nothing on the vault, and at the second place only sets that retention lets go and the vault has no more. What is copied there is
 //! read there, and kept nowhere.
 
-use crate::archive::{LogCopy, Run};
+use crate::archive::LogCopy;
 use crate::config::blocking::blocking;
 use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
@@ -15,11 +15,13 @@ use crate::provider::local::log::SHARD;
 use crate::provider::local::vault::manifests::{is_another, of_nobody, replaced};
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;
-use crate::vault::lacking::is_a_key_behind;
+use crate::vault::lacking::is_of_one_object;
+use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// Sets that the second place is asked for, newest first, before it is said to have none.
 const ASKED_MAX: usize = 100;
@@ -35,8 +37,19 @@ pub struct Newest<'a> {
     pub wanted: Option<&'a BackupSet>,
     /// The newest that has one.
     pub copied: Option<&'a BackupSet>,
-    /// Up to when the log that lies there goes on behind that one; `None` where none does.
+    /// Up to when the log that lies there goes on behind that one; `None` where none does, or nobody knows.
     pub log_until: Option<Timestamp>,
+    /// Whether the place said how far its log goes, in time.
+    pub log_is_known: bool,
+}
+
+/// Ends what is watched when nobody waits for it any more.
+struct Ends(Arc<Watch>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 impl Newest<'_> {
@@ -95,8 +108,7 @@ impl Copier {
                     known.insert(set.id);
                 }
                 Err(fault) => {
-                    // One that was written for a key that is not here any more says nothing of the others, either.
-                    let of_this_set = matches!(fault.kind, Kind::Damaged | Kind::Refused) || is_a_key_behind(&fault);
+                    let of_this_set = is_of_one_object(&fault);
                     kept_from_it = Err(fault);
                     if !of_this_set {
                         break;
@@ -121,14 +133,11 @@ impl Copier {
         .await
     }
 
-    /// Up to when the log that lies there goes on behind a set; `None` where none does.
+    /// Up to when the log that lies there goes on behind a set; `None` where none does. Dropped, it ends.
     async fn log_behind(&self, set: &BackupSet) -> Result<Option<Timestamp>, Fault> {
-        let (there, set) = (self.to.1.clone(), set.clone());
-        blocking(move || {
-            let runs = there.coverage(&set.instance_id, SHARD)?.runs;
-            Ok(runs.iter().filter(|run| run.holds(&set)).map(Run::until).max())
-        })
-        .await
+        let ends = Ends(Arc::default());
+        let (there, set, watch) = (self.to.1.clone(), set.clone(), Arc::clone(&ends.0));
+        blocking(move || there.goes_on_until(&set, SHARD, &watch)).await
     }
 
     /// Deletes the copies that the policy keeps no longer and the vault has no more. How many. One that cannot be deleted does not keep the others.
@@ -180,7 +189,7 @@ impl Copier {
     }
 
     /// The newest of an instance's sets, of which these are all, that is wanted at the second place, the newest of which a copy lies there, and how
-    /// far its log goes on behind that.
+    /// far its log goes on behind that; the latter is left out where the place does not say so in time.
     ///
     /// # Errors
     /// `vault.failed`, also where the place does not answer in time; `copy.conflict`; `log.damaged`, `log.failed`.
@@ -190,18 +199,28 @@ impl Copier {
         let look = async {
             for set in wanted.iter().take(ASKED_MAX) {
                 if self.from.0.is_copied(&self.to.0, &set.instance_id, &set.id).await? {
-                    return Ok((Some(*set), self.log_behind(set).await?));
+                    return Ok(Some(*set));
                 }
             }
-            Ok::<_, Fault>((None, None))
+            Ok::<_, Fault>(None)
         };
-        let (copied, log_until) = match tokio::time::timeout(ASKED_FOR, look).await {
-            Ok(copied) => copied?,
-            Err(_) => {
-                let message = format!("{} did not say within {} s what it has", self.place, ASKED_FOR.as_secs());
-                return Err(Fault::new(Kind::Unexpected, "vault.failed", message));
+        let until = Instant::now() + ASKED_FOR;
+        let Ok(copied) = timeout_at(until, look).await else {
+            let message = format!("{} did not say within {} s what it has", self.place, ASKED_FOR.as_secs());
+            return Err(Fault::new(Kind::Unexpected, "vault.failed", message));
+        };
+        let copied = copied?;
+        // A log of years takes long to list.
+        let log = async {
+            match copied {
+                Some(set) => self.log_behind(set).await,
+                None => Ok(None),
             }
         };
-        Ok(Newest { wanted: wanted.first().copied(), copied, log_until })
+        let (log_until, log_is_known) = match timeout_at(until, log).await {
+            Ok(until) => (until?, true),
+            Err(_) => (None, false),
+        };
+        Ok(Newest { wanted: wanted.first().copied(), copied, log_until, log_is_known })
     }
 }
