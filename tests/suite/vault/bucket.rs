@@ -227,10 +227,7 @@ fn what_is_out_of_reach_is_not_damaged() {
 /// A look at what is wrong there asks for no manifest, and no signature, more often than a listing of the sets does.
 #[test]
 fn a_look_reads_manifests_once() {
-    let (line, prefix) = (Line::to(s3::port(), |_| Fate::Pass), s3::prefix());
-    let place = Place::on(|spill| {
-        s3::vault_at(line.port, &prefix, spill).signed(Arc::new(Signing::new(spill, Vec::new(), false)))
-    });
+    let (line, place, _) = vault_behind(|_| Fate::Pass);
     place.set(ID);
     place.set("b-20260102T000000Z-bbbbbb");
     let asked = || ["/manifest.json", "/manifest.json.minisig"].map(|name| count(&line, "GET", name));
