@@ -1,4 +1,5 @@
-//! Retention's verdicts: on every set of an instance, that it goes or why it stays, and on its log, from when on it is kept.
+//! Retention's verdicts: on every set of an instance, that it goes or why it stays, and for how long as far as that is known; and on its log,
+//! from when on it is kept.
 //!
 //! It must not ask for the time, and judges what is listed alone: whoever deletes looks whether a plan or a job needs the set.
 
@@ -113,6 +114,93 @@ impl Outlived {
     }
 }
 
+/// The ids of the newest automated sets of each week; one in which a fault was found only where its week has no other.
+fn newest_of_weeks<'a>(sets: &'a [BackupSet], damaged: &[String]) -> Vec<&'a str> {
+    let mut of_weeks: BTreeMap<i64, (bool, Timestamp, &str)> = BTreeMap::new();
+    for set in sets.iter().filter(|set| is_of_a_policy(set)) {
+        let one = (!damaged.contains(&set.id), set.started_at, set.id.as_str());
+        let of_week = of_weeks.entry(week(set.started_at)).or_insert(one);
+        *of_week = one.max(*of_week);
+    }
+    of_weeks.into_values().map(|(.., id)| id).collect()
+}
+
+/// Why each set of an instance stays at a moment, in their order, whatever locks it. `None`: it goes.
+fn stay(sets: &[BackupSet], damaged: &[String], days: Option<u32>, now: Timestamp) -> Vec<Option<Stays>> {
+    let since = days.and_then(|days| kept_since(sets, damaged, days, now));
+    let of_weeks = newest_of_weeks(sets, damaged);
+    let judge = |set: &BackupSet| {
+        match set.expires_at {
+            Some(at) if at > now => return Some(Stays::Until(at)),
+            Some(_) => return is_the_last(set, sets, damaged).then_some(Stays::Last),
+            None if set.mode != Mode::Automated => return Some(Stays::OfNoPolicy),
+            None => {}
+        }
+        let Some(days) = days else { return Some(Stays::WithoutPolicy) };
+        if since.is_none_or(|since| set.started_at >= since) {
+            return Some(Stays::Days(days.max(*RETENTION_DAYS.start())));
+        }
+        of_weeks.contains(&set.id.as_str()).then_some(Stays::OfItsWeek)
+    };
+    sets.iter().map(judge).collect()
+}
+
+/// Least period of a lock.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// For how long a set that stays is needed, as far as that is known: what its lock may be extended for. What only somebody keeps is none such, or
+/// nobody could ever delete it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// Until then.
+    Until(Timestamp),
+    /// Until something stands in for it, and nobody knows when.
+    On,
+    /// For a while, which is over within days.
+    ForNow,
+}
+
+impl Needed {
+    /// For how long each set of an instance is needed, in their order, judged as by [`Expired::by_policy`] but for locks. `None`: it goes, or stays
+    /// because nobody says when it goes.
+    #[must_use]
+    pub fn by_policy(sets: &[BackupSet], damaged: &[String], days: Option<u32>, now: Timestamp) -> Vec<Option<Self>> {
+        let of_weeks = newest_of_weeks(sets, damaged);
+        let judge = |(set, stays): (&BackupSet, Option<Stays>)| match stays? {
+            Stays::Until(at) => Some(Self::Until(at)),
+            Stays::Last | Stays::OfItsWeek => Some(Self::On),
+            Stays::Days(days) => {
+                let kept = SignedDuration::from_hours(24 * i64::from(days));
+                match set.started_at.checked_add(kept).unwrap_or(Timestamp::MAX) {
+                    at if at > now => Some(Self::Until(at)),
+                    _ if of_weeks.contains(&set.id.as_str()) => Some(Self::On),
+                    // The next set lets it go, and is late only where it is not there in a day.
+                    at => (now.duration_since(at) > DAY).then_some(Self::ForNow),
+                }
+            }
+            Stays::Locked(_) | Stays::OfNoPolicy | Stays::WithoutPolicy => None,
+        };
+        sets.iter().zip(stay(sets, damaged, days, now)).map(judge).collect()
+    }
+
+    /// Until when a lock is extended that ends, or has ended, at a moment, where the bucket locks for such a period: by one more, and never beyond
+    /// what is needed. `None`: not now. What is left has to be less than a day, and less than half of the period, so that it is once a period.
+    #[must_use]
+    pub fn extension(self, ends: Timestamp, period: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+        let period = period.max(DAY);
+        if ends.duration_since(now) >= DAY.min(period / 2) {
+            return None;
+        }
+        let by = |more: SignedDuration| now.checked_add(more).unwrap_or(Timestamp::MAX);
+        let until = match self {
+            Self::Until(at) => at.min(by(period)),
+            Self::On => by(period),
+            Self::ForNow => by(period.min(DAY * 2)),
+        };
+        (until.as_second() > ends.as_second()).then_some(until)
+    }
+}
+
 impl Expired {
     /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week,
     /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does: one in
@@ -125,33 +213,11 @@ impl Expired {
         days: Option<u32>,
         now: Timestamp,
     ) -> Vec<Result<Self, Stays>> {
-        let since = days.and_then(|days| kept_since(sets, damaged, days, now));
-        let mut of_weeks: BTreeMap<i64, (bool, Timestamp, &str)> = BTreeMap::new();
-        for set in sets.iter().filter(|set| is_of_a_policy(set)) {
-            let one = (!damaged.contains(&set.id), set.started_at, set.id.as_str());
-            let of_week = of_weeks.entry(week(set.started_at)).or_insert(one);
-            *of_week = one.max(*of_week);
-        }
-        let judge = |set: &BackupSet| {
-            if let Some(until) = set.locked_until.filter(|until| *until > now) {
-                return Err(Stays::Locked(until));
-            }
-            match set.expires_at {
-                Some(at) if at > now => return Err(Stays::Until(at)),
-                Some(_) if is_the_last(set, sets, damaged) => return Err(Stays::Last),
-                Some(_) => return Ok(Self::on(set)),
-                None if set.mode != Mode::Automated => return Err(Stays::OfNoPolicy),
-                None => {}
-            }
-            let days = days.ok_or(Stays::WithoutPolicy)?.max(*RETENTION_DAYS.start());
-            if since.is_none_or(|since| set.started_at >= since) {
-                return Err(Stays::Days(days));
-            }
-            match of_weeks.get(&week(set.started_at)) {
-                Some((.., id)) if *id == set.id => Err(Stays::OfItsWeek),
-                _ => Ok(Self::on(set)),
-            }
+        let judge = |(set, stays): (&BackupSet, Option<Stays>)| match (set.locked_until, stays) {
+            (Some(until), _) if until > now => Err(Stays::Locked(until)),
+            (_, Some(stays)) => Err(stays),
+            (_, None) => Ok(Self::on(set)),
         };
-        sets.iter().map(judge).collect()
+        sets.iter().zip(stay(sets, damaged, days, now)).map(judge).collect()
     }
 }

@@ -18,6 +18,8 @@ pub enum Event {
     VerificationSucceeded,
     /// A backup failed.
     BackupFailed,
+    /// It is not known what came of a backup.
+    BackupUncertain,
     /// A restore failed.
     RestoreFailed,
     /// A restore ended, and it is not known what the instance holds.
@@ -60,6 +62,7 @@ impl Event {
             Self::BackupSucceeded => "backup_succeeded",
             Self::VerificationSucceeded => "verification_succeeded",
             Self::BackupFailed => "backup_failed",
+            Self::BackupUncertain => "backup_uncertain",
             Self::RestoreFailed => "restore_failed",
             Self::RestoreUncertain => "restore_uncertain",
             Self::VerificationFailed => "verification_failed",

@@ -54,23 +54,26 @@ impl Turn<'_> {
             followed.unknown.retain(|id, _| ended.iter().any(|job| job.id == *id));
             let mut noticed = false;
             for job in &ended {
-                if followed.unknown.get(&job.id).is_some_and(|asked| asked.elapsed() < LOOK_AGAIN) {
-                    continue;
+                if !self.needs_look(job) {
+                    self.notice_end(job, event_of(job)).await?;
+                    noticed = true;
                 }
-                // It waits, and keeps none of the others waiting.
-                let event = match self.event_of(job).await {
-                    Ok(event) => event,
+            }
+            // One look, and it is asked anew what has ended meanwhile: a vault that hangs keeps no failure waiting for longer.
+            let asked = |job: &Job| followed.unknown.get(&job.id).copied();
+            let is_due = |job: &Job| asked(job).is_none_or(|asked| asked.elapsed() >= LOOK_AGAIN);
+            let due = ended.iter().filter(|job| self.needs_look(job) && is_due(job));
+            if let Some(job) = due.min_by_key(|job| asked(job)) {
+                match self.is_automated(job).await {
+                    Ok(automated) => {
+                        self.notice_end(job, automated.then_some(Event::BackupSucceeded)).await?;
+                        noticed = true;
+                    }
                     Err(why) => {
                         tracing::debug!(job = %job.id, "whether its end is told is not known: {why}");
                         followed.unknown.insert(job.id.clone(), Instant::now());
-                        continue;
                     }
-                };
-                let told = event.map(|event| of_job(event, job));
-                let is_success = event.is_some_and(Event::is_success);
-                let what = if is_success { Noticed::Latest(&job.id) } else { Noticed::Once(&job.id) };
-                self.notice(what, told.as_ref()).await?;
-                noticed = true;
+                }
             }
             if !noticed {
                 followed.from = Some(now.checked_sub(CLOCKS).unwrap_or(now));
@@ -86,7 +89,8 @@ impl Turn<'_> {
         for job in &jobs {
             let event = match job.kind {
                 JobKind::Restore => Event::RestoreUncertain,
-                JobKind::Backup => Event::BackupFailed,
+                // Its set may be whole: that it failed is told by its end.
+                JobKind::Backup => Event::BackupUncertain,
                 JobKind::Verification | JobKind::Clone | JobKind::Deletion | JobKind::Policy => continue,
             };
             let first = seen.entry(job.id.clone()).or_insert(now);
@@ -102,22 +106,16 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The event that the end of a job is; `None` of one that nobody waits for. Or why that is not known.
-    async fn event_of(&self, job: &Job) -> Result<Option<Event>, String> {
-        Ok(match (job.kind, job.status) {
-            (_, JobStatus::Running) => None,
-            (JobKind::Backup, JobStatus::Succeeded) => {
-                (self.pings() && self.is_automated(job).await?).then_some(Event::BackupSucceeded)
-            }
-            (JobKind::Backup, _) => Some(Event::BackupFailed),
-            (JobKind::Verification, JobStatus::Succeeded) => Some(Event::VerificationSucceeded),
-            (JobKind::Verification, _) if job.failure == Some(Kind::Damaged) => Some(Event::SetDamaged),
-            (JobKind::Verification, _) => Some(Event::VerificationFailed),
-            (JobKind::Restore, JobStatus::Failed) => Some(Event::RestoreFailed),
-            (JobKind::Restore, JobStatus::Uncertain) => Some(Event::RestoreUncertain),
-            (JobKind::Restore, JobStatus::Succeeded) => None,
-            (JobKind::Clone | JobKind::Deletion | JobKind::Policy, _) => None,
-        })
+    /// Whether only a look at what a job has made shows whether its end is told.
+    fn needs_look(&self, job: &Job) -> bool {
+        self.pings() && (job.kind, job.status) == (JobKind::Backup, JobStatus::Succeeded)
+    }
+
+    async fn notice_end(&self, job: &Job, event: Option<Event>) -> Result<(), Fault> {
+        let told = event.map(|event| of_job(event, job));
+        let is_success = event.is_some_and(Event::is_success);
+        let what = if is_success { Noticed::Latest(&job.id) } else { Noticed::Once(&job.id) };
+        self.notice(what, told.as_ref()).await.map(drop)
     }
 
     /// Whether a job has made a set that nobody asked for. One that is gone already, or damaged, is nothing to be glad of.
@@ -129,6 +127,21 @@ impl Turn<'_> {
             Ok(Err(fault)) => Err(fault.message),
             Err(_) => Err(format!("no answer within {} s", LOOK_WITHIN.as_secs())),
         }
+    }
+}
+
+/// The event that the end of a job is; `None` of one that nobody waits for, unless a look shows that somebody does.
+fn event_of(job: &Job) -> Option<Event> {
+    match (job.kind, job.status) {
+        (JobKind::Backup, JobStatus::Failed) => Some(Event::BackupFailed),
+        (JobKind::Backup, JobStatus::Uncertain) => Some(Event::BackupUncertain),
+        (JobKind::Restore, JobStatus::Failed) => Some(Event::RestoreFailed),
+        (JobKind::Restore, JobStatus::Uncertain) => Some(Event::RestoreUncertain),
+        (JobKind::Verification, JobStatus::Succeeded) => Some(Event::VerificationSucceeded),
+        (_, JobStatus::Running) | (JobKind::Backup | JobKind::Restore, JobStatus::Succeeded) => None,
+        (JobKind::Verification, _) if job.failure == Some(Kind::Damaged) => Some(Event::SetDamaged),
+        (JobKind::Verification, _) => Some(Event::VerificationFailed),
+        (JobKind::Clone | JobKind::Deletion | JobKind::Policy, _) => None,
     }
 }
 

@@ -3,12 +3,13 @@
 
 use crate::model::calendar::{Calendar, History};
 use crate::model::fault::Fault;
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{Job, JobKind};
 use crate::model::log::Gap;
 use crate::model::time::written;
 use crate::notify::Turn;
 use crate::notify::event::{Event, Notification};
 use crate::schedule::stale::{backup_made_up, backup_missing, drill_made_up, drill_missing};
+use crate::state::jobs::JobsOf;
 use crate::state::notified::Noticed;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -223,9 +224,9 @@ impl Turn<'_> {
 
     /// Whether something is under way that makes up for what is missing.
     async fn is_at_work(&self, kind: JobKind, id: &str, now: Timestamp) -> Result<bool, Fault> {
-        let young = |job: &Job| now.duration_since(job.created_at).abs() < AT_WORK;
-        let running = |job: &Job| job.kind == kind && job.status == JobStatus::Running && !job.needs_reconciliation();
-        Ok(self.state().jobs(Some(id)).await?.iter().any(|job| running(job) && young(job)))
+        let running = JobsOf { kind: Some(kind), ..JobsOf::running(id) };
+        let is_young = |job: &Job| now.duration_since(job.created_at).abs() < AT_WORK;
+        Ok(self.state().latest(running).await?.iter().any(|job| !job.needs_reconciliation() && is_young(job)))
     }
 
     async fn gap(&self, id: &str, gap: &Gap, seen: &mut Seen) -> Result<(), Fault> {

@@ -96,8 +96,6 @@ pub struct Jobs {
     pub state: Arc<dyn State>,
     /// As whom and where the provider's cloud is called; `None` where there is no cloud.
     access: Option<Access>,
-    /// The lease that must still be held when a job is begun; `None` where none is needed.
-    pub(super) under: Option<Lease>,
     /// Cancelled when the process is asked to end.
     pub stop: CancellationToken,
     running: TaskTracker,
@@ -107,7 +105,7 @@ impl Jobs {
     /// The jobs of a provider, of which none runs yet.
     #[must_use]
     pub fn new(provider: &'static str, state: Arc<dyn State>) -> Self {
-        Self { provider, state, access: None, under: None, stop: CancellationToken::new(), running: TaskTracker::new() }
+        Self { provider, state, access: None, stop: CancellationToken::new(), running: TaskTracker::new() }
     }
 
     /// The same jobs, bound to an account, region and endpoint: those begun carry it, and only what was begun there is adopted.
@@ -116,21 +114,23 @@ impl Jobs {
         Self { access: Some(access), ..self.clone() }
     }
 
-    /// Begins a job that takes no permit and runs it in the background; or joins the one of its kind that runs on the instance.
+    /// Begins a job that takes no permit and runs it in the background; or joins the one of its kind that runs on the instance. `under`: the lease
+    /// that must still be held then; `None` where none is needed.
     ///
     /// # Errors
-    /// `job.busy` when another kind runs there; `state.failed`.
+    /// `job.busy` when another kind runs there, or the lease is another's; `state.failed`.
     pub async fn begin<F>(
         &self,
         kind: JobKind,
         instance_id: &str,
         backup_id: &str,
+        under: Option<&Lease>,
         work: impl FnOnce(Job) -> F,
     ) -> Result<Begun, Fault>
     where
         F: Future<Output = JobEnd> + Send + 'static,
     {
-        self.begin_for(kind, instance_id, backup_id, ("", ""), work).await
+        self.begin_for(kind, instance_id, backup_id, ("", "", under), work).await
     }
 
     /// Begins what is permitted and runs it in the background. The work gets the plan, and the permit to make its grant of. The
@@ -153,7 +153,7 @@ impl Jobs {
         let (caller, nonce) = (permit.caller().to_owned(), permit.nonce().to_owned());
         let state = Arc::clone(&self.state);
         let begun = self
-            .begin_for(kind, &instance_id, backup_id, (&caller, &nonce), |job| async move {
+            .begin_for(kind, &instance_id, backup_id, (&caller, &nonce, None), |job| async move {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
                 state.record(permit.record(&kind.event(None), started)).await?;
                 work(job, plan, permit).await
@@ -184,7 +184,7 @@ impl Jobs {
     where
         F: Future<Output = JobEnd> + Send + 'static,
     {
-        match self.begin_for(kind, instance_id, backup_id, (caller, ""), work).await? {
+        match self.begin_for(kind, instance_id, backup_id, (caller, "", None), work).await? {
             Begun::Started(job) | Begun::Joined(job) => Ok(job),
         }
     }
@@ -209,7 +209,7 @@ impl Jobs {
         kind: JobKind,
         instance_id: &str,
         backup_id: &str,
-        (caller, confirmation): (&str, &str),
+        (caller, confirmation, under): (&str, &str, Option<&Lease>),
         work: impl FnOnce(Job) -> F,
     ) -> Result<Begun, Fault>
     where
@@ -217,7 +217,7 @@ impl Jobs {
     {
         let id = new_id(kind.prefix(), Timestamp::now())?;
         let provider = self.provider;
-        let (access, under) = (self.access.as_ref(), self.under.as_ref());
+        let access = self.access.as_ref();
         // A clone here is made of a set, and its source may be backed up meanwhile.
         let leaves_alone = kind == JobKind::Clone && access.is_none();
         let exclusive = kind.is_exclusive() && !leaves_alone;

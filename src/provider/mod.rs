@@ -11,6 +11,7 @@ pub mod routed;
 pub mod set_stream;
 pub mod tair;
 pub mod traffic;
+pub mod verification;
 
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;

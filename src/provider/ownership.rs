@@ -1,5 +1,5 @@
 //! Whether what this process is about to do is still its own to do: a process that was silent for too long is taken for dead, and another goes
-//! on with its jobs and its leases.
+//! on with its jobs.
 //!
 //! It must not decide what becomes of a target: whoever asks knows which of its steps cannot be taken beside another.
 
@@ -7,7 +7,6 @@ use crate::model::fault::Fault;
 use crate::model::job::Job;
 use crate::provider::jobs::Jobs;
 use crate::state::jobs::{cut_off, taken_over};
-use crate::state::leases::Lease;
 
 /// Ends work whose job is another process's by now. That its progress could not be written down ends none: the work matters more.
 ///
@@ -25,14 +24,6 @@ pub fn unless_taken_over(job: &Job, progress: Result<bool, Fault>) -> Result<(),
 }
 
 impl Jobs {
-    /// The same jobs, begun only while this lease is held.
-    #[must_use]
-    pub fn under(&self, lease: Option<&Lease>) -> Self {
-        let mut jobs = self.clone();
-        jobs.under = lease.cloned();
-        jobs
-    }
-
     /// Says how far a job is, right before a step that must not be taken where another process goes on with the job, or may by now.
     ///
     /// # Errors

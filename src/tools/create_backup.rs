@@ -83,7 +83,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         let message =
             format!("backup_retention_period is {days}; it is {} to {} days", KEPT_DAYS.start(), KEPT_DAYS.end());
         return Err(Fault::new(Kind::Usage, "arguments.invalid", message)
-            .hint("Leave it out to keep the set until somebody deletes it."));
+            .hint("Leave it out to have the set kept as its provider keeps such sets."));
     }
     let note = clean(&args.note.unwrap_or_default());
     let (provider, id) = (Arc::clone(&call.app.provider), args.instance_id);
@@ -91,13 +91,16 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     let (job, joined) = run_detached(call, "asking for a backup", begun).await?;
     let job = follow(call, job, Duration::from_secs(wait)).await?;
     let row = JobRow::of(&job);
-    let message = match job.status {
-        JobStatus::Running if joined && days.is_some() => {
-            format!("joined the backup that was running, which is kept for as long as its own call said: {}", job.stage)
+    let (is_running, how_far) = match job.status {
+        JobStatus::Running => (true, &job.stage),
+        _ => (false, &job.message),
+    };
+    let message = match (joined, days) {
+        (true, Some(_)) => {
+            format!("joined the backup that was running, so the days of this call are not used: {how_far}")
         }
-        JobStatus::Running if joined => format!("joined the backup that was running: {}", job.stage),
-        JobStatus::Running => job.stage.clone(),
-        _ => job.message.clone(),
+        (true, None) if is_running => format!("joined the backup that was running: {how_far}"),
+        _ => how_far.clone(),
     };
     let created = Created {
         backup_job_id: row.job_id,

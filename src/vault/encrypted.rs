@@ -10,6 +10,7 @@ use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
 use crate::vault::watch::Watch;
 use age::stream::{StreamReader, StreamWriter};
 use age::{DecryptError, Decryptor, Encryptor};
+use jiff::Timestamp;
 use std::fmt;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -241,6 +242,10 @@ impl Store for Encrypted {
 
     fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
         self.store.lock(name)
+    }
+
+    fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
+        self.store.extend_lock(name, until)
     }
 
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {

@@ -19,6 +19,7 @@ pub mod hashing;
 pub mod ingest;
 pub mod lacking;
 pub mod layout;
+pub mod locking;
 pub mod manifest;
 mod minisign;
 mod parts;

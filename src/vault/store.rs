@@ -154,6 +154,16 @@ pub trait Store: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Makes the lock of an object last until a moment, to the second. Whether it did: never of what has no lock, or is locked for as long already.
+    ///
+    /// # Errors
+    /// Those of the store; where whoever asks has no right to that, one of which [`is_refused`] says so.
+    ///
+    /// [`is_refused`]: crate::vault::lacking::is_refused
+    fn extend_lock(&self, _name: &str, _until: Timestamp) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Tells each object under a prefix, by what is behind that, over which somebody has put something, where a store keeps what lay there.
     ///
     /// # Errors

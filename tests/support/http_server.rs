@@ -37,7 +37,7 @@ pub enum Answer {
     Reply {
         status: u16,
         headers: Vec<(&'static str, String)>,
-        body: String,
+        body: Vec<u8>,
     },
     /// Reads the request, and never answers.
     Hang,
@@ -47,7 +47,11 @@ pub enum Answer {
 
 impl Answer {
     pub fn ok(body: impl Into<String>) -> Self {
-        Self::Reply { status: 200, headers: Vec::new(), body: body.into() }
+        Self::bytes(body.into().into_bytes())
+    }
+
+    pub fn bytes(body: Vec<u8>) -> Self {
+        Self::Reply { status: 200, headers: Vec::new(), body }
     }
 
     /// A success in the cloud's shape: with the id that every reply has.
@@ -61,7 +65,7 @@ impl Answer {
     }
 
     pub fn status(status: u16, body: impl Into<String>) -> Self {
-        Self::Reply { status, headers: Vec::new(), body: body.into() }
+        Self::Reply { status, headers: Vec::new(), body: body.into().into_bytes() }
     }
 
     /// An error in the cloud's shape.
@@ -133,7 +137,7 @@ pub async fn serve(
             for (name, value) in headers {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
-            let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes()).await;
+            let _ = stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat()).await;
             let _ = stream.shutdown().await;
         }
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tair_backup_mcp::config::vault::{BucketPlace, Service, VaultPlace};
 use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::model::secret::Secret;
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::bucket::Bucket;
 use tair_backup_mcp::vault::bucket::keys::AccessKey;
@@ -123,23 +124,51 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str)
 
 /// A bucket that keeps what is put there for a day.
 pub fn locked() -> &'static str {
-    const RETENTION: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
-        <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| locked_for("locked", 1));
+    "locked"
+}
+
+/// A bucket that locks what it is told to, and nothing by itself.
+pub fn lockable() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
-        assert_eq!(request("PUT", "/locked", &[("x-amz-bucket-object-lock-enabled", "true")], ""), 200);
-        assert_eq!(request("PUT", "/locked?object-lock=", &[], RETENTION), 200);
+        assert_eq!(request("PUT", "/lockable", &[("x-amz-bucket-object-lock-enabled", "true")], ""), 200);
     });
-    "locked"
+    "lockable"
+}
+
+/// Locks what has a name there until a second.
+pub fn lock(name: &str, until: Timestamp) {
+    let body = format!(
+        "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>GOVERNANCE</Mode><RetainUntilDate>{}</RetainUntilDate></Retention>",
+        written(until)
+    );
+    assert_eq!(request("PUT", &format!("/{}/{name}?retention=", lockable()), &[], &body), 200);
+}
+
+/// Makes a bucket that keeps what is put there for so many days.
+pub fn locked_for(bucket: &str, days: u32) {
+    let retention = format!(
+        "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+         <Mode>COMPLIANCE</Mode><Days>{days}</Days></DefaultRetention></Rule></ObjectLockConfiguration>"
+    );
+    let made = request("PUT", &format!("/{bucket}"), &[("x-amz-bucket-object-lock-enabled", "true")], "");
+    assert_eq!((made, request("PUT", &format!("/{bucket}?object-lock="), &[], &retention)), (200, 200));
+}
+
+/// Makes a bucket keep versions from now on.
+pub fn keep_versions(bucket: &str) {
+    const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    assert_eq!(request("PUT", &format!("/{bucket}?versioning="), &[], ENABLED), 200);
 }
 
 /// A bucket that keeps versions, and locks nothing.
 pub fn versioned() -> &'static str {
-    const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
         assert_eq!(request("PUT", "/versioned", &[], ""), 200);
-        assert_eq!(request("PUT", "/versioned?versioning=", &[], ENABLED), 200);
+        keep_versions("versioned");
     });
     "versioned"
 }

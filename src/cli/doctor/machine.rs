@@ -158,8 +158,8 @@ async fn vault_lock(app: &App, deletion: Deletion, findings: &mut Findings) {
         }
         Deletion::LockedFor(lock) => lock,
     };
-    // A lock ends at a second, and what was put is dated by one.
-    let hours = u32::try_from(lock.as_hours().saturating_add(1)).unwrap_or_default();
+    // A lock ends at a second, and what was put is dated by one: to the nearest hour, so that a day is not longer than a day.
+    let hours = u32::try_from(lock.as_secs().saturating_add(1800) / 3600).unwrap_or_default();
     let told = match hours / 24 {
         0 => format!("what was put cannot be deleted for {}", counted(hours, "hour")),
         days => format!("what was put cannot be deleted for {}", counted(days, "day")),

@@ -25,7 +25,7 @@ pub fn safety_backup(s: &SafetyFacts, of: &Preconditions, planned: bool, looked_
         SafetyStatus::Failed(why) => {
             return check(Status::Block, format!("the current data could not be backed up: {why}"));
         }
-        SafetyStatus::Damaged(why) => return check(Status::Block, damaged(&s.backup_id, why)),
+        SafetyStatus::Damaged(why) => return check(Status::Block, damaged(&s.backup_id, why, of)),
         SafetyStatus::Gone => {
             let detail = format!(
                 "{} is not there any more, and nothing else brings the current data back: it was deleted, or a later plan's took its place",
@@ -59,7 +59,7 @@ pub fn safety_backup(s: &SafetyFacts, of: &Preconditions, planned: bool, looked_
     }
     let (status, how) = match look {
         SetLook::Damaged(why) => {
-            return check(Status::Block, damaged(&what, why));
+            return check(Status::Block, damaged(&what, why, of));
         }
         SetLook::KnownFromPlan if !planned => {
             return check(
@@ -111,10 +111,12 @@ fn proves_nothing(listed: &ListedSafety, looked_at: Option<Timestamp>) -> Option
         .then(|| format!("it began before the plan did, at {}", written(looked_at)))
 }
 
-fn damaged(what: &str, why: &str) -> String {
-    format!(
-        "{what}, is damaged and brings nothing back: {why}; look at the disk of the vault, and plan again: what was found damaged is not used again"
-    )
+fn damaged(what: &str, why: &str, of: &Preconditions) -> String {
+    let next = match of {
+        Preconditions::CloudRestore { .. } => "plan again, which takes another",
+        _ => "look at the disk of the vault, and plan again: what was found damaged is not used again",
+    };
+    format!("{what}, is damaged and brings nothing back: {why}; {next}")
 }
 
 /// Why a set that was taken at `origin` is none of what the server at `target` has held; `None` where it is one.

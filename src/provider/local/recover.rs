@@ -5,7 +5,7 @@ use crate::model::fault::Fault;
 use crate::model::job::{JobKind, JobStatus, Unfinished};
 use crate::provider::jobs::Reconciled;
 use crate::provider::local::Inner;
-use crate::provider::local::verify::interrupted;
+use crate::provider::verification::interrupted;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 use tokio::sync::Mutex;

@@ -75,7 +75,7 @@ impl Inner {
 
     async fn delete_set(&self, job: &Job, plan: &Plan, permit: Permit, backup_id: &str) -> Result<String, Fault> {
         let id = &plan.instance_id;
-        let set = self.cloud_set(id, backup_id).await?;
+        let set = self.cloud_set_as_listed(id, backup_id).await?;
         // The permit is for what was shown to the person.
         let planned = match &plan.preconditions {
             Preconditions::CloudDeletion { set, .. } => set.as_ref(),
@@ -94,8 +94,11 @@ impl Inner {
         if !self.is_gone(id, backup_id).await {
             return Err(still_listed(backup_id, &why));
         }
-        if let Err(fault) = self.jobs.state.forget_verified(id, &set.set.id).await {
-            tracing::warn!(backup = %backup_id, "what it was verified to could not be forgotten: {fault}");
+        let gone: Vec<String> = set.ids().cloned().collect();
+        for of in &gone {
+            if let Err(fault) = self.jobs.state.forget_verified(id, of).await {
+                tracing::warn!(backup = %of, "what it was verified to could not be forgotten: {fault}");
+            }
         }
         Ok(deleted(backup_id))
     }

@@ -41,31 +41,33 @@ impl Inner {
         Ok(shards::of_rows(instance_id, rows, shards))
     }
 
-    /// A set as it is listed, broken or whole.
-    pub async fn listed_set(&self, id: &str, backup_id: &str) -> Result<Listed, Fault> {
-        let listed = self.listed(id, sets::always()).await?;
-        find_set(listed, id, backup_id)
-    }
-
-    /// Sets as they are listed, but for those in which a verification has found a fault: they are damaged.
+    /// Sets as they are listed, but for those in which, or in a file of which, a verification has found a fault: they are damaged.
     async fn judged(&self, id: &str, listed: Vec<Listed>) -> Result<Vec<Listed>, Fault> {
         let found = self.jobs.state.verifications(id).await?;
-        let judge = |set: CloudSet| match found.get(&set.set.id).and_then(Verification::fault) {
-            Some((_, look)) => Err(DamagedSet { id: set.set.id, reason: look.fault.clone().unwrap_or_default() }),
-            None => Ok(set),
+        let judge = |set: CloudSet| {
+            let fault = set.ids().find_map(|of| found.get(of).and_then(Verification::fault));
+            match fault {
+                Some((_, look)) => Err(DamagedSet { id: set.set.id, reason: look.fault.clone().unwrap_or_default() }),
+                None => Ok(set),
+            }
         };
         Ok(listed.into_iter().map(|set| set.and_then(judge)).collect())
     }
 
-    /// A set to be restored, as it is listed and was found here, broken or whole.
+    /// A set as it is listed and was found here, broken or whole.
     pub async fn judged_set(&self, id: &str, backup_id: &str) -> Result<Listed, Fault> {
         let listed = self.judged(id, self.listed(id, sets::always()).await?).await?;
         find_set(listed, id, backup_id)
     }
 
-    /// A set that is whole; a damaged one is a fault.
+    /// A whole set in which no fault was found here: what may be restored. A damaged one is a fault.
     pub async fn cloud_set(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
-        self.listed_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
+        self.judged_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
+    }
+
+    /// A set that is listed as whole, whatever was found in it here.
+    pub async fn cloud_set_as_listed(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
+        find_set(self.listed(id, sets::always()).await?, id, backup_id)?.map_err(|d| damaged(id, &d))
     }
 
     /// A whole set in which no fault was found here, or one file of one: what can be looked at and downloaded.

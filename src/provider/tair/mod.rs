@@ -57,6 +57,8 @@ struct Inner {
     polling: Polling,
     /// Whether this process orders nothing, not even what another one was permitted to order.
     read_only: bool,
+    /// Held by whoever verifies a set.
+    verifies: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Tair {
@@ -70,7 +72,8 @@ impl Tair {
     #[must_use]
     pub fn with(client: Client, state: Arc<dyn State>, polling: Polling, read_only: bool) -> Self {
         let jobs = Jobs::new(PROVIDER, state);
-        Self { inner: Arc::new(Inner { client, jobs, polling, read_only }) }
+        let verifies = Arc::default();
+        Self { inner: Arc::new(Inner { client, jobs, polling, read_only, verifies }) }
     }
 }
 
@@ -79,7 +82,8 @@ impl Inner {
     async fn bound(&self) -> Result<Arc<Self>, Fault> {
         let access = self.client.access().await?;
         let client = self.client.begun_by(&access);
-        Ok(Arc::new(Self { client, jobs: self.jobs.at(access), polling: self.polling, read_only: self.read_only }))
+        let (jobs, verifies) = (self.jobs.at(access), Arc::clone(&self.verifies));
+        Ok(Arc::new(Self { client, jobs, polling: self.polling, read_only: self.read_only, verifies }))
     }
 
     /// Shows how far a job is. What the cloud does goes on whether that could be written down or not.

@@ -5,7 +5,7 @@ use crate::model::job::{JobKind, JobStatus};
 use crate::provider::jobs::Reconciled;
 use crate::provider::tair::Inner;
 use crate::provider::tair::clone::record::{is_unanswered, reconciled_hint};
-use crate::provider::tair::download::verify::interrupted;
+use crate::provider::verification::interrupted;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 

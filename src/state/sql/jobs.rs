@@ -308,14 +308,17 @@ impl<D: Database> JobStore for Store<D> {
     }
 
     async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault> {
-        let latest = Statement::new(
-            "SELECT * FROM jobs WHERE instance_id = $1 AND ($2 IS NULL OR kind = $2) AND ($3 IS NULL OR status = $3)
-             AND ($4 IS NULL OR caller = $4) ORDER BY created_at DESC, id DESC LIMIT 50",
-        )
-        .bind(of.instance_id)
-        .bind(of.kind.map(|kind| kind.as_str()))
-        .bind(of.status.map(|status| status.as_str()))
-        .bind(of.caller);
+        let (status, kind) = (of.status.map(|status| status.as_str()), of.kind.map(|kind| kind.as_str()));
+        // What is not asked for is left out: no index serves a condition that may be none.
+        let (mut latest, mut bound) = ("SELECT * FROM jobs WHERE instance_id = $1".to_owned(), vec![of.instance_id]);
+        for (column, value) in [("status", status), ("kind", kind), ("caller", of.caller)] {
+            if let Some(value) = value {
+                bound.push(value);
+                latest.push_str(&format!(" AND {column} = ${}", bound.len()));
+            }
+        }
+        latest.push_str(" ORDER BY created_at DESC, id DESC LIMIT 50");
+        let latest = bound.into_iter().fold(Statement::new(latest), |latest, value| latest.bind(value));
         let rows = self.database.read(latest).await?;
         Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
     }
@@ -341,7 +344,9 @@ impl<D: Database> JobStore for Store<D> {
     }
 
     async fn sets_in_use(&self) -> Result<Vec<String>, Fault> {
-        let used = "SELECT DISTINCT backup_id FROM jobs WHERE (status = $1 OR rollback_pending) AND backup_id <> ''";
+        // One statement for each index.
+        let used = "SELECT backup_id FROM jobs WHERE status = $1 AND backup_id <> ''
+             UNION SELECT backup_id FROM jobs WHERE rollback_pending AND backup_id <> ''";
         let used = Statement::new(used).bind(JobStatus::Running.as_str());
         self.database.read(used).await?.iter().map(|row| row.get("backup_id")).collect()
     }

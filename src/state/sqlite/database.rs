@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 12] = [
+const MIGRATIONS: [(i64, &str, &str); 13] = [
     (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
     (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
@@ -34,6 +34,7 @@ const MIGRATIONS: [(i64, &str, &str); 12] = [
     (10, "calendars", include_str!("../migrations/0010_calendars.sql")),
     (11, "manifests", include_str!("../migrations/0011_manifests.sql")),
     (12, "notified", include_str!("../migrations/0012_notified.sql")),
+    (13, "what is asked of jobs", include_str!("../migrations/0013_what_is_asked_of_jobs.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.

@@ -7,12 +7,16 @@ use crate::config::tair::is_this_machine;
 use crate::config::vault::{BucketPlace, Service};
 use crate::model::ids::{hex, random};
 use crate::model::text::clean_to;
+use crate::vault::bucket::again::{FIRST_PAUSE, patiently};
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
 use crate::vault::lacking::out_of_reach;
 use opendal::layers::RetryLayer;
 use opendal::options::StatOptions;
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator, Writer};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use reqsign_aws_v4::Credential;
+use reqsign_core::Signer;
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use std::error::Error as _;
 use std::io;
@@ -30,9 +34,8 @@ const REASON_MAX: usize = 300;
 const CONNECTING: Duration = Duration::from_secs(10);
 /// How long a store may send nothing; while a part goes up it sends nothing.
 const SILENCE: Duration = Duration::from_secs(120);
-/// How often a request is sent again that failed in passing, and the pauses before that, each twice the last.
+/// How often a request is sent again that failed in passing; longest of the pauses before that, each of which is twice the last.
 const TIMES: usize = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a put is tried again that met another at the same moment.
 const CONFLICTS: u32 = 5;
@@ -64,18 +67,20 @@ pub(super) struct Client {
     place: BucketPlace,
     keys: Option<Arc<dyn AccessKeys>>,
     http: OnceLock<reqwest::Client>,
-    /// Whether the last object that was looked at had no version: then this bucket keeps none.
+    /// Whether no object that was looked at had a version: as far as is known this bucket never kept any. One is enough for ever.
     pub(super) flat: AtomicBool,
     /// Whether this bucket, or this key's rights, do not let versions be listed.
     pub(super) blind: AtomicBool,
+    /// What signs our own requests by the store's own chain, and remembers the key that it had of that.
+    pub(super) chain: OnceLock<Signer<Credential>>,
     /// With the key that it signs by; `None` where the store's own chain is asked.
     made: Mutex<Option<(Option<AccessKey>, Operator)>>,
 }
 
 impl Client {
     pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
-        let (flat, blind) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { place, keys, http: OnceLock::new(), flat, blind, made: Mutex::new(None) }
+        let (flat, blind) = (AtomicBool::new(true), AtomicBool::new(false));
+        Self { place, keys, http: OnceLock::new(), flat, blind, chain: OnceLock::new(), made: Mutex::new(None) }
     }
 
     pub const fn place(&self) -> &BucketPlace {
@@ -84,7 +89,7 @@ impl Client {
 
     /// Whether what is put here may have versions. Of OSS they are not asked.
     pub fn may_have_versions(&self) -> bool {
-        self.place.service == Service::S3 && !self.flat.load(Ordering::Relaxed)
+        self.place.service == Service::S3
     }
 
     /// Whether all versions of what is put here can be listed.
@@ -92,11 +97,16 @@ impl Client {
         self.may_have_versions() && !self.blind.load(Ordering::Relaxed)
     }
 
+    /// The key of the moment; `None` where that is for the store's own chain to find.
+    pub async fn key(&self) -> io::Result<Option<AccessKey>> {
+        match &self.keys {
+            Some(keys) => keys.get().await.map(Some).map_err(|e| out_of_reach(e.kind(), e.to_string())),
+            None => Ok(None),
+        }
+    }
+
     pub async fn operator(&self) -> io::Result<Operator> {
-        let key = match &self.keys {
-            Some(keys) => Some(keys.get().await.map_err(|e| out_of_reach(e.kind(), e.to_string()))?),
-            None => None,
-        };
+        let key = self.key().await?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, operator)) = &*made
             && *of == key
@@ -104,8 +114,7 @@ impl Client {
             return Ok(operator.clone());
         }
         let operator = self.make(key.as_ref()).map_err(|e| said(&e))?;
-        let transport = HttpTransporter::new(ReqwestTransport::new(self.http()?));
-        let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
+        let operator = operator.with_context(OperationContext::new().with_http_transport(self.transport()?));
         let retry = RetryLayer::new()
             .with_jitter()
             .with_max_times(TIMES)
@@ -156,6 +165,11 @@ impl Client {
         }
     }
 
+    /// The connections, as whoever signs takes them: a chain may ask for its key over them.
+    pub fn transport(&self) -> io::Result<HttpTransporter> {
+        Ok(HttpTransporter::new(ReqwestTransport::new(self.http()?)))
+    }
+
     /// Connections, by way of the environment's proxies unless the bucket is on this machine. A redirect is not followed: a signature is for
     /// one host.
     fn http(&self) -> io::Result<reqwest::Client> {
@@ -204,19 +218,28 @@ impl Client {
 
     /// What is answered about an object besides: opendal passes over its lock. Nothing, where that is not told.
     pub async fn headers(&self, name: &str, found: Found) -> io::Result<HeaderMap> {
-        let of = StatOptions { version: found.version.filter(|_| found.by_version), ..StatOptions::default() };
-        let operator = self.operator().await?;
-        let signed = operator.presign_stat_options(name, SIGNED_FOR, of).await.map_err(|e| said(&e))?;
-        let request = self.http()?.head(signed.uri().to_string()).headers(signed.header().clone());
-        // Without the url, which is signed.
-        let failed =
-            |e: reqwest::Error| out_of_reach(io::ErrorKind::Other, clean_to(&e.without_url().to_string(), REASON_MAX));
-        let reply = request.send().await.map_err(failed)?;
+        let (address, headers) = self.signed(name, found.version.filter(|_| found.by_version)).await?;
+        let reply = patiently(self.http()?.head(address).headers(headers)).await.map_err(failed)?;
         // It was there just now: whoever asks may not know.
-        if reply.status().is_client_error() {
+        if reply.status().is_client_error() && reply.status() != StatusCode::TOO_MANY_REQUESTS {
             return Ok(HeaderMap::new());
         }
         Ok(reply.error_for_status().map_err(failed)?.headers().clone())
+    }
+
+    /// Where an object, or that version of it, is asked about, signed for that.
+    pub async fn signed(&self, name: &str, version: Option<String>) -> io::Result<(String, HeaderMap)> {
+        let of = StatOptions { version, ..StatOptions::default() };
+        let operator = self.operator().await?;
+        let signed = operator.presign_stat_options(name, SIGNED_FOR, of).await.map_err(|e| said(&e))?;
+        Ok((signed.uri().to_string(), signed.header().clone()))
+    }
+
+    /// Puts what opendal has no word for, by headers that sign it: the status, and the beginning of what was answered.
+    pub async fn put_signed(&self, address: &str, headers: HeaderMap, body: String) -> io::Result<(u16, String)> {
+        let mut reply = self.http()?.put(address).headers(headers).body(body).send().await.map_err(failed)?;
+        let begins = reply.chunk().await.map_err(failed)?.unwrap_or_default();
+        Ok((reply.status().as_u16(), clean_to(&String::from_utf8_lossy(&begins), REASON_MAX)))
     }
 
     /// Reads a range that the object has, of the very object that was found and no other.
@@ -347,6 +370,11 @@ impl Parts {
             tracing::warn!("an upload of {} could not be aborted: {}", self.name, said(&e));
         }
     }
+}
+
+/// Why a request of our own came to nothing, without its url, which is signed.
+fn failed(e: reqwest::Error) -> io::Error {
+    out_of_reach(io::ErrorKind::Other, clean_to(&e.without_url().to_string(), REASON_MAX))
 }
 
 fn new_mark() -> io::Result<String> {

@@ -3,8 +3,10 @@
 //! A bucket has no folders, no fsync and no renaming: a name's part before a slash is a folder, what was acknowledged lasts, and an object
 //! is renamed by putting it again and deleting it.
 
+mod again;
 mod blocks;
 mod client;
+mod extending;
 pub mod keys;
 mod listing;
 mod thread;
@@ -16,6 +18,7 @@ use crate::vault::store::{Lock, Overlaid, Ranges, Store, Upload, read_whole};
 use crate::vault::watch::Watch;
 use blocks::Blocks;
 use client::Client;
+use jiff::Timestamp;
 use keys::AccessKeys;
 use listing::{Listed, Named};
 use std::collections::BTreeSet;
@@ -126,6 +129,11 @@ impl Store for Bucket {
     fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
         wait(async move { client.lock(&name).await })
+    }
+
+    fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        wait(async move { client.extend_lock(&name, until).await })
     }
 
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {

@@ -5,6 +5,7 @@
 
 use crate::vault::bucket::client::{Client, Found};
 use crate::vault::bucket::listing::Named;
+use crate::vault::lacking::is_refused;
 use crate::vault::store::Lock;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -13,17 +14,19 @@ use std::sync::atomic::Ordering;
 
 /// Names that are taken from a listing at once.
 const AT_ONCE: usize = 1000;
-/// The version of what was put while the bucket kept none.
+/// The version of what was put before the bucket kept any, or where it keeps none.
 const NO_VERSION: &str = "null";
 
 impl Client {
     /// Looks at an object, the first that had the name; `None` where there is none.
     pub async fn look(&self, name: &str) -> io::Result<Option<Found>> {
         let current = self.stat(name, None).await?;
-        if let Some(found) = &current {
-            self.flat.store(found.version.is_none(), Ordering::Relaxed);
+        // What lies over another, or is put where versions are kept, has a version. Of the others that says nothing.
+        let is_first = current.as_ref().is_some_and(|found| found.version.is_none());
+        if current.is_some() && !is_first {
+            self.flat.store(false, Ordering::Relaxed);
         }
-        if !self.lists_versions() {
+        if is_first || !self.lists_versions() {
             return Ok(current);
         }
         let first = self.versions(name).await?.into_iter().rfind(|one| !one.is_marker).and_then(|one| one.version);
@@ -43,10 +46,22 @@ impl Client {
         let is_alone = versions.len() == 1;
         let (markers, objects): (Vec<Named>, Vec<Named>) = versions.into_iter().partition(|one| one.is_marker);
         for one in markers.iter().chain(&objects) {
-            let version = one.version.as_deref().filter(|version| !(is_alone && *version == NO_VERSION));
-            self.delete_one(name, version).await?;
+            let version = one.version.as_deref();
+            let Err(refused) = self.delete_one(name, version).await else { continue };
+            // Where versions are kept now, what was put before goes by that word alone: without it, it would be hidden and stay. Where none ever
+            // were, a key may have no right to delete versions.
+            let is_lone = is_alone && version == Some(NO_VERSION);
+            if !(is_lone && is_refused(&refused) && self.keeps_none(name).await) {
+                return Err(refused);
+            }
+            self.delete_one(name, None).await?;
         }
         Ok(())
+    }
+
+    /// Whether neither this object nor any that was looked at before has a version.
+    async fn keeps_none(&self, name: &str) -> bool {
+        self.look(name).await.is_ok() && self.flat.load(Ordering::Relaxed)
     }
 
     /// Until when nobody can delete an object, as its bucket says to whoever may know.

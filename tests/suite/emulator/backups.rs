@@ -154,7 +154,7 @@ fn backups_are_refused_as_the_cloud_refuses_them() {
         let reply = emulator.call("CreateBackup", &[("InstanceId", "orders"), ("BackupRetentionPeriod", days)]);
         assert_eq!(reply.refused(), (400, "InvalidBackupRetentionPeriod.Malformed".into()), "{days}");
     }
-    emulator.inject(json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
+    emulator.inject(json!({"kind": "slow", "action": "CreateBackup", "seconds": 6}));
     let job = text(&emulator.call("CreateBackup", &[("InstanceId", "orders")]).ok()["BackupJobID"]);
     assert_eq!(emulator.call("CreateBackup", &[("InstanceId", "orders")]).refused(), (400, "BackupJobExists".into()));
     let mut seen = Vec::new();

@@ -5,4 +5,5 @@ pub mod flow;
 mod keys;
 mod last_look;
 mod replay;
+mod retention;
 mod way_back;

@@ -62,6 +62,9 @@ async fn a_backup_that_is_missing_is_told_once_and_when_it_is_over() {
     let left = NewJob { provider: "elsewhere", exclusive: false, ..new("rj-left", JobKind::Restore, "orders") };
     store.begin(left).await.unwrap();
     store.release("rj-left", Phase::Interrupted, "interrupted; the target is away").await.unwrap();
+    let left = NewJob { provider: "elsewhere", exclusive: false, ..new("bj-left", JobKind::Backup, "users") };
+    store.begin(left).await.unwrap();
+    store.release("bj-left", Phase::Interrupted, "interrupted; its vault is away").await.unwrap();
     let mut clock = Moved::to_noon();
     let service = Service::with(&bench, &clock.preload);
     let interrupted = clock.until("the interrupted restore", 3, || listener.told_of("restore_uncertain").pop());
@@ -70,6 +73,11 @@ async fn a_backup_that_is_missing_is_told_once_and_when_it_is_over() {
         (&"rj-left".into(), &"interrupted; the target is away".into()),
         "{interrupted}"
     );
+    // Its set may be whole yet.
+    let unknown = clock.until("the interrupted backup", 3, || listener.told_of("backup_uncertain").pop());
+    assert_eq!(unknown["job_id"], "bj-left", "{unknown}");
+    let told_failed = |told: &Value| told["job_id"] == "bj-left" && told["event"] == "backup_failed";
+    assert!(!listener.told().iter().any(told_failed), "{:?}", listener.told());
     // It is given some minutes to take what was missed.
     let overdue = clock.until("the alarm", 3, || listener.told_of("backup_overdue").pop());
     let tomorrow = Timestamp::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();

@@ -3,10 +3,12 @@
 use super::{KEY, Listener, doctor, program, somebody_tells, telling};
 use crate::state::contract::new;
 use crate::support::log::{LONG, Service, service_log};
-use crate::support::{Bench, Redis, finish, text, unattended, wait};
+use crate::support::{Bench, Redis, finish, s3, text, unattended, wait};
 use serde_json::Value;
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::JobKind;
 use tair_backup_mcp::state::jobs::{JobStore as _, NewJob};
@@ -124,6 +126,35 @@ async fn what_fails_is_told_once_by_each_way() {
     let (status, detail) = doctor(&bench);
     assert!(status == "pass" && detail.contains("command (tell) last sent: verification_failed of orders"), "{detail}");
     assert!(!service_log(&bench).contains(KEY), "{}", service_log(&bench));
+}
+
+/// A vault that hangs hides no failure: what it takes a look to know is told last.
+#[tokio::test]
+async fn a_failure_does_not_wait_for_a_vault_that_hangs() {
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut bench, listener) = (Bench::new(""), Listener::answering());
+    bench.env = s3::environment(s3::KEY.1);
+    bench.configure(&format!(
+        "vault = \"s3://{}/hangs?endpoint=http://{}\"\n[notify]\n{}[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n",
+        s3::BUCKET,
+        hangs.local_addr().unwrap(),
+        listener.named()
+    ));
+    let store = telling(&bench).await;
+    for id in ["bj-0", "bj-1", "bj-2"] {
+        store.begin(NewJob { exclusive: false, ..new(id, JobKind::Backup, "orders") }).await.unwrap();
+        store.finish(id, Ok("7 keys"), None).await.unwrap();
+    }
+    store.begin(NewJob { exclusive: false, ..new("rj-0", JobKind::Restore, "orders") }).await.unwrap();
+    let fault = Fault::new(Kind::Provider, "restore.failed", "the target is away");
+    store.finish("rj-0", Err(&fault), None).await.unwrap();
+    let service = Service::start(&bench);
+    somebody_tells(&store).await;
+    let begun = Instant::now();
+    listener.wait_for("restore_failed");
+    // A look takes ten seconds.
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    service.kill();
 }
 
 /// What a process died at may have been told, and is not told again. Of more than fit, the rest is told by its number.

@@ -80,6 +80,37 @@ fn other_places() {
     assert_eq!(put.header("x-oss-security-token"), Some("token-of-oss"), "{put:?}");
 }
 
+/// A restore whose process died is brought to its end while the vault is away: its target does not go on following nobody.
+#[test]
+fn a_vault_that_is_away_keeps_no_target_waiting() {
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["DEBUG", "POPULATE", "2000", "k", "100"]);
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&away);
+    let line = Line::to(s3::port(), move |_| match is_away.load(Ordering::SeqCst) {
+        true => Fate::error(403, "AccessDenied"),
+        false => Fate::Pass,
+    });
+    let url = format!("s3://{}/{prefix}?endpoint=http://127.0.0.1:{}", s3::BUCKET, line.port);
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{}", unattended(&redis, "")));
+    bench.env = s3::environment(s3::KEY.1);
+    let backup = bench.backup();
+    redis.run(&["SET", "since", "1"]);
+    let token = bench.token(&backup);
+    // The load takes seconds.
+    redis.run(&["CONFIG", "SET", "key-load-delay", "1000"]);
+    let mut child = bench.spawn(&Bench::echo(&backup, &token));
+    wait("the target to follow us", LONG, || (redis.info("role") == "slave").then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    away.store(true, Ordering::SeqCst);
+    let job = wait("the restore to be reconciled", LONG, || {
+        bench.jobs().into_iter().find(|job| job["kind"] == "restore" && job["status"] != "running")
+    });
+    // What was on its way may have been loaded whole, or not.
+    assert_eq!(redis.info("role"), "master", "{job}");
+}
+
 /// A backup whose process died once its manifest was put is not called lost while the store does not say what lies there: its job waits until it
 /// does, and then the set is one that this home remembers.
 #[test]

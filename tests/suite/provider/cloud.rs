@@ -312,6 +312,13 @@ impl Ours {
         })
     }
 
+    /// A look at the structure of a set has found it cut.
+    pub(crate) fn finds_damage(&self, backup_id: &str) {
+        let fault = Some("cut at byte 7".to_owned());
+        let look = Look { at: jiff::Timestamp::now(), sha256: String::new(), server: None, fault };
+        self.run(self.app.state.set_verified(ID, backup_id, Level::Structure, &look)).unwrap();
+    }
+
     /// Both calls of a guarded tool: the plan and what came of it.
     pub(crate) fn guarded<A: serde::de::DeserializeOwned>(
         &self,
@@ -412,9 +419,7 @@ fn a_set_that_was_found_damaged_is_not_used() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
-    let fault = Some("cut at byte 7".to_owned());
-    let look = Look { at: jiff::Timestamp::now(), sha256: String::new(), server: None, fault };
-    ours.run(ours.app.state.set_verified(ID, &set.id, Level::Structure, &look)).unwrap();
+    ours.finds_damage(&set.id);
     let is_damaged = || {
         let listed = ours.run(ours.provider().backups(ID, None)).unwrap().remove(0);
         let refused = ours.run(ours.provider().backup(ID, &set.id)).err().map(|fault| fault.code);
@@ -1021,9 +1026,10 @@ fn a_safety_backup_is_its_own() {
     assert_eq!(ours.sets(ID).len(), 2);
 }
 
-/// The cloud's list is read once more after the yes, right before the call: a safety backup that is gone by then stops the restore.
+/// The cloud's list is read once more after the yes, right before the call: a safety backup that is gone by then, or in which a fault was found,
+/// stops the restore.
 #[test]
-fn a_safety_backup_that_is_gone_at_the_call() {
+fn a_safety_backup_that_is_of_no_use_at_the_call() {
     let server = redis(20);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
@@ -1033,19 +1039,25 @@ fn a_safety_backup_that_is_gone_at_the_call() {
     let folders = || -> std::collections::BTreeSet<PathBuf> {
         std::fs::read_dir(cloud.bench.home().join("vault").join(ID)).unwrap().map(|e| e.unwrap().path()).collect()
     };
-    let before = folders();
-    ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
-    let open = ours.run(ours.app.state.waiting()).unwrap().remove(0);
-    let safety = ours.ended(&open.plan.safety.as_ref().unwrap().job_id);
-    assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");
-    let Answer::Yes(yes) = typed_answer(&open.plan, ID, Channel::Terminal) else { panic!("a yes") };
-    let permit = ours.run(permit::redeem(ours.app.state.as_ref(), &open, yes)).unwrap();
-    let taken: Vec<PathBuf> = folders().difference(&before).cloned().collect();
-    assert_eq!(taken.len(), 1);
-    std::fs::remove_dir_all(&taken[0]).unwrap();
-    let Carried::Job(job) = ours.run(ours.provider().carry_out(permit)).unwrap() else { panic!("a job") };
-    let ended = ours.ended(&job.id);
-    assert_eq!(ended.status, JobStatus::Failed, "{ended:?}");
-    assert_eq!(server.digest(), newer, "{ended:?}");
-    println!("{}: {}", ended.code, ended.message);
+    for (is_gone, why) in [(false, "cut at byte 7; plan again, which takes another"), (true, "is not there any more")] {
+        let before = folders();
+        ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
+        let open = ours.run(ours.app.state.waiting()).unwrap().remove(0);
+        let safety = ours.ended(&open.plan.safety.as_ref().unwrap().job_id);
+        assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");
+        let Answer::Yes(yes) = typed_answer(&open.plan, ID, Channel::Terminal) else { panic!("a yes") };
+        let permit = ours.run(permit::redeem(ours.app.state.as_ref(), &open, yes)).unwrap();
+        if is_gone {
+            let taken: Vec<PathBuf> = folders().difference(&before).cloned().collect();
+            assert_eq!(taken.len(), 1);
+            std::fs::remove_dir_all(&taken[0]).unwrap();
+        } else {
+            ours.finds_damage(&safety.backup_id);
+        }
+        let Carried::Job(job) = ours.run(ours.provider().carry_out(permit)).unwrap() else { panic!("a job") };
+        let ended = ours.ended(&job.id);
+        assert_eq!(ended.status, JobStatus::Failed, "{ended:?}");
+        assert!(ended.message.contains(why), "{ended:?}");
+        assert_eq!(server.digest(), newer, "{ended:?}");
+    }
 }

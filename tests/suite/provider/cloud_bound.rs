@@ -139,7 +139,7 @@ fn found_again(
     let stored = StoredRecovery { kind: recovery, json: json.to_string() };
     let (written, wait) = tokio::sync::oneshot::channel();
     let begun = ours.run(async {
-        let begun = jobs.begin(kind, ID, "", |job| async move {
+        let begun = jobs.begin(kind, ID, "", None, |job| async move {
             state.save_recovery(&job.id, &stored).await?;
             let _ = written.send(());
             std::future::pending::<JobEnd>().await

@@ -176,7 +176,7 @@ fn of_an_instance_that_is_gone_no_fence_is_left() {
         let jobs = if bound { jobs.at(ours.run(client_at(port).access()).unwrap()) } else { jobs };
         let record = json!({"fence": true, "sent_at": null, "taken": false, "keys_before": null, "back": ""});
         let stored = StoredRecovery { kind: RecoveryKind::CloudRestore, json: record.to_string() };
-        let begun = jobs.begin(JobKind::Restore, "r-1", "", |job| async move {
+        let begun = jobs.begin(JobKind::Restore, "r-1", "", None, |job| async move {
             state.save_recovery(&job.id, &stored).await?;
             let unknown = Fault::new(Kind::Uncertain, "cloud.uncertain", "nobody knows");
             Err(Unfinished::RollbackPending(unknown))

@@ -2,16 +2,20 @@
 
 use crate::provider::cloud::Ours;
 use crate::provider::cloud_faults::scene::hurried;
+use crate::redis::values::{entry, rdb, string};
 use crate::support::emulator::client_at;
 use crate::support::http_server::{Answer, Seen, Server};
+use crate::support::wait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::model::backup::Mode;
-use tair_backup_mcp::model::job::JobStatus;
+use tair_backup_mcp::model::job::{Job, JobStatus};
 use tair_backup_mcp::model::time::written;
+use tair_backup_mcp::model::verification::Level;
 use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::provider::{InstanceQuery, Raised, Range};
 use tair_backup_mcp::tools::modify_backup_policy;
@@ -391,4 +395,67 @@ fn a_word_that_nobody_knows_ends_a_backup() {
         let end = if moves { (JobStatus::Succeeded, "") } else { (JobStatus::Uncertain, "backup.lost") };
         assert_eq!((done.status, done.code.as_str()), end, "{word}: {done:?}");
     }
+}
+
+/// Damage of one file is damage of its set, whether that file was looked at or the whole set was; and either look lifts it. Of two looks one reads at
+/// a time.
+#[test]
+fn damage_of_one_file_is_the_sets() {
+    let sound = rdb("REDIS0009", &entry(0, "key", &string(b"value")), true);
+    let mut flipped = sound.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let second = Arc::new(Mutex::new(Vec::new()));
+    let hangs = Arc::new(AtomicBool::new(false));
+    let (first, served, first_hangs) = (sound.clone(), Arc::clone(&second), Arc::clone(&hangs));
+    let (port, _running) = server(move |seen| {
+        match seen.path.as_str() {
+            "/1" if first_hangs.load(Ordering::Relaxed) => return Answer::Hang,
+            "/1" => return Answer::bytes(first.clone()),
+            "/2" => return Answer::bytes(served.lock().unwrap().clone()),
+            _ => {}
+        }
+        let host = seen.header("host").unwrap().to_owned();
+        let row = |id: i64| {
+            json!({"BackupId": id, "BackupJobID": 8, "NodeInstanceId": format!("r-1-db-{id}"), "BackupStatus": "Success",
+                "BackupMode": "Manual", "BackupType": "FullBackup", "BackupSize": first.len(),
+                "BackupStartTime": "2026-11-01T00:00:00Z", "BackupEndTime": "2026-11-01T00:01:00Z",
+                "BackupDownloadURL": format!("http://{host}/{id}")})
+        };
+        let body = match seen.action() {
+            "DescribeInstanceAttribute" => json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1",
+                "InstanceStatus": "Normal", "ComputingType": "Machine", "ArchitectureType": "cluster", "ShardCount": 2,
+                "NodeType": "MASTER_SLAVE", "RegionId": seen.param("RegionId").unwrap()}]}}),
+            "DescribeBackups" => json!({"PageSize": 300, "TotalCount": 2, "Backups": {"Backup": [row(1), row(2)]}}),
+            other => panic!("{other}"),
+        };
+        Answer::cloud(body.to_string())
+    });
+    let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+    let verify = |set: &str| {
+        let job = ours.run(ours.provider().verify(("r-1", set), Level::Checksum, "local")).unwrap();
+        ours.ended(&job.id)
+    };
+    let refused = |set: &str| ours.run(ours.provider().backup("r-1", set)).err().map(|fault| fault.code);
+    for (found_by, lifted_by) in [("2", "1,2"), ("1,2", "2"), ("1,2", "1,2")] {
+        second.lock().unwrap().clone_from(&flipped);
+        let found = verify(found_by);
+        assert_eq!((found.status, found.code.as_str()), (JobStatus::Failed, "backup.damaged"), "{found:?}");
+        let listed = ours.run(ours.provider().backups("r-1", None)).unwrap().remove(0).unwrap_err();
+        assert!(listed.id == "1,2" && listed.reason.contains("the file of backup 2"), "{listed:?}");
+        let damaged = Some("backup.damaged");
+        assert_eq!(["1,2", "2", "1"].map(refused), [damaged, damaged, None], "found by a look at {found_by}");
+        second.lock().unwrap().clone_from(&sound);
+        let lifted = verify(lifted_by);
+        assert_eq!(lifted.status, JobStatus::Succeeded, "{lifted:?}");
+        assert_eq!(["1,2", "2", "1"].map(refused), [None; 3], "lifted by a look at {lifted_by}");
+    }
+    hangs.store(true, Ordering::Relaxed);
+    let begin = |set: &str| ours.run(ours.provider().verify(("r-1", set), Level::Checksum, "local"));
+    let is_at = |job: &Job, stage: &str| {
+        wait(stage, Duration::from_secs(20), || Some(ours.job(&job.id)).filter(|job| job.stage.starts_with(stage)))
+    };
+    is_at(&begin("1").unwrap(), "reading");
+    let second = is_at(&begin("2").unwrap(), "waiting");
+    let busy = begin("2").unwrap_err();
+    assert!(busy.code == "job.busy" && busy.message.contains(&second.id), "{busy:?}");
 }

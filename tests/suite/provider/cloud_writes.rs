@@ -163,7 +163,7 @@ fn crashed_with(ours: &Ours, json: &str) -> Job {
     let json = json.to_owned();
     let jobs = Jobs::new("tair", Arc::clone(&ours.app.state));
     let state = Arc::clone(&ours.app.state);
-    let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", |job| async move {
+    let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", None, |job| async move {
         state.save_recovery(&job.id, &StoredRecovery { kind: RecoveryKind::CloudRestore, json }).await?;
         panic!("a bug");
         #[allow(unreachable_code, reason = "the type of the work")]

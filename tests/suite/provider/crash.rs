@@ -283,6 +283,11 @@ fn died_while_the_target_saved() -> (Redis, Bench) {
 #[test]
 fn what_was_evicted_while_nobody_looked_is_told() {
     let (target, bench) = died_while_the_target_saved();
+    assert_told(&bench, &evicts(&target));
+}
+
+/// Makes a target evict, and says how many keys it has evicted then.
+fn evicts(target: &Redis) -> String {
     let limit = target.info("used_memory").parse::<u64>().unwrap() * 9 / 10;
     target.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     target.run(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
@@ -290,18 +295,25 @@ fn what_was_evicted_while_nobody_looked_is_told() {
     target.run(&["CONFIG", "SET", "maxmemory", "0"]);
     let evicted = target.info("evicted_keys");
     assert_ne!(evicted, "0");
-    // It waits for the target's save.
-    let job = wait("the restore to be reconciled", Duration::from_secs(60), || {
+    evicted
+}
+
+/// The end of a restore whose process is dead, which waits for the target's save.
+fn reconciled(bench: &Bench) -> Value {
+    wait("the restore to be reconciled", Duration::from_secs(60), || {
         bench.jobs().into_iter().find(|job| job["kind"] == "restore" && job["status"] != "running")
-    });
+    })
+}
+
+fn assert_told(bench: &Bench, evicted: &str) {
+    let job = reconciled(bench);
     assert_eq!((&job["status"], &job["code"]), (&"failed".into(), &"restore.evicted".into()), "{job}");
     let message = text(&job["message"]);
     assert!(message.contains(&format!("the target has evicted {evicted} keys since, to make room")), "{message}");
 }
 
-/// A restore by commands whose process died behind it, while the target wrote to its disk, is no half one.
-#[test]
-fn a_restore_by_commands_that_was_complete() {
+/// The target of a process that died behind a restore by commands, while that wrote to its disk; and its bench.
+fn died_behind_commands() -> (Redis, Bench) {
     let target = Redis::start("redis-7.0", &["--databases", "1", "--save", "3600 100000"]);
     target.run(&["DEBUG", "POPULATE", "2000", "k", "100"]);
     let bench = Bench::new(&unattended(&target, "restore_way = \"commands\""));
@@ -318,13 +330,25 @@ fn a_restore_by_commands_that_was_complete() {
     child.kill().unwrap();
     child.wait().unwrap();
     target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
-    let job = wait("the restore to be reconciled", Duration::from_secs(60), || {
-        bench.jobs().into_iter().find(|job| job["kind"] == "restore" && job["status"] != "running")
-    });
+    (target, bench)
+}
+
+/// A restore by commands whose process died behind it, while the target wrote to its disk, is no half one.
+#[test]
+fn a_restore_by_commands_that_was_complete() {
+    let (_target, bench) = died_behind_commands();
+    let job = reconciled(&bench);
     let message = text(&job["message"]);
     assert_eq!(job["status"], "succeeded", "{job}");
     assert!(message.contains("the target took all of it (2000 keys), and holds 2000 keys now"), "{message}");
     assert!(message.contains("What was there before: "), "{message}");
+}
+
+/// Nor is one whole of which the target has evicted something since.
+#[test]
+fn what_was_evicted_behind_commands_is_told() {
+    let (target, bench) = died_behind_commands();
+    assert_told(&bench, &evicts(&target));
 }
 
 /// By the next start the target has forgotten by which history its data came, as one without replicas does after an hour: it is not said to
@@ -440,15 +464,19 @@ fn two_processes_join_and_adopt_nothing_alive() {
         bench.home().join("state.db").exists().then(|| bench.jobs()).filter(|j| !j.is_empty())
     });
     assert_eq!(running[0]["status"], "running", "a look from another process must not reconcile it: {running:?}");
-    let second = bench.spawn(&["create-backup", "--instance-id", "orders", "--json", "--note", "second"]);
+    let days = "--backup-retention-period";
+    let second = bench.spawn(&["create-backup", "--instance-id", "orders", "--json", "--note", "second", days, "7"]);
     let (first, second) = (finish(first).json(), finish(second).json());
+    let unused = "the days of this call are not used";
+    assert_eq!([&first, &second].map(|reply| text(&reply["message"]).contains(unused)), [false, true], "{second}");
     assert_eq!((&first["joined"], &second["joined"]), (&false.into(), &true.into()), "{first} {second}");
     assert_eq!(first["backup_job_id"], second["backup_job_id"]);
     assert_eq!((&first["status"], &second["status"]), (&"succeeded".into(), &"succeeded".into()), "{first} {second}");
     assert_eq!(first["backup_id"], second["backup_id"]);
     let jobs = assert_reconciled(&bench, "at the end");
     assert_eq!(jobs.len(), 1);
-    assert_eq!(bench.backups()[0]["note"], "first");
+    let set = bench.backups().remove(0);
+    assert_eq!((&set["note"], &set["expires_at"]), (&"first".into(), &Value::Null), "{set}");
 }
 
 /// Many processes at once on a home that does not exist yet: each works, and one backup comes of it.

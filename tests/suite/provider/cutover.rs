@@ -83,7 +83,7 @@ pub fn contains(bytes: &[u8], what: &str) -> bool {
 }
 
 /// Whether these bytes tell a server to follow somebody.
-fn switches(bytes: &[u8]) -> bool {
+pub fn switches(bytes: &[u8]) -> bool {
     // Neither the way off us, nor what only asks for the right.
     contains(bytes, "*3\r\n$9\r\nREPLICAOF\r\n$") && !contains(bytes, "\r\nNO\r\n")
 }

@@ -14,7 +14,7 @@ mod cloud_replies;
 mod cloud_week;
 mod cloud_writes;
 mod crash;
-mod cutover;
+pub mod cutover;
 mod destructive;
 mod export;
 mod impact;

@@ -255,7 +255,8 @@ async fn a_policy_of_before_there_were_calendars_is_kept() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "DROP TABLE manifests; DROP TABLE notified; DROP INDEX jobs_by_end; ALTER TABLE policies DROP COLUMN preferred_backup_time; ALTER TABLE policies DROP COLUMN preferred_backup_period;
+        "DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back;
+         DROP TABLE manifests; DROP TABLE notified; DROP INDEX jobs_by_end; ALTER TABLE policies DROP COLUMN preferred_backup_time; ALTER TABLE policies DROP COLUMN preferred_backup_period;
          ALTER TABLE policies DROP COLUMN backup_retention_period; ALTER TABLE policies DROP COLUMN calendar_since",
         "DELETE FROM _sqlx_migrations WHERE version >= 10; PRAGMA user_version = 9",
         "INSERT INTO policies (instance_id, enable_backup_log, changed_at) VALUES ('orders', 1, 1790000000000)",
@@ -274,8 +275,8 @@ async fn jobs_of_before_anybody_was_told_are_kept() {
     made(home.path(), &[TABLES_2, JOBS]).await.close().await;
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "DROP TABLE notified; DROP INDEX jobs_by_end",
-        "DELETE FROM _sqlx_migrations WHERE version = 12; PRAGMA user_version = 11",
+        "DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back; DROP TABLE notified; DROP INDEX jobs_by_end",
+        "DELETE FROM _sqlx_migrations WHERE version >= 12; PRAGMA user_version = 11",
     ];
     made(home.path(), &before).await.close().await;
     let store = Sqlite::new(home.path());
@@ -291,13 +292,13 @@ async fn a_later_version_is_refused() {
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 12, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 13").execute(&pool).await.unwrap();
+    assert_eq!(version, 13, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 14").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.
     sqlx::raw_sql(
-        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (13, 'later', 1, x'00', 0)",
+        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (14, 'later', 1, x'00', 0)",
     )
     .execute(&pool)
     .await

@@ -2,9 +2,12 @@
 //! leaves behind when it dies the other takes over.
 
 use super::postgres::Line;
+use crate::provider::cutover::{Proxy, Tap, switches};
 use crate::support::postgres::{Database, url};
 use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
 use rustix::process::{Pid, Signal, kill_process};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn pair(redis: &Redis) -> (Database, [Bench; 2]) {
@@ -131,6 +134,37 @@ fn a_restore_that_is_cut_off_from_the_state_alone_is_stopped() {
     // It could not follow its job, and says how that ended once it can.
     let done = finish(late);
     assert_eq!((held(&redis), &two.jobs()[0]["code"]), (written, &"job.cut_off".into()), "{done:?}");
+}
+
+/// A state that goes away once the target refuses writes is waited for no longer than a moment: the target is taken off with its old data, long
+/// before the process must take itself for dead.
+#[test]
+fn a_target_that_refuses_writes_does_not_wait_for_the_state() {
+    let (redis, database) = (Redis::start("redis-7.0", &[]), Database::new());
+    let line = Arc::new(Line::to(database.port()));
+    let (armed, cut) = (Arc::new(AtomicBool::new(false)), Arc::clone(&line));
+    let ready = Arc::clone(&armed);
+    let tap: Tap = Arc::new(move |bytes| {
+        if ready.load(Ordering::SeqCst) && switches(bytes) {
+            cut.down();
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&format!("state = \"{}\"\n\n{}", url(line.port, &database.name), proxy.config()));
+    redis.run(&["SET", "a", "1"]);
+    let backup = bench.backup();
+    redis.run(&["SET", "a", "2"]);
+    let token = bench.token(&backup);
+    armed.store(true, Ordering::SeqCst);
+    let late = bench.spawn(&Bench::echo(&backup, &token));
+    wait("the target to follow", Duration::from_secs(60), || (redis.info("role") == "slave").then_some(()));
+    let refuses = Instant::now();
+    wait("the target to be taken off", Duration::from_secs(60), || (redis.info("role") == "master").then_some(()));
+    assert!(refuses.elapsed() < Duration::from_secs(10), "it refused writes for {:?}", refuses.elapsed());
+    assert_eq!(redis.run(&["GET", "a"]).text(), "2");
+    line.up();
+    let done = finish(late);
+    assert_eq!(bench.jobs()[0]["code"], "job.cut_off", "{done:?}");
 }
 
 const KEYS: i64 = 150_000;

@@ -217,9 +217,14 @@ fn what_expires_here_expires_there() {
     };
     let all: Vec<String> = [1, 2, 3, 4, 5, 6, 9].map(id).into();
     assert_eq!(left(&BackupPolicy::none()), (0, all));
+    // One that cannot be deleted keeps no other from it.
+    let in_the_way = bench.dir.path().join("second/orders").join(id(3)).join("manifest.json.deleting");
+    std::fs::create_dir_all(in_the_way.join("something")).unwrap();
+    assert_eq!(here.run(copier.expire("orders", &usual())).unwrap_err().code, "vault.failed");
+    std::fs::remove_dir_all(&in_the_way).unwrap();
     // The newest of its week stays, what the vault has, and what is no policy's.
     let stays: Vec<String> = [2, 4, 5, 9].map(id).into();
-    assert_eq!(left(&usual()), (3, stays.clone()));
+    assert_eq!(left(&usual()), (1, stays.clone()));
     assert_eq!(left(&usual()), (0, stays));
     let records = bench.run(&["audit"]);
     assert_eq!(records.out.matches("backup.expired").count(), 3, "{records:?}");

@@ -4,18 +4,23 @@
 use super::contract::content;
 use super::{GivenUp, Place, RDB, expired, metadata};
 use crate::support::log::{LONG, Service, service_log};
-use crate::support::s3::{self, ARCHIVER, KEY};
+use crate::support::s3::{self, ARCHIVER, Fate, KEY, Line};
 use crate::support::{Bench, Redis, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::io::Read as _;
+use std::sync::Arc;
+use tair_backup_mcp::config::vault::BucketPlace;
 use tair_backup_mcp::guard::grant::{Delete, Grant};
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::model::fault::Kind;
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::model::vault_check::Deletion;
+use tair_backup_mcp::vault::bucket::Bucket;
 use tair_backup_mcp::vault::ingest::Metadata;
 use tair_backup_mcp::vault::lacking::is_refused;
-use tair_backup_mcp::vault::store::Overlaid;
+use tair_backup_mcp::vault::locking::Extension;
+use tair_backup_mcp::vault::store::{Overlaid, Store as _};
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 const LEFT: &str = "b-20260102T000000Z-bbbbbb";
@@ -30,6 +35,12 @@ fn overlaid(place: &Place) -> Vec<(String, Overlaid)> {
     let mut all = Vec::new();
     place.vault.store().overlaid("orders", &mut |name, what| all.push((name.to_owned(), what))).unwrap();
     all
+}
+
+/// When the locks of a set's objects end, in seconds since the epoch; `None` for what has none.
+fn ends(place: &Place, id: &str) -> [Option<i64>; 2] {
+    let lock = |name: &str| place.vault.store().lock(&format!("orders/{id}/{name}")).unwrap();
+    ["data.rdb.zst", "manifest.json"].map(|name| lock(name).map(|lock| lock.until.as_second()))
 }
 
 fn is_whole(place: &Place, set: &BackupSet) {
@@ -93,6 +104,54 @@ fn what_hides_or_covers_an_object_is_passed_over() {
     }
 }
 
+/// Sets and objects from before their bucket kept versions are deleted for ever, by whoever has seen them before and by whoever comes anew.
+#[test]
+fn what_was_put_before_versions_were_kept_is_deleted() {
+    const BUCKET: &str = "turned-on";
+    assert_eq!(s3::request("PUT", &format!("/{BUCKET}"), &[], ""), 200);
+    let prefix = s3::prefix();
+    let there = || Place::on(|spill| s3::vault_in(BUCKET, &prefix, KEY, spill));
+    let before = there();
+    let (first, second) = (before.set(ID), before.set(LEFT));
+    before.vault.store().put_new("a/small", b"old").unwrap();
+    s3::keep_versions(BUCKET);
+
+    before.run(before.vault.delete(expired(&first), "orders", ID)).unwrap();
+    let anew = there();
+    assert_eq!(anew.list(&[]), [(LEFT.to_owned(), true)]);
+    assert_eq!(content(&*anew.vault.store(), "a/small"), b"old");
+    anew.run(anew.vault.delete(expired(&second), "orders", LEFT)).unwrap();
+    anew.vault.store().delete("a/small").unwrap();
+    // Hidden objects are listed, too.
+    assert_eq!((there().vault.store().list("").unwrap(), overlaid(&there())), (vec![], vec![]));
+}
+
+/// A server may name no version of what was put before versions were kept: that says nothing of any other object.
+#[test]
+fn an_object_without_a_version_says_nothing_of_others() {
+    let prefix = s3::prefix();
+    let line = Line::to(s3::port(), |request| {
+        if !request.is("HEAD", "/a/old") {
+            return Fate::Pass;
+        }
+        let headers = [("content-length", "3"), ("etag", "\"e\""), ("last-modified", "Fri, 27 Nov 2026 00:00:00 GMT")];
+        Fate::Answer {
+            status: 200,
+            headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(),
+            body: Vec::new(),
+        }
+    });
+    let place = BucketPlace { bucket: s3::versioned().into(), ..s3::place_at(line.port, &prefix) };
+    let store = Bucket::new(place, Some(Arc::new(s3::key())));
+    store.put_new("a/old", b"old").unwrap();
+    store.put_new("a/new", b"new").unwrap();
+    assert_eq!(s3::request("DELETE", &format!("/{}/{prefix}/a/new", s3::versioned()), &[], ""), 204);
+    assert!(store.has("a/old").unwrap());
+    assert_eq!(content(&store, "a/new"), b"new");
+    store.delete("a/old").unwrap();
+    assert_eq!(store.list("a").unwrap(), ["new"]);
+}
+
 /// Without any right to delete sets are taken and read, and what would be deleted stays, which is no failure.
 #[test]
 fn a_key_without_the_right_to_delete_is_enough() {
@@ -137,6 +196,88 @@ fn a_service_runs_without_the_right_to_delete() {
     assert_eq!(place.list(&[]), [(backup, true), (ID.to_owned(), true)]);
 }
 
+/// A lock is extended by version, whatever lies over its object; it is never shortened, and none is made. A key without the right is told so.
+#[test]
+fn a_lock_is_extended_and_never_shortened() {
+    let prefix = s3::prefix();
+    let there = |key| Place::on(|spill| s3::vault_in(s3::locked(), &prefix, key, spill));
+    let place = there(KEY);
+    let set = place.set(ID);
+    let target = |name: &str| format!("/{}/{prefix}/orders/{ID}/{name}", s3::locked());
+    assert_eq!(s3::request("DELETE", &target("manifest.json"), &[], ""), 204);
+    assert_eq!(s3::request("PUT", &target("data.rdb.zst"), &[], "theirs"), 200);
+
+    let now = Timestamp::now();
+    let day = |n: i32| now + SignedDuration::from_hours(24) * n;
+    let extend = |place: &Place, until| place.run(place.vault.extend_lock(&set, until)).unwrap();
+    assert_eq!(extend(&place, day(3)), Extension::Done);
+    let extended = [Some(day(3).as_second()); 2];
+    assert_eq!(ends(&place, ID), extended);
+    assert_eq!(place.run(place.vault.locked(&set)).unwrap().map(|until| until.as_second()), extended[1]);
+    for until in [day(2), day(3)] {
+        assert_eq!(extend(&place, until), Extension::Needless);
+    }
+    let refused = extend(&there(ARCHIVER), day(4));
+    assert!(matches!(&refused, Extension::Refused(why) if why.contains("Access Denied")), "{refused:?}");
+    assert_eq!(ends(&place, ID), extended);
+    is_whole(&place, &set);
+
+    let unlocked = Place::on(|spill| s3::vault_in(s3::versioned(), &prefix, KEY, spill));
+    let set = unlocked.set(ID);
+    assert_eq!(unlocked.run(unlocked.vault.extend_lock(&set, day(3))).unwrap(), Extension::Needless);
+    assert_eq!(ends(&unlocked, ID), [None; 2]);
+}
+
+/// The service extends what is needed and soon unlocked, by a period and no later than that; not what goes, nor what somebody keeps. Under a key
+/// without the right it says so once, as information.
+#[test]
+fn a_service_extends_the_locks_of_what_is_needed() {
+    const ENDS: &str = "b-20260103T000000Z-cccccc";
+    const GOES: &str = "b-20260104T000000Z-dddddd";
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["SET", "a", "1"]);
+    let place = Place::on(|spill| s3::vault_in(s3::lockable(), &prefix, KEY, spill));
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    let soon = now + hour;
+    for (id, expires_at) in
+        [(ID, Some(now + hour * 720)), (LEFT, None), (ENDS, Some(now + hour * 3)), (GOES, Some(Timestamp::UNIX_EPOCH))]
+    {
+        let staged = place.staged(id).unwrap();
+        place.run(staged.commit(Metadata { expires_at, locked_until: Some(soon), ..metadata() })).unwrap();
+        for name in ["data.rdb.zst", "manifest.json"] {
+            s3::lock(&format!("{prefix}/orders/{id}/{name}"), soon);
+        }
+    }
+    let as_it_was = [Some(soon.as_second()); 2];
+    let url = format!("s3://{}/{prefix}?endpoint=http://127.0.0.1:{}", s3::lockable(), s3::port());
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{}", unattended(&redis, "")));
+    let run_until = |bench: &Bench, told: &str, times: usize| {
+        let service = Service::start(bench);
+        wait(told, LONG, || (service_log(bench).matches(told).count() >= times).then_some(()));
+        assert_eq!(service.ask_to_end(), Some(0));
+        let log = service_log(bench);
+        assert!(log.matches(told).count() == times && !log.contains("could not be extended"), "{log}");
+    };
+
+    bench.env = vec![("AWS_ACCESS_KEY_ID", ARCHIVER.0.to_owned()), ("AWS_SECRET_ACCESS_KEY", ARCHIVER.1.to_owned())];
+    // The last set would stay in any case.
+    bench.backup();
+    run_until(&bench, "locks are not extended", 1);
+    assert!([ID, LEFT, ENDS, GOES].iter().all(|id| ends(&place, id) == as_it_was));
+
+    bench.env = s3::environment(KEY.1);
+    run_until(&bench, "is extended until", 2);
+    let [data, manifest] = ends(&place, ID).map(Option::unwrap);
+    let (from, to) = ((now + hour * 24).as_second(), (Timestamp::now() + hour * 24).as_second());
+    assert!(data == manifest && (from..=to).contains(&data), "{data} {manifest} {from} {to}");
+    assert_eq!(ends(&place, ENDS), [Some((now + hour * 3).as_second()); 2]);
+    assert_eq!([ends(&place, LEFT), ends(&place, GOES)], [as_it_was; 2]);
+    let retained = bench.json(&["retention", "--instance-id", "orders"])["sets"].clone();
+    let row = retained.as_array().unwrap().iter().find(|row| row["backup_id"] == ID).unwrap();
+    let until = written(Timestamp::from_second(data).unwrap());
+    assert_eq!(row["why"], format!("locked until {until}"), "{retained}");
+}
+
 /// A probe tells for how long what is put is locked, and puts nothing more as long as it is.
 #[test]
 fn a_lock_is_tried() {
@@ -158,6 +299,42 @@ fn a_lock_is_tried() {
     assert_eq!(unlocked.vault.store().list("").unwrap(), [".probe/create-only"]);
 }
 
+/// What the doctor says of the bucket's lock.
+fn told_of_the_lock(bench: &Bench) -> Value {
+    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+    said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault lock").unwrap().clone()
+}
+
+/// Sets that are kept for exactly as long as the bucket locks them are no finding.
+#[test]
+fn a_lock_as_long_as_the_policy_is_not_too_long() {
+    s3::locked_for("locked-week", 7);
+    let url = format!("s3://locked-week/{}?endpoint=http://127.0.0.1:{}", s3::prefix(), s3::port());
+    let policy = "preferred_backup_time = \"02:00Z-03:00Z\"\nbackup_retention_period = 7";
+    let instance = format!("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n{policy}\n");
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{instance}"));
+    bench.env = s3::environment(KEY.1);
+    let found = told_of_the_lock(&bench);
+    assert_eq!(found["status"], "pass", "{found}");
+    assert!(text(&found["detail"]).ends_with("for 7 days, as long as policies keep sets"), "{found}");
+}
+
+/// A bucket that does not answer for a moment is asked again until when it keeps an object.
+#[test]
+fn a_lock_is_asked_for_again() {
+    let fates = [Fate::error(503, "SlowDown"), Fate::Lose, Fate::error(429, "TooManyRequests")];
+    let mut fates = fates.into_iter();
+    let line = Line::to(s3::port(), move |request| {
+        // The only question that is signed in its address.
+        let fate = if request.is("HEAD", "X-Amz-Signature") { fates.next() } else { None };
+        fate.unwrap_or(Fate::Pass)
+    });
+    let place = BucketPlace { bucket: s3::locked().into(), ..s3::place_at(line.port, &s3::prefix()) };
+    let store = Bucket::new(place, Some(Arc::new(s3::key())));
+    store.put_new("a/small", b"ours").unwrap();
+    assert!(store.lock("a/small").unwrap().is_some_and(|lock| lock.until > Timestamp::now()));
+}
+
 /// The whole program: who asks is told why a set stays, for how long the bucket locks, and what an intruder did.
 #[test]
 fn a_locked_bucket_is_a_vault() {
@@ -172,8 +349,7 @@ fn a_locked_bucket_is_a_vault() {
     let retained = bench.json(&["retention", "--instance-id", "orders"])["sets"][0].clone();
     assert!(retained["goes"] == false && text(&retained["why"]).starts_with("locked until"), "{retained}");
 
-    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
-    let found = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault lock").unwrap().clone();
+    let found = told_of_the_lock(&bench);
     assert_eq!(found["status"], "pass", "{found}");
     assert!(text(&found["detail"]).contains("cannot be deleted for 1 day"), "{found}");
 

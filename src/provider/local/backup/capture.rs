@@ -85,8 +85,7 @@ impl Inner {
         let note = note.to_owned();
         let inner = Arc::clone(self);
         self.jobs
-            .under(under)
-            .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
+            .begin(JobKind::Backup, instance_id, &backup_id, under, |job| async move {
                 inner.take(&job, mode, note, days).await.map_err(Unfinished::Failed)
             })
             .await

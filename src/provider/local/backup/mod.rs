@@ -4,6 +4,7 @@
 mod attach;
 pub(super) mod capture;
 mod feed;
+mod locks;
 mod reconcile;
 mod retention;
 mod room;

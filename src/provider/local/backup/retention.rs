@@ -1,11 +1,12 @@
 //! Retention of sets: what has expired goes, and of safety backups, which plans leave without asking anybody, so does the oldest of
-//! too many. Verdicts are the guard's; nothing is deleted here that a waiting plan or a running job needs.
+//! too many; what is needed for longer than its bucket locks it stays locked. Verdicts are the guard's; nothing is deleted here that a waiting
+//! plan or a running job needs.
 
 use crate::archive::Kept;
 use crate::guard::facts::backup::Dependent;
 use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
-use crate::guard::retention::{Outlived, Stays};
+use crate::guard::retention::{Needed, Outlived, Stays};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
@@ -27,10 +28,18 @@ const fn why_it_goes(set: &BackupSet) -> &'static str {
     if set.expires_at.is_some() { "its time was over" } else { "older than the policy keeps automated sets" }
 }
 
+/// That a set stays.
+struct Stayed {
+    /// Why, as part of a sentence.
+    why: String,
+    /// For how long it has to, where more than a lock or somebody keeps it.
+    needed: Option<Needed>,
+}
+
 /// What becomes of an instance's sets at a moment.
 struct Judged {
     /// The whole sets, newest first, each with a verdict or why it stays.
-    sets: Vec<(BackupSet, Result<Expired, String>)>,
+    sets: Vec<(BackupSet, Result<Expired, Stayed>)>,
     damaged: Vec<DamagedSet>,
     /// From when on the policy keeps the log; `None` where none is in force, or no set of it is there.
     log: Option<Outlived>,
@@ -77,6 +86,10 @@ impl Inner {
     /// The log is looked at where a set goes, or where that is asked for: it may have many names.
     async fn try_deleting(&self, instance_id: &str, now: Timestamp, mut of_the_log_too: bool) -> Result<(), Fault> {
         let Judged { sets, damaged, log } = self.judge(instance_id, now).await?;
+        // First: a deletion that fails keeps no lock from being extended.
+        let needed: Vec<(&BackupSet, Needed)> =
+            sets.iter().filter_map(|(set, verdict)| Some((set, verdict.as_ref().err()?.needed?))).collect();
+        self.extend_locks(instance_id, &needed, now).await;
         let mut left = Vec::new();
         for (set, verdict) in sets {
             match verdict {
@@ -120,6 +133,7 @@ impl Inner {
         let unsound = self.unsound(instance_id, &sets).await?;
         let log = Outlived::by_policy(instance_id, &sets, &unsound, days, now);
         let verdicts = Expired::by_policy(&sets, &unsound, days, now);
+        let by_policy = Needed::by_policy(&sets, &unsound, days, now);
         let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
         let needed = self.needed(instance_id, &ids).await?;
         let mut locked = BTreeMap::new();
@@ -131,18 +145,24 @@ impl Inner {
         let going = ids.into_iter().filter(|id| !needed.contains_key(id) && !locked.contains_key(id)).collect();
         let since = log.as_ref().map(Outlived::since);
         let of_the_log = self.log_keeps(instance_id, sets.clone(), unsound, going, since).await;
-        let judge = |verdict: Result<Expired, Stays>| -> Result<Expired, String> {
-            let verdict = verdict.map_err(|stays| stays.to_string())?;
+        let stays = |why: String, needed: Option<Needed>| Err(Stayed { why, needed });
+        let judge = |(verdict, by_policy): (Result<Expired, Stays>, Option<Needed>)| -> Result<Expired, Stayed> {
+            let verdict = match verdict {
+                Ok(verdict) => verdict,
+                Err(why) => return stays(why.to_string(), by_policy),
+            };
             if let Some(until) = locked.get(verdict.backup_id()) {
-                return Err(Stays::Locked(*until).to_string());
+                return stays(Stays::Locked(*until).to_string(), None);
             }
             match needed.get(verdict.backup_id()) {
-                Some(why) => Err((*why).to_owned()),
-                None if of_the_log.iter().any(|id| id == verdict.backup_id()) => Err(LOG_NEEDS.to_owned()),
+                Some(why) => stays((*why).to_owned(), Some(Needed::ForNow)),
+                None if of_the_log.iter().any(|id| id == verdict.backup_id()) => {
+                    stays(LOG_NEEDS.to_owned(), Some(Needed::On))
+                }
                 None => Ok(verdict),
             }
         };
-        let judged: Vec<_> = verdicts.into_iter().map(judge).collect();
+        let judged: Vec<_> = verdicts.into_iter().zip(by_policy).map(judge).collect();
         Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, log })
     }
 
@@ -186,16 +206,22 @@ impl Inner {
 
     /// What retention would do now to the sets and the log of an instance. Deletes nothing.
     pub async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
-        let Judged { sets, damaged, log } = self.judge(instance_id, Timestamp::now()).await?;
+        let now = Timestamp::now();
+        let Judged { sets, damaged, log } = self.judge(instance_id, now).await?;
         let (mut rows, mut left) = (Vec::new(), Vec::new());
         for (set, verdict) in sets {
             let goes = verdict.is_ok();
+            let why = match (verdict, self.locked_now(&set, now).await?) {
+                (Ok(_), _) => why_it_goes(&set).to_owned(),
+                (Err(_), Some(until)) => Stays::Locked(until).to_string(),
+                (Err(stayed), None) => stayed.why,
+            };
             rows.push(Retained {
                 backup_id: set.id.clone(),
                 mode: set.mode.as_str(),
                 taken_at: Some(set.started_at),
                 goes,
-                why: verdict.map_or_else(|why| why, |_| why_it_goes(&set).to_owned()),
+                why,
             });
             if !goes {
                 left.push(set);

@@ -66,7 +66,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let begun = self
             .jobs
-            .begin(JobKind::Backup, id, &backup_id, |job| async move {
+            .begin(JobKind::Backup, id, &backup_id, None, |job| async move {
                 let extent = Extent::SnapshotAndStream;
                 let taken = inner.take_set(&job, Mode::Automated, NOTE.to_owned(), None, extent).await;
                 let taken = taken.map_err(Unfinished::Failed)?;

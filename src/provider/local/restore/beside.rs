@@ -137,7 +137,7 @@ impl Inner {
         let cutover = way_back.conclude(None, None).await;
         let swapped = swapped.map_err(|e| ended_by(e).map(|fault| behind(fault, cutover.as_ref())))?;
         let unseen = read_to_its_end(reader).await?;
-        recovery.swapped();
+        recovery.swapped(swapped.evicted_keys);
         // Not written down, a crash would say that it does not know; the old data is dropped all the same.
         let _ = self.jobs.save_recovery(job, &recovery).await;
         // Unless the job is another's by now, which drops it: the next restore may have begun.

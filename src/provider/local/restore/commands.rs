@@ -38,8 +38,10 @@ impl Inner {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
+        let evicted = looked.facts.evicted_keys;
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
-        let recovery = recovery.written_on(&mut conn).await?;
+        let mut recovery = recovery.written_on(&mut conn).await?;
+        recovery.evicted = Some(evicted);
         self.jobs.save_recovery(job, &recovery).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (frames, reader) = self.encode(set, contents, dir, |encoder| encoder);

@@ -221,13 +221,13 @@ impl Inner {
                 return Err(fault.into());
             }
         };
-        let recovery = RecoveryRecord::of(plan, set, moment.clone())?.written_on(&mut conn).await?;
+        let mut recovery = RecoveryRecord::of(plan, set, moment.clone())?.written_on(&mut conn).await?;
+        recovery.evicted = Some(evicted);
         self.jobs.save_recovery(job, &recovery).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (tx, frames) = mpsc::channel(IN_FLIGHT);
-        let encoder = RestoreEncoder::new(tx, set.rdb_version, dir);
         let wanted = Wanted { matcher: Arc::clone(&matcher), dialect: dialect(set), ahead_ms, had: had.clone() };
-        let encoder = encoder.some(wanted);
+        let encoder = RestoreEncoder::new(tx, set.rdb_version, dir).some(wanted);
         let reader = tokio::task::spawn_blocking(move || read(contents, encoder));
         let done = AtomicU64::new(0);
         let run = restore_keys(grant, &mut conn, frames, removed_in.clone(), &mut way_back, |report| {

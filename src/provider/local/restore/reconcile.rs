@@ -20,9 +20,12 @@ use crate::redis::master::types::MasterOptions;
 use crate::redis::replay::beside::{Remains, remove};
 use crate::state::jobs::{Orphan, clear_command};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// A target that is away must not hold up a start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a target waits for the vault to be asked.
+const VAULT_WITHIN: Duration = Duration::from_secs(5);
 /// What to do where the recovery record cannot be read.
 const LOOK_AT: &str = "Look at the instance: whom it follows (INFO replication), masterauth, masteruser, repl-diskless-load, \
     replica-read-only and maxmemory (CONFIG GET), whether it can be written. What there was before is in its safety backup, if one was taken: \
@@ -32,11 +35,7 @@ impl Inner {
     /// The outer error: the target cannot be asked now.
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
         // What the job was taking itself before it touched its target; a whole set stays.
-        let (of, last) = (&orphan.job.instance_id, last_safety_id(&orphan.job.id));
-        self.vault.discard_staging(of, &last).await?;
-        if let Ok(set) = self.vault.find(of, &last, &()).await {
-            self.remember(&set).await;
-        }
+        self.clear_last_safety(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await;
         if self.clone_has_ended(&orphan.job).await {
             self.discard_cutover(&orphan.job.id).await;
             return Ok(Err(interrupted(
@@ -44,7 +43,7 @@ impl Inner {
                 "Backup sets taken of it are still there (describe_backups).".into(),
             )));
         }
-        let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
+        let (mut recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
             (Ok(Some(recovery)), Some(stored)) => (recovery, stored),
             (Ok(_), _) => {
                 self.discard_cutover(&orphan.job.id).await;
@@ -64,8 +63,9 @@ impl Inner {
         let endpoint = self.endpoint(id).await?;
         let mut conn = Conn::open(&endpoint, CONNECT_TIMEOUT).await?;
         recovery.end_its_connection(&mut conn).await?;
-        let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back, recovery.some_keys.as_ref()).await;
-        let back = if way_back.is_empty() { String::new() } else { format!("What was there before: {way_back}.") };
+        let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back, recovery.some_keys.as_ref());
+        let way_back = timeout(VAULT_WITHIN, way_back).await.unwrap_or_else(|_| recovery.back.clone());
+        let back = told(&way_back);
         if let Some(placement) = &recovery.placement {
             let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
             let remains = remove(grant, &mut conn, placement).await?;
@@ -73,10 +73,7 @@ impl Inner {
             let swapped = recovery.swapped || remains != Remains::NotSwapped;
             let cutover = self.cutover_of(orphan, swapped).await;
             return Ok(match after_beside(orphan, &remains, swapped, keys, &cutover) {
-                Ok(message) => match self.keep(id, recovery.run_id(), WHOLE_SET).await {
-                    Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
-                    Err(fault) => Err(with_way_back(fault, &way_back).into()),
-                },
+                Ok(message) => self.end_of_taken(&mut conn, id, &recovery, WHOLE_SET, message, &way_back).await?,
                 Err((message, hint)) => Err(interrupted(message, format!("{hint}{back}"))),
             });
         }
@@ -93,10 +90,10 @@ impl Inner {
                     JobStatus::Failed => format!("{}; reconciled since: {took}", orphan.job.message),
                     _ => format!("the process died behind the restore: {took}{cutover}"),
                 };
-                return Ok(match self.keep(id, recovery.run_id(), taken).await {
-                    Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
-                    Err(fault) => Err(with_way_back(fault, &way_back).into()),
-                });
+                // What went before the cutover was of the old data.
+                let of_the_old = self.read_cutover(&orphan.job.id).await.map_or(0, |cutover| cutover.evicted_after);
+                recovery.evicted = recovery.evicted.map(|then| then.saturating_add(of_the_old));
+                return self.end_of_taken(&mut conn, id, &recovery, taken, message, &way_back).await;
             }
             let message = match &recovery.some_keys {
                 Some(some) => format!(
@@ -116,7 +113,7 @@ impl Inner {
         let options = MasterOptions { free_stall: self.free_stall(id), ..MasterOptions::default() };
         let mut kept_by = Record { jobs: &self.jobs, job: &orphan.job, recovery };
         let rolled_back = roll_back(grant, &endpoint, &mut conn, &record, &options, &mut kept_by).await?;
-        let recovery = kept_by.recovery;
+        let mut recovery = kept_by.recovery;
         let keys = total_keys(&key_counts(&mut conn).await?);
         if let Some(problem) = rolled_back.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
@@ -160,19 +157,54 @@ impl Inner {
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
         if rolled_back.loaded && recovery.moment.is_none() && orphan.job.status == JobStatus::Running {
-            let kept = match self.keep(id, recovery.run_id(), WHOLE_SET).await {
-                Ok(kept) => kept.describe(),
-                Err(fault) => return Ok(Err(with_way_back(fault, &way_back).into())),
-            };
-            let now = ServerFacts::read(&mut conn).await?.evicted_keys;
-            let evicted = counted_since(now, recovery.evicted.unwrap_or(before));
-            if evicted > 0 {
-                let message = format!("{message}; {kept}; the target has evicted {evicted} keys since, to make room");
-                return Ok(Err(with_way_back(too_little_memory(message), &way_back).into()));
-            }
-            return Ok(Ok(format!("{message}; {kept}. {back}").trim_end().to_owned()));
+            recovery.evicted = recovery.evicted.or(Some(before));
+            return self.end_of_taken(&mut conn, id, &recovery, WHOLE_SET, message, &way_back).await;
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
+    }
+
+    /// Removes what a job was taking itself, or remembers it where it is whole. The target may refuse writes meanwhile, and a vault that is away
+    /// must not keep it waiting: a sweep removes the rest.
+    async fn clear_last_safety(&self, instance_id: &str, last: &str) {
+        let clearing = async {
+            self.vault.discard_staging(instance_id, last).await?;
+            if let Ok(set) = self.vault.find(instance_id, last, &()).await {
+                self.remember(&set).await;
+            }
+            Ok::<(), Fault>(())
+        };
+        match timeout(VAULT_WITHIN, clearing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::warn!(backup = %last, "what a dead restore was taking is left: {fault}"),
+            Err(_) => tracing::warn!(backup = %last, "what a dead restore was taking is left: its vault is slow"),
+        }
+    }
+
+    /// The end of a restore whose target has taken all of it: that is on its disk, and the target has evicted nothing since. The outer error: it
+    /// cannot be asked now.
+    async fn end_of_taken(
+        &self,
+        conn: &mut Conn,
+        id: &str,
+        recovery: &RecoveryRecord,
+        taken: &str,
+        message: String,
+        way_back: &str,
+    ) -> Result<JobEnd, Fault> {
+        let kept = match self.keep(id, recovery.run_id(), taken).await {
+            Ok(kept) => kept.describe(),
+            Err(fault) => return Ok(Err(with_way_back(fault, way_back).into())),
+        };
+        // A record of an earlier version does not say how many it had evicted then.
+        if let Some(then) = recovery.evicted {
+            let now = ServerFacts::read(conn).await?.evicted_keys;
+            let evicted = counted_since(now, then);
+            if evicted > 0 {
+                let message = format!("{message}; {kept}; the target has evicted {evicted} keys since, to make room");
+                return Ok(Err(with_way_back(too_little_memory(message), way_back).into()));
+            }
+        }
+        Ok(Ok(format!("{message}; {kept}. {}", told(way_back)).trim_end().to_owned()))
     }
 
     /// What is known of the cutover, behind a sentence that says what the target holds. `replaced`: that its old data may be gone. Where
@@ -187,6 +219,11 @@ impl Inner {
             _ => String::new(),
         }
     }
+}
+
+/// The way back as a sentence; nothing where there is none.
+fn told(way_back: &str) -> String {
+    if way_back.is_empty() { String::new() } else { format!("What was there before: {way_back}.") }
 }
 
 fn interrupted(message: String, hint: String) -> Unfinished {

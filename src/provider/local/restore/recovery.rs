@@ -35,7 +35,8 @@ pub struct RecoveryRecord {
     /// Whether the target of a restore by replication has loaded the set.
     #[serde(default)]
     pub(super) loaded: bool,
-    /// Keys that the target of a restore by replication had evicted when it began to refuse writes; `None` until it has loaded the set.
+    /// Keys that the target had evicted: of a restore by replication when it began to refuse writes (`None` until it has loaded the set), beside
+    /// the old data when the set was swapped in (`None` until then), else when the job first looked at it.
     #[serde(default)]
     pub(super) evicted: Option<u64>,
     /// The moment to which commands are replayed behind the set, for people; `None` where the set alone is restored.
@@ -123,9 +124,10 @@ impl RecoveryRecord {
         Self { placement: Some(placement), ..self }
     }
 
-    /// From here on the target holds the set, whatever comes.
-    pub fn swapped(&mut self) {
+    /// From here on the target holds the set, whatever comes. `evicted`: keys that it had evicted then.
+    pub fn swapped(&mut self, evicted: u64) {
         self.swapped = true;
+        self.evicted = Some(evicted);
     }
 
     /// From here on the target of a restore by replication has the set in its memory.

@@ -36,7 +36,7 @@ use tokio::time::timeout;
 
 /// A target of many gigabytes loads for minutes, but shows signs of life all along.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the store is asked whose the restore is, before the target is taken off this program.
+/// How long the store is waited for while the target refuses writes.
 const ASKING: Duration = Duration::from_secs(2);
 
 impl Inner {
@@ -241,7 +241,9 @@ impl BeforeStream for Watch<'_> {
         if fenced(self.plan) && self.way_back.accepted.is_some_and(|writes| writes > 0) {
             return Err(fence_broken());
         }
-        self.is_ours().await?;
+        // The target refuses writes meanwhile: a store that is away must not keep it waiting.
+        let ours = timeout(ASKING, self.is_ours()).await;
+        ours.map_err(|_| not_told(&self.record.job.id))??;
         self.way_back.cut = true;
         self.record.recovery.evicted = Some(seen.evicted_keys);
         // A target that is paused does not apply what its master sends.
@@ -252,14 +254,15 @@ impl BeforeStream for Watch<'_> {
     async fn loaded(&mut self) {
         self.record.recovery.loaded();
         // Not written down, the target's own history tells, for an hour at least.
-        if let Err(fault) = self.record.jobs.save_recovery(self.record.job, &self.record.recovery).await {
-            tracing::warn!("that the target has loaded the data could not be written down: {fault}");
+        match timeout(ASKING, self.record.jobs.save_recovery(self.record.job, &self.record.recovery)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::warn!("that the target has loaded the data could not be written down: {fault}"),
+            Err(_) => tracing::warn!("that the target has loaded the data could not be written down in time"),
         }
     }
 
     async fn rolling_back(&mut self) -> Result<(), Fault> {
         let (jobs, job, stage, bytes) = self.told();
-        // The target refuses writes meanwhile: a store that is away must not keep it waiting.
         match timeout(ASKING, jobs.still_ours(job, stage, bytes, self.total)).await {
             Ok(ours) => ours,
             Err(_) if jobs.state.may_be_taken_for_dead() => Err(cut_off(&job.id)),
@@ -282,6 +285,14 @@ fn fenced(plan: &Plan) -> bool {
 fn fence_broken() -> Fault {
     let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
     Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan.")
+}
+
+/// The fault of a restore of which the store does not say in time whose it is.
+fn not_told(id: &str) -> Fault {
+    let message = format!(
+        "job {id} was stopped: the state store did not say in time that it is still this process's, and the target refused writes meanwhile; its old data was kept"
+    );
+    Fault::new(Kind::Provider, "job.cut_off", message).hint("Make a new plan once the state store is back.")
 }
 
 fn no_pause(error: RedisError) -> Fault {

@@ -140,10 +140,10 @@ impl Copier {
         blocking(move || there.goes_on_until(&set, SHARD, &watch)).await
     }
 
-    /// Deletes the copies that the policy keeps no longer and the vault has no more. How many.
+    /// Deletes the copies that the policy keeps no longer and the vault has no more. How many. One that cannot be deleted does not keep the others.
     ///
     /// # Errors
-    /// `vault.failed`, `state.failed`.
+    /// `vault.failed`, the last where there were several; `state.failed`.
     pub async fn expire(&self, instance_id: &str, policy: &BackupPolicy) -> Result<usize, Fault> {
         let mut there: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
         let recorded = self.state.manifests(Some(instance_id)).await?;
@@ -159,7 +159,7 @@ impl Copier {
         for set in self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await? {
             here.insert(set.map_or_else(|damaged| damaged.id, |set| set.id));
         }
-        let mut deleted = 0;
+        let (mut deleted, mut failed) = (0, Ok(()));
         for verdict in verdicts.into_iter().flatten().filter(|verdict| !here.contains(verdict.backup_id())) {
             let backup_id = verdict.backup_id().to_owned();
             match self.to.0.delete(verdict.delete(), instance_id, &backup_id).await {
@@ -169,7 +169,11 @@ impl Copier {
                     tracing::info!(instance = %instance_id, "the copy at {}: {}", self.place, fault.message);
                     continue;
                 }
-                gone => gone?,
+                Err(fault) => {
+                    failed = Err(fault);
+                    continue;
+                }
+                Ok(()) => {}
             }
             deleted += 1;
             let detail = format!("the copy of backup {backup_id} at {}: the vault has it no more", self.place);
@@ -181,7 +185,7 @@ impl Copier {
         if deleted > 0 {
             self.to.0.sweep(instance_id, &()).await?;
         }
-        Ok(deleted)
+        failed.map(|()| deleted)
     }
 
     /// The newest of an instance's sets, of which these are all, that is wanted at the second place, the newest of which a copy lies there, and how

@@ -9,23 +9,17 @@ mod drill;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind, JobStatus, Unfinished};
-use crate::model::text::{bytes, clean_to};
+use crate::model::job::{Job, JobKind, Unfinished};
+use crate::model::text::bytes;
 use crate::model::time::written;
 use crate::model::verification::{Level, Look, Verification};
 use crate::provider::local::Inner;
+use crate::provider::verification::{alone, cancelled, keep_damage, told_while, turn};
 use crate::redis::rdb::statistics::KeyStatistics;
-use crate::state::leases::Held;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How often a job's progress is written down.
-const TICK: Duration = Duration::from_millis(500);
-/// Longest fault that is kept of a set, in characters: it names a path.
-const FAULT_MAX: usize = 600;
 
 /// A set that was walked whole, and the job that it was walked for.
 #[derive(Clone, Copy)]
@@ -61,18 +55,6 @@ fn next_step(level: Level) -> String {
          of the disk, call verify_backup with the level {}: the set can be used again once that finds nothing.",
         level.as_str()
     )
-}
-
-/// The end of a verification whose process was asked to end.
-fn cancelled() -> Fault {
-    let message = "the verification was cancelled because the program was asked to end";
-    Fault::new(Kind::Provider, "job.cancelled", message).hint("Call verify_backup again.")
-}
-
-/// The end of a verification whose process died: its servers ended with it.
-pub(super) fn interrupted() -> Fault {
-    let message = "the process verifying this set died; what it had found, if anything, shows in describe_backups";
-    Fault::new(Kind::Unexpected, "job.interrupted", message).hint("Call verify_backup again.")
 }
 
 /// What reading a set whole has shown, for the reader.
@@ -143,19 +125,7 @@ impl Inner {
             Err(fault) if fault.kind == Kind::Damaged => {}
             found => drop(found?),
         }
-        let name = format!("verify/{instance_id}/{backup_id}");
-        let Some(held) = Held::acquire(self.state.clone(), &name).await? else {
-            let same = |job: &Job| {
-                let is = (job.kind, job.status) == (JobKind::Verification, JobStatus::Running);
-                is && job.backup_id == backup_id
-            };
-            // The other may not have begun its job yet.
-            let job = self.state.jobs(Some(instance_id)).await?.into_iter().find(same);
-            let job = job.map_or_else(|| "another verification".to_owned(), |job| format!("verification {}", job.id));
-            return Err(Fault::new(Kind::Provider, "job.busy", format!("{job} of {backup_id} is running"))
-                .hint("Follow it with describe_jobs.")
-                .retry_after(Duration::from_secs(5)));
-        };
+        let held = alone(&self.jobs, (instance_id, backup_id)).await?;
         let inner = Arc::clone(self);
         self.jobs
             .begin_beside(JobKind::Verification, (instance_id, backup_id), caller, |job| async move {
@@ -170,13 +140,7 @@ impl Inner {
     async fn verify(&self, job: &Job, level: Level) -> Result<String, Fault> {
         let watch = Arc::new(Watch::default());
         let in_turn = async {
-            // One at a time: each takes two cores and its memory, and there may be as many as there are sets.
-            let _turn = if let Ok(turn) = self.verifies.try_lock() {
-                turn
-            } else {
-                let _ = self.jobs.progress(job, "waiting, for another set is being verified here", 0, 0).await;
-                self.verifies.lock().await
-            };
+            let _turn = turn(&self.verifies, &self.jobs, job).await;
             self.verified(job, level, &watch).await
         };
         let verified = tokio::select! {
@@ -233,7 +197,7 @@ impl Inner {
         {
             return gone;
         }
-        self.keep_damage((instance_id, backup_id), level, server, &fault).await;
+        keep_damage(&self.jobs, (instance_id, backup_id), level, server, &fault).await;
         fault.hint(next_step(level))
     }
 
@@ -255,25 +219,6 @@ impl Inner {
             )
             .await;
         kept.map_err(NotVerified::Failed)
-    }
-
-    /// Writes down that a look of this level has found a set damaged. That it could not be does not hide what was found.
-    async fn keep_damage(
-        &self,
-        (instance_id, backup_id): (&str, &str),
-        level: Level,
-        server: Option<String>,
-        fault: &Fault,
-    ) {
-        let look = Look {
-            at: Timestamp::now(),
-            sha256: String::new(),
-            server,
-            fault: Some(clean_to(&fault.message, FAULT_MAX)),
-        };
-        if let Err(not_kept) = self.state.set_verified(instance_id, backup_id, level, &look).await {
-            tracing::error!(backup = %backup_id, "that the set is damaged could not be written down: {not_kept}");
-        }
     }
 
     /// Verifies a set, and keeps that nothing was found. What it came to.
@@ -309,15 +254,8 @@ impl Inner {
         watch: &Watch,
         reading: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        tokio::pin!(reading);
         let before = watch.bytes();
-        loop {
-            // That it could not be told does not end what is told of.
-            let _ = self.jobs.progress(job, stage, watch.bytes().saturating_sub(before), set.rdb_bytes).await;
-            tokio::select! {
-                read = &mut reading => return read,
-                () = tokio::time::sleep(TICK) => {}
-            }
-        }
+        let done = || watch.bytes().saturating_sub(before);
+        told_while(&self.jobs, job, (stage, set.rdb_bytes), done, reading).await
     }
 }

@@ -50,7 +50,7 @@ impl Inner {
         let inner = Arc::clone(&bound);
         let begun = bound
             .jobs
-            .begin(JobKind::Backup, instance_id, "", |job| async move {
+            .begin(JobKind::Backup, instance_id, "", None, |job| async move {
                 inner.backup(&job, &attribute, (mode, days), tx).await
             })
             .await?;

@@ -35,15 +35,15 @@ impl Inner {
         let status = match job.status {
             JobStatus::Running => SafetyStatus::Running,
             JobStatus::Failed | JobStatus::Uncertain => SafetyStatus::Failed(job.message),
-            JobStatus::Succeeded => match self.cloud_set(instance_id, &job.backup_id).await {
-                Ok(set) => SafetyStatus::Whole {
+            JobStatus::Succeeded => match self.judged_set(instance_id, &job.backup_id).await {
+                Ok(Ok(set)) => SafetyStatus::Whole {
                     keys: None,
                     taken_at: set.set.started_at,
                     reused: false,
                     proof: SafetyProof::Listed(Box::new(self.proof(instance_id, &job, &set))),
                 },
+                Ok(Err(damaged)) => SafetyStatus::Damaged(damaged.reason),
                 Err(fault) if fault.kind == Kind::NotFound => SafetyStatus::Gone,
-                Err(fault) if fault.kind == Kind::Damaged => SafetyStatus::Damaged(fault.message),
                 Err(fault) => return Err(fault),
             },
         };

@@ -8,7 +8,7 @@ mod proof;
 mod source;
 mod stream;
 mod transfer;
-pub mod verify;
+mod verify;
 
 use crate::config::blocking::blocking;
 use crate::config::durable::open_regular;

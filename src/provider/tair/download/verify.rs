@@ -5,7 +5,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, Unfinished};
-use crate::model::text::{bytes, clean_to};
+use crate::model::text::bytes;
 use crate::model::verification::{Level, Look};
 use crate::provider::OnBytes;
 use crate::provider::tair::Inner;
@@ -17,24 +17,11 @@ use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::rdb::unique::Unique;
-use crate::state::leases::Held;
 use jiff::Timestamp;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-/// How often a job's progress is written down.
-const TICK: Duration = Duration::from_millis(500);
-/// Longest fault that is kept of a set, in characters.
-const FAULT_MAX: usize = 600;
-
-/// The end of a verification that was asked to end, or whose process died: it has left nothing.
-pub(in crate::provider::tair) fn interrupted() -> Fault {
-    Fault::new(Kind::Unexpected, "job.interrupted", "the process verifying this set ended before it was done")
-        .hint("Call verify_backup again.")
-}
 
 /// Why a set was not verified to a level, which says nothing of it.
 fn unsupported(message: String, hint: &str) -> Fault {
@@ -63,11 +50,7 @@ impl Inner {
             ));
         }
         let inner = self.bound().await?;
-        let Some(held) = Held::acquire(inner.jobs.state.clone(), &format!("verify/{instance_id}/{id}")).await? else {
-            return Err(Fault::new(Kind::Provider, "job.busy", format!("another verification of {id} is running"))
-                .hint("Follow it with describe_jobs.")
-                .retry_after(Duration::from_secs(5)));
-        };
+        let held = alone(&inner.jobs, (instance_id, &id)).await?;
         let jobs = inner.jobs.clone();
         jobs.begin_beside(JobKind::Verification, (instance_id, &id), caller, |job| async move {
             let verified = inner.verify(&job, &set, level).await;
@@ -77,64 +60,75 @@ impl Inner {
         .await
     }
 
-    /// Verifies a set, and keeps what that came to where it says something of the set.
+    /// Verifies a set, and says what to do about one that is damaged.
     async fn verify(&self, job: &Job, set: &CloudSet, level: Level) -> Result<String, Fault> {
-        let began = Timestamp::now();
-        let verified = tokio::select! {
-            verified = self.files_verified(job, set, level) => verified,
-            () = self.jobs.stop.cancelled() => return Err(interrupted()),
+        let in_turn = async {
+            let _turn = turn(&self.verifies, &self.jobs, job).await;
+            self.files_verified(job, set, level).await
         };
-        if verified.as_ref().is_err_and(|fault| fault.kind != Kind::Damaged) {
-            return verified;
-        }
-        let fault = verified.as_ref().err().map(|fault| clean_to(&fault.message, FAULT_MAX));
-        let at = if fault.is_some() { Timestamp::now() } else { began };
-        let look = Look { at, sha256: String::new(), server: None, fault };
-        let kept = self.jobs.state.set_verified(&job.instance_id, &job.backup_id, level, &look).await;
-        match verified {
-            Ok(message) => kept.map(|()| message),
-            Err(fault) => {
-                if let Err(not_kept) = kept {
-                    tracing::error!(backup = %job.backup_id, "that the set is damaged could not be written down: {not_kept}");
-                }
-                Err(fault.hint(format!(
-                    "Choose another set from describe_backups. Where it may have been in passing, call verify_backup with the level {}: the \
-                     set can be used again once that finds nothing.",
-                    level.as_str()
-                )))
-            }
-        }
+        let verified = tokio::select! {
+            verified = in_turn => verified,
+            () = self.jobs.stop.cancelled() => return Err(cancelled()),
+        };
+        verified.map_err(|fault| match fault.kind {
+            Kind::Damaged => fault.hint(format!(
+                "Choose another set from describe_backups. Where it may have been in passing, call verify_backup with the level {}: the \
+                 set can be used again once that finds nothing.",
+                level.as_str()
+            )),
+            _ => fault,
+        })
     }
 
-    /// Reads all files of a set, one after the other. What that came to.
+    /// Reads all files of a set, one after the other, and keeps what that came to: of each file, so that a look at that file alone counts as much,
+    /// and of the set where all are sound.
     async fn files_verified(&self, job: &Job, set: &CloudSet, level: Level) -> Result<String, Fault> {
         if set.shards.is_empty() {
             let message = format!("the cloud lists no file for backup {}", set.set.id);
             return Err(Fault::new(Kind::Provider, "download.no_file", message)
                 .hint("Choose another set with describe_backups."));
         }
+        let (all_began, id) = (Timestamp::now(), &job.instance_id);
         let read = Arc::new(AtomicU64::new(0));
         let (mut before, mut found) = (0_u64, String::new());
         for shard in &set.shards {
-            let source = Source { inner: self, instance_id: &job.instance_id, backup_id: &shard.id };
+            let began = Timestamp::now();
+            let source = Source { inner: self, instance_id: id, backup_id: &shard.id };
             let counting = Arc::clone(&read);
             let on_bytes = move |done: u64, _: u64| counting.store(before + done, Ordering::Relaxed);
             let verifying = file_verified(&source, level, self.jobs.state.home().to_owned(), &on_bytes);
-            tokio::pin!(verifying);
-            found = loop {
-                let done = read.load(Ordering::Relaxed);
-                // That it could not be told does not end what is told of.
-                let _ = self.jobs.progress(job, "reading it from the cloud", done, set.set.rdb_bytes).await;
-                tokio::select! {
-                    verified = &mut verifying => break verified?,
-                    () = tokio::time::sleep(TICK) => {}
-                }
-            };
+            let (done, told) = (|| read.load(Ordering::Relaxed), ("reading it from the cloud", set.set.rdb_bytes));
+            let verified = told_while(&self.jobs, job, told, done, verifying).await;
+            found = self.keep((id, &shard.id), level, began, verified).await?;
             before = read.load(Ordering::Relaxed);
         }
         let files = set.shards.len();
         let of = if files == 1 { String::new() } else { format!(" in {files} files") };
-        Ok(format!("{}: {}{of}, read from the cloud and kept nowhere; {found}", level.as_str(), bytes(before)))
+        let message =
+            format!("{}: {}{of}, read from the cloud and kept nowhere; {found}", level.as_str(), bytes(before));
+        self.keep((id, &set.set.id), level, all_began, Ok(message)).await
+    }
+
+    /// Writes down what a look came to whose reading began at that moment, where it says something of what was looked at. That it could not be
+    /// does not hide what was found.
+    async fn keep(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        level: Level,
+        began: Timestamp,
+        verified: Result<String, Fault>,
+    ) -> Result<String, Fault> {
+        match &verified {
+            Ok(_) => {
+                let look = Look { at: began, sha256: String::new(), server: None, fault: None };
+                self.jobs.state.set_verified(instance_id, backup_id, level, &look).await?;
+            }
+            Err(fault) if fault.kind == Kind::Damaged => {
+                keep_damage(&self.jobs, (instance_id, backup_id), level, None, fault).await;
+            }
+            Err(_) => {}
+        }
+        verified
     }
 }
 

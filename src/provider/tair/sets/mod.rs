@@ -50,6 +50,11 @@ pub struct CloudSet {
 }
 
 impl CloudSet {
+    /// The ids under which it is kept what was found of the set: its own, and those of its files.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.set.id).chain(self.shards.iter().map(|file| &file.id))
+    }
+
     /// What the guard has to know of the set.
     #[must_use]
     pub fn facts(&self) -> SetFacts {

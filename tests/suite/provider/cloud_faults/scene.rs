@@ -154,8 +154,14 @@ impl Scene {
         self.played >= self.bears
     }
 
-    fn ours(&self, home: Arc<TempDir>) -> Ours {
-        Ours::polling(client_at(self.line.port), home, 1e9, hurried())
+    /// One that must succeed has the time that a slow machine takes.
+    fn ours(&self, home: Arc<TempDir>, must_succeed: bool) -> Ours {
+        let (long, ready) = (Duration::from_secs(60), Duration::from_secs(15));
+        let (backup_timeout, restore_timeout, clone_timeout) = (long, long, long);
+        let (ready_timeout, outage_timeout) = (ready, ready);
+        let patient =
+            Polling { backup_timeout, restore_timeout, clone_timeout, ready_timeout, outage_timeout, ..hurried() };
+        Ours::polling(client_at(self.line.port), home, 1e9, if must_succeed { patient } else { hurried() })
     }
 
     /// Plays the act with nothing going wrong: it must succeed. Its calls, and how many came before the yes.
@@ -188,7 +194,9 @@ impl Scene {
         self.played += 1;
         // Every other restore takes long enough to be looked at in its middle.
         if matches!(self.act, Act::Restore | Act::Fenced) && case.is_none_or(Case::is_slow) {
-            self.cloud.inject(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 1}));
+            self.cloud.inject(
+                &json!({"kind": "slow", "action": "RestoreInstance", "seconds": if must_succeed { 3 } else { 1 }}),
+            );
         }
         let era = format!("case {}", self.played);
         self.server.run(&["SET", "era", &era]);
@@ -199,7 +207,7 @@ impl Scene {
         let (retention, emulated) = (agree::retention(&self.cloud), Emulated::read(&self.cloud));
         // The set-up is no part of the record; what is armed waits.
         self.line.forget();
-        let ours = self.ours(Arc::new(TempDir::new().unwrap()));
+        let ours = self.ours(Arc::new(TempDir::new().unwrap()), must_succeed);
         let wanted = if self.act == Act::Raise { retention + 1 } else { retention - 1 };
         let done = self.drive(&ours, &set_id, wanted, on_yes);
         if must_succeed {
@@ -245,7 +253,7 @@ impl Scene {
             check(&ours, false);
         }
         self.line.calm();
-        let next = self.ours(ours.killed());
+        let next = self.ours(ours.killed(), must_succeed);
         wait("what was left to be reconciled", Duration::from_secs(20), || {
             next.run(next.provider().recover()).unwrap();
             agree::ended(&next).iter().all(|j| !j.needs_reconciliation()).then_some(())

@@ -1,0 +1,111 @@
+//! Extends the locks of sets that are still needed, where their bucket locks. For whom that is, and until when, is the guard's verdict; who
+//! calls this has judged all sets of the instance just then.
+//!
+//! It must do nothing to what is about to go, and fail nobody: a set whose lock is over is kept as well as one that is on a disk.
+
+use crate::guard::retention::Needed;
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use crate::model::time::written;
+use crate::provider::local::Inner;
+use crate::vault::locking::Extension;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Sets that are asked about at a look, each of which takes some fifteen requests where its lock is extended.
+const MOST: usize = 32;
+
+/// When the locks of sets end, by the place of their manifest, where that was asked; `None`: nothing locks one. A manifest says only what was so
+/// when it was put.
+static KNOWN: Mutex<BTreeMap<String, Option<Timestamp>>> = Mutex::new(BTreeMap::new());
+/// Whether it was told that locks cannot be extended.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+fn known(place: &str) -> Option<Option<Timestamp>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(place).copied()
+}
+
+fn remember(place: String, ends: Option<Timestamp>) {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(place, ends);
+}
+
+/// For how long a set's bucket locked it, as its manifest tells.
+fn period(set: &BackupSet) -> SignedDuration {
+    set.locked_until.map(|until| until.duration_since(set.finished_at)).unwrap_or_default()
+}
+
+impl Inner {
+    /// Extends the locks of these sets of an instance that are over before the set may go, and soon. Some are left to the next look.
+    pub async fn extend_locks(&self, instance_id: &str, needed: &[(&BackupSet, Needed)], now: Timestamp) {
+        // A set of before the vault was in a bucket does not say that it is locked; where none does, the bucket locks nothing.
+        if !self.vault.is_far() || needed.iter().all(|(set, _)| set.locked_until.is_none()) {
+            return;
+        }
+        let mut asked = 0;
+        for (set, needed) in needed {
+            let place = self.vault.manifest_place(set);
+            let ends = match known(&place) {
+                Some(None) => continue,
+                Some(ends) => ends.max(set.locked_until),
+                None => set.locked_until,
+            };
+            if ends.is_some_and(|ends| needed.extension(ends, period(set), now).is_none()) {
+                continue;
+            }
+            if asked == MOST {
+                break;
+            }
+            asked += 1;
+            match self.extend_lock(set, *needed, place, now).await {
+                Ok(ControlFlow::Continue(())) => {}
+                // Whoever may not extend one may extend none.
+                Ok(ControlFlow::Break(())) => break,
+                Err(fault) => {
+                    tracing::warn!(instance = %instance_id, "locks could not be extended: {fault}");
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn extend_lock(
+        &self,
+        set: &BackupSet,
+        needed: Needed,
+        place: String,
+        now: Timestamp,
+    ) -> Result<ControlFlow<()>, Fault> {
+        let ends = self.vault.lock_ends(set).await?;
+        remember(place.clone(), ends);
+        let Some(until) = ends.and_then(|ends| needed.extension(ends, period(set), now)) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        match self.vault.extend_lock(set, until).await? {
+            Extension::Done => {
+                remember(place, Some(until));
+                tracing::info!(instance = %set.instance_id, "the lock of backup {} is extended until {}", set.id, written(until));
+            }
+            Extension::Needless => {}
+            Extension::Refused(why) => {
+                if !TOLD.swap(true, Ordering::Relaxed) {
+                    tracing::info!(
+                        "locks are not extended, which takes the right s3:PutObjectRetention ({why}): a set that is kept longer than its \
+                         bucket locks it is not locked then"
+                    );
+                }
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Until when a set is locked of which its manifest tells a lock: that may have been extended where it is over soon.
+    pub async fn locked_now(&self, set: &BackupSet, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+        let Some(until) = set.locked_until.filter(|until| *until > now) else { return Ok(None) };
+        let soon = until.duration_since(now) < SignedDuration::from_hours(24);
+        if soon { self.vault.locked(set).await } else { Ok(Some(until)) }
+    }
+}
