@@ -46,7 +46,7 @@ use encrypted::Encrypted;
 use frames::FrameReader;
 use layout::{DATA, Folder, MANIFEST, folder, object};
 use manifest::Manifest;
-use signing::Signing;
+use signing::{Judged, Signing};
 use staging::Staging;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -54,6 +54,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, read_whole};
+use worker::in_parallel;
 
 /// Longest manifest in bytes; a longer file is none of ours. One of as many databases as are counted takes some 5 MB.
 const LONGEST_MANIFEST: u64 = 8 << 20;
@@ -247,28 +248,17 @@ impl Vault {
     fn read_all(&self, instance_id: &str, ids: &[String]) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let read = |id: &String| match self.read(instance_id, id) {
             // The set was deleted or discarded since its folder was listed.
-            Ok(None) => None,
-            Ok(Some(set)) => Some(Ok(Ok(set))),
+            Ok(None) => Ok(None),
+            Ok(Some(set)) => Ok(Some(Ok(set))),
             // Deleted while it was read: its manifest was there, and its data no more.
-            Err(_) if self.is_gone(instance_id, id) => None,
+            Err(_) if self.is_gone(instance_id, id) => Ok(None),
             // Whatever lies there has its name from anybody.
             Err(fault) if fault.kind == Kind::Damaged => {
-                Some(Ok(Err(DamagedSet { id: clean(id), reason: clean_to(&fault.message, REASON_MAX) })))
+                Ok(Some(Err(DamagedSet { id: clean(id), reason: clean_to(&fault.message, REASON_MAX) })))
             }
-            Err(fault) => Some(Err(fault)),
+            Err(fault) => Err(fault),
         };
-        let share = |part: &[String]| part.iter().filter_map(read).collect::<Result<Vec<_>, Fault>>();
-        let at_once = self.store.at_once().min(ids.len());
-        if at_once <= 1 {
-            return share(ids);
-        }
-        std::thread::scope(|scope| {
-            let parts = ids.chunks(ids.len().div_ceil(at_once));
-            let readers: Vec<_> = parts.map(|part| scope.spawn(|| share(part))).collect();
-            let died = |_| Err(Fault::new(Kind::Unexpected, "job.crashed", "a thread that read sets died"));
-            let all = readers.into_iter().map(|reader| reader.join().unwrap_or_else(died));
-            Ok(all.collect::<Result<Vec<_>, Fault>>()?.into_iter().flatten().collect())
-        })
+        Ok(in_parallel(ids, self.store.at_once(), read)?.into_iter().flatten().collect())
     }
 
     /// Whether what lies there says that there is no set any more.
@@ -296,7 +286,18 @@ impl Vault {
             }
             text => text.map_err(|e| unreadable(&place, e))?,
         };
-        let mut set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
+        self.set_of((instance_id, backup_id), &text, None).map(Some)
+    }
+
+    /// The set of a manifest that was read, and whose signature was judged already or is now.
+    fn set_of(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        text: &[u8],
+        judged: Option<Judged>,
+    ) -> Result<BackupSet, Fault> {
+        let place = self.store.place(&object(instance_id, backup_id, MANIFEST));
+        let mut set = Manifest::read(text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
             return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
@@ -304,8 +305,8 @@ impl Vault {
         if bytes != set.stored_bytes {
             return Err(self.damaged(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }
-        set.manifest = Some(self.vouched_for((instance_id, backup_id), &text)?);
-        Ok(Some(set))
+        set.manifest = Some(self.vouched_for((instance_id, backup_id), text, judged)?);
+        Ok(set)
     }
 
     /// Bytes of a set's data as its manifest counts them: of what is encrypted those within, which takes no key.

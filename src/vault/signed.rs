@@ -14,6 +14,7 @@ use crate::vault::layout::{Folder, MANIFEST, SIGNATURE, folder, object};
 use crate::vault::minisign::{LONGEST, public_file};
 use crate::vault::signing::{Judged, Signing};
 use crate::vault::store::{overlaid, read_whole};
+use crate::vault::worker::in_parallel;
 use crate::vault::{LONGEST_MANIFEST, Vault, lacked, unreadable, vault_fault};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -88,14 +89,15 @@ impl Vault {
             .next(&["describe_backups"]))
     }
 
-    /// What is known of a manifest that was read, beside what it says.
+    /// What is known of a manifest that was read, beside what it says; its signature is judged here, unless it was.
     pub(super) fn vouched_for(
         &self,
         (instance_id, backup_id): (&str, &str),
         manifest: &[u8],
+        judged: Option<Judged>,
     ) -> Result<ManifestDigest, Fault> {
         let place = self.store.place(&object(instance_id, backup_id, MANIFEST));
-        let signed_by = match self.judge(instance_id, backup_id, manifest)? {
+        let signed_by = match judged.map_or_else(|| self.judge(instance_id, backup_id, manifest), Ok)? {
             Judged::Unsigned => None,
             Judged::Good(key) => Some(key),
             Judged::Bad(why) => return Err(tampered(&place, why)),
@@ -180,8 +182,10 @@ impl Vault {
         let folders = self.folders(instance_id).await?;
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         blocking(move || {
-            let ours = folders.into_iter().filter(|(id, _)| !id.starts_with('.'));
-            ours.map(|(id, names)| Ok((id.clone(), vault.look_into(&instance_id, &id, &names)?))).collect()
+            let ours: Vec<(String, Vec<String>)> = folders.into_iter().filter(|(id, _)| !id.starts_with('.')).collect();
+            in_parallel(&ours, vault.store.at_once(), |(id, names)| {
+                vault.look_into(&instance_id, id, names).map(|examined| (id.clone(), examined))
+            })
         })
         .await
     }
@@ -242,9 +246,16 @@ impl Vault {
             Err(_) => None,
         };
         let signature = manifest.as_ref().map(|manifest| self.judge(instance_id, id, manifest)).transpose()?;
-        let set = match self.read(instance_id, id) {
+        let read = match &manifest {
+            Some(manifest) => self.set_of((instance_id, id), manifest, signature.clone()).map(Some),
+            None => self.read(instance_id, id),
+        };
+        let gone = || Err(Fault::new(Kind::NotFound, "backup.not_found", "there is no set any more"));
+        let set = match read {
             Ok(Some(set)) => Ok(set),
-            Ok(None) => Err(Fault::new(Kind::NotFound, "backup.not_found", "there is no set any more")),
+            Ok(None) => gone(),
+            // Deleted since its manifest was read.
+            Err(fault) if fault.kind == Kind::Damaged && self.is_gone(instance_id, id) => gone(),
             Err(fault) if fault.kind == Kind::Damaged => Err(fault),
             Err(fault) => return Err(fault),
         };

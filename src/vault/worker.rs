@@ -1,4 +1,5 @@
-//! A thread of its own for the vault's long work, at low priority. Short blocking work has the threads of `config::blocking`.
+//! Threads of the vault's own: one for long work, at low priority, and several for what is many requests. Other blocking work has the threads of
+//! `config::blocking`.
 
 use crate::model::fault::{Fault, Kind};
 use tokio::sync::oneshot;
@@ -27,4 +28,28 @@ pub(super) async fn at_low_priority<T: Send + 'static>(
     let started = std::thread::Builder::new().name(name.into()).spawn(run);
     started.map_err(|e| Fault::new(Kind::Unexpected, "system.thread", "no thread for the capture").because(e))?;
     rx.await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the capturing thread died").because(e))
+}
+
+/// Does the same for several, some at once, and goes on with none behind a fault; what came of each, in their order.
+///
+/// # Errors
+/// Those of `each`; `job.crashed`.
+pub(super) fn in_parallel<T: Sync, R: Send>(
+    all: &[T],
+    at_once: usize,
+    each: impl Fn(&T) -> Result<R, Fault> + Sync,
+) -> Result<Vec<R>, Fault> {
+    let share = |part: &[T]| part.iter().map(&each).collect::<Result<Vec<R>, Fault>>();
+    let at_once = at_once.min(all.len());
+    if at_once <= 1 {
+        return share(all);
+    }
+    let share = &share;
+    std::thread::scope(|scope| {
+        let parts = all.chunks(all.len().div_ceil(at_once));
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || share(part))).collect();
+        let died = |_| Err(Fault::new(Kind::Unexpected, "job.crashed", "a thread that read sets died"));
+        let done = threads.into_iter().map(|thread| thread.join().unwrap_or_else(died));
+        Ok(done.collect::<Result<Vec<_>, Fault>>()?.into_iter().flatten().collect())
+    })
 }

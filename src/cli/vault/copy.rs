@@ -46,7 +46,8 @@ How to move a vault:
 The old vault is as it was: switch back, or delete it once the new one has proven itself.
 
 For a second copy of every new set and of the log, all the time, there is copy_to in the configuration.
-Exit codes: 0 all is there, or would be copied; 1 the key of something is not here; 3 a name is taken there; 6 something is damaged here; else as everywhere.";
+Exit codes: 0 all is there, or would be copied; 3 a name is taken there; 6 something is damaged here; 1 the key of
+something is not here; else as everywhere.";
 
 /// How often a person is told how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(250);

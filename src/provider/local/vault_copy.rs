@@ -202,8 +202,8 @@ impl Copier {
         Ok(all.into_iter().collect())
     }
 
-    /// Copies the sets and the logs of instances, or tells what would be copied. What is damaged, takes a key that is not here, or has a name that another has there,
-    /// is told, and the rest is copied. Ended by `progress`, it tells what was done by then.
+    /// Copies the sets and the logs of instances, or tells what would be copied. What is damaged, takes a key
+    /// that is not here, or has a name that another has there, is told, and the rest is copied. Ended by `progress`, it tells what was done by then.
     ///
     /// # Errors
     /// `vault.failed`, `log.failed`: then the rest is not done.

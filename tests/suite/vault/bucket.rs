@@ -226,6 +226,24 @@ fn what_is_out_of_reach_is_not_damaged() {
     assert_eq!(place.list(&[]), [(set.id, true)]);
 }
 
+/// A look at what is wrong there asks for no manifest, and no signature, more often than a listing of the sets does.
+#[test]
+fn a_look_reads_manifests_once() {
+    let (line, place, _) = vault_behind(|_| Fate::Pass);
+    place.set(ID);
+    place.set("b-20260102T000000Z-bbbbbb");
+    let asked = || ["/manifest.json", "/manifest.json.minisig"].map(|name| count(&line, "GET", name));
+    let put = asked();
+    assert_eq!(place.list(&[]).len(), 2);
+    let listed = asked();
+    assert_eq!(place.run(place.vault.examine("orders")).unwrap().len(), 2);
+    let looked = asked();
+    for (n, (put, listed)) in put.into_iter().zip(listed).enumerate() {
+        assert!(listed > put, "{:?}", line.seen());
+        assert_eq!(looked[n] - listed, listed - put, "{:?}", line.seen());
+    }
+}
+
 /// Every object is put create-only and with a checksum, without which a bucket with locks takes nothing; nothing is asked before something is wanted.
 #[test]
 fn what_is_sent_to_s3() {
