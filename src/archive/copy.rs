@@ -219,7 +219,7 @@ impl Copying<'_> {
         if goes_on {
             let known = read_back.as_ref().and_then(|read_back| read_back.get(&prefix)).cloned();
             let is_mark = |name: &str| matches!(name_of(name), Some(Name::Pruned(_)));
-            here.others.retain(|name| !there.has(name) && !(there.reaches_mark && is_mark(name)));
+            here.others.retain(|name| !(there.has(name) || there.reaches_mark && is_mark(name)));
             let unread = there.last.as_ref().filter(|last| known.as_ref() != Some(*last));
             here.segments.retain(|segment| unread == Some(segment) || !there.has(&segment.to_string()));
         }

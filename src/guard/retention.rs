@@ -197,7 +197,7 @@ impl Needed {
             Self::On => by(period),
             Self::ForNow => by(period.min(DAY * 2)),
         };
-        (until.as_second() > ends.as_second()).then_some(until)
+        (until.as_second() > ends.as_second().max(now.as_second())).then_some(until)
     }
 }
 

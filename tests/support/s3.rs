@@ -264,9 +264,10 @@ impl Request {
         header(&self.head, name)
     }
 
-    /// Whether it is of this method, and its target has this.
+    /// Whether it is of this method, and its target has this. A listing is of its bucket, whatever it asks for.
     pub fn is(&self, method: &str, part: &str) -> bool {
-        self.method == method && self.target.contains(part)
+        let path = self.target.split_once('?').map_or(&*self.target, |(path, _)| path);
+        self.method == method && self.target.contains(part) && path.trim_matches('/').contains('/')
     }
 }
 

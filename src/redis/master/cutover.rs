@@ -25,6 +25,9 @@ const FREEING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a target whose old data is freed may still be above its limit: figures lag, and writers are refused meanwhile.
 const LAG: Duration = Duration::from_secs(1);
 
+/// How long a promotion waits until its record is stored anew.
+const RECORDED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Keeps what a roll-back will need.
 pub trait RollbackStore: Send {
     /// Stores the record anew: one more of the target's settings is about to be changed. An error leaves that setting alone.
@@ -128,9 +131,15 @@ pub(super) async fn nothing_to_evict(
     let Some(limit) = limit_in_the_way(target, options).await else { return };
     // A crash behind the change puts the limit back, so the record is first.
     record.settings.maxmemory = Some(limit.to_string());
-    if let Err(fault) = kept_by.store(record).await {
+    // The target refuses writes meanwhile.
+    let why = match timeout(RECORDED_WITHIN, kept_by.store(record)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(fault)) => Some(fault.to_string()),
+        Err(_) => Some("the store did not answer in time".to_owned()),
+    };
+    if let Some(why) = why {
         record.settings.maxmemory = None;
-        tracing::warn!("the target is promoted with its memory limit, which could not be recorded: {fault}");
+        tracing::warn!("the target is promoted with its memory limit, which could not be recorded: {why}");
         return;
     }
     let lift = async {

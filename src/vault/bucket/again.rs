@@ -1,4 +1,4 @@
-//! Sends a request of our own again that failed in passing, as the client does with its own. It must be one that changes nothing.
+//! Sends a request of our own again that failed in passing, as the client does with its own. It must be one that may be sent any number of times.
 
 use reqwest::{RequestBuilder, Response, StatusCode};
 use std::time::Duration;

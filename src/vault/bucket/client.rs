@@ -237,7 +237,7 @@ impl Client {
 
     /// Puts what opendal has no word for, by headers that sign it: the status, and the beginning of what was answered.
     pub async fn put_signed(&self, address: &str, headers: HeaderMap, body: String) -> io::Result<(u16, String)> {
-        let mut reply = self.http()?.put(address).headers(headers).body(body).send().await.map_err(failed)?;
+        let mut reply = patiently(self.http()?.put(address).headers(headers).body(body)).await.map_err(failed)?;
         let begins = reply.chunk().await.map_err(failed)?.unwrap_or_default();
         Ok((reply.status().as_u16(), clean_to(&String::from_utf8_lossy(&begins), REASON_MAX)))
     }

@@ -56,7 +56,7 @@ impl Client {
             // It was there just now.
             404 => return Ok(false),
             401 | 403 => io::ErrorKind::PermissionDenied,
-            400..=499 | 501 => io::ErrorKind::Unsupported,
+            405 | 501 => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
         };
         // S3 answers in XML.

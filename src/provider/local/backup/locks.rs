@@ -11,12 +11,14 @@ use crate::provider::local::Inner;
 use crate::vault::locking::Extension;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Sets that are asked about at a look, each of which takes some fifteen requests where its lock is extended.
 const MOST: usize = 32;
+
+/// How many sets of an instance may refuse or fail before the others are left to the next look.
+const TROUBLE: usize = 3;
 
 /// When the locks of sets end, by the place of their manifest, where that was asked; `None`: nothing locks one. A manifest says only what was so
 /// when it was put.
@@ -33,18 +35,25 @@ fn remember(place: String, ends: Option<Timestamp>) {
 }
 
 /// For how long a set's bucket locked it, as its manifest tells.
-fn period(set: &BackupSet) -> SignedDuration {
+pub(super) fn period(set: &BackupSet) -> SignedDuration {
     set.locked_until.map(|until| until.duration_since(set.finished_at)).unwrap_or_default()
 }
 
 impl Inner {
-    /// Extends the locks of these sets of an instance that are over before the set may go, and soon. Some are left to the next look.
-    pub async fn extend_locks(&self, instance_id: &str, needed: &[(&BackupSet, Needed)], now: Timestamp) {
+    /// Extends the locks of these sets of an instance that are over before the set may go, and soon. Some are left to the next look. None is extended
+    /// by more than `at_most`, or a day: a manifest for which nobody vouches, and one that comes from another bucket, tell of longer periods.
+    pub async fn extend_locks(
+        &self,
+        instance_id: &str,
+        needed: &[(&BackupSet, Needed)],
+        at_most: SignedDuration,
+        now: Timestamp,
+    ) {
         // A set of before the vault was in a bucket does not say that it is locked; where none does, the bucket locks nothing.
         if !self.vault.is_far() || needed.iter().all(|(set, _)| set.locked_until.is_none()) {
             return;
         }
-        let mut asked = 0;
+        let (mut asked, mut troubles) = (0, 0);
         for (set, needed) in needed {
             let place = self.vault.manifest_place(set);
             let ends = match known(&place) {
@@ -52,36 +61,41 @@ impl Inner {
                 Some(ends) => ends.max(set.locked_until),
                 None => set.locked_until,
             };
-            if ends.is_some_and(|ends| needed.extension(ends, period(set), now).is_none()) {
+            let by = period(set).min(at_most);
+            if ends.is_some_and(|ends| needed.extension(ends, by, now).is_none()) {
                 continue;
             }
-            if asked == MOST {
+            if asked == MOST || troubles == TROUBLE {
                 break;
             }
             asked += 1;
-            match self.extend_lock(set, *needed, place, now).await {
-                Ok(ControlFlow::Continue(())) => {}
-                // Whoever may not extend one may extend none.
-                Ok(ControlFlow::Break(())) => break,
+            // What is refused may be of that one set, and what fails in passing.
+            match self.extend_lock(set, *needed, by, place).await {
+                Ok(true) => {}
+                Ok(false) => troubles += 1,
                 Err(fault) => {
-                    tracing::warn!(instance = %instance_id, "locks could not be extended: {fault}");
-                    break;
+                    tracing::warn!(instance = %instance_id, "the lock of backup {} could not be extended: {fault}", set.id);
+                    troubles += 1;
                 }
             }
         }
     }
 
+    /// Whether the store lets this be done.
     async fn extend_lock(
         &self,
         set: &BackupSet,
         needed: Needed,
+        by: SignedDuration,
         place: String,
-        now: Timestamp,
-    ) -> Result<ControlFlow<()>, Fault> {
+    ) -> Result<bool, Fault> {
         let ends = self.vault.lock_ends(set).await?;
-        remember(place.clone(), ends);
-        let Some(until) = ends.and_then(|ends| needed.extension(ends, period(set), now)) else {
-            return Ok(ControlFlow::Continue(()));
+        // Of one that was locked a store may only not say it to this key.
+        if ends.is_some() || set.locked_until.is_none() {
+            remember(place.clone(), ends);
+        }
+        let Some(until) = ends.and_then(|ends| needed.extension(ends, by, Timestamp::now())) else {
+            return Ok(true);
         };
         match self.vault.extend_lock(set, until).await? {
             Extension::Done => {
@@ -92,14 +106,15 @@ impl Inner {
             Extension::Refused(why) => {
                 if !TOLD.swap(true, Ordering::Relaxed) {
                     tracing::info!(
-                        "locks are not extended, which takes the right s3:PutObjectRetention ({why}): a set that is kept longer than its \
-                         bucket locks it is not locked then"
+                        "the lock of backup {} is not extended, which takes the right s3:PutObjectRetention ({why}): a set that is kept \
+                         longer than its bucket locks it is not locked then",
+                        set.id
                     );
                 }
-                return Ok(ControlFlow::Break(()));
+                return Ok(false);
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(true)
     }
 
     /// Until when a set is locked of which its manifest tells a lock: that may have been extended where it is over soon.

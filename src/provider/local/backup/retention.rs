@@ -12,6 +12,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::policy::{Retained, Retention};
 use crate::provider::local::Inner;
+use crate::provider::local::backup::locks::period;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -43,6 +44,8 @@ struct Judged {
     damaged: Vec<DamagedSet>,
     /// From when on the policy keeps the log; `None` where none is in force, or no set of it is there.
     log: Option<Outlived>,
+    /// For how long the bucket locks, as the newest set tells of which that is known.
+    locks_for: SignedDuration,
 }
 
 impl Inner {
@@ -85,11 +88,11 @@ impl Inner {
 
     /// The log is looked at where a set goes, or where that is asked for: it may have many names.
     async fn try_deleting(&self, instance_id: &str, now: Timestamp, mut of_the_log_too: bool) -> Result<(), Fault> {
-        let Judged { sets, damaged, log } = self.judge(instance_id, now).await?;
+        let Judged { sets, damaged, log, locks_for } = self.judge(instance_id, now).await?;
         // First: a deletion that fails keeps no lock from being extended.
         let needed: Vec<(&BackupSet, Needed)> =
             sets.iter().filter_map(|(set, verdict)| Some((set, verdict.as_ref().err()?.needed?))).collect();
-        self.extend_locks(instance_id, &needed, now).await;
+        self.extend_locks(instance_id, &needed, locks_for, now).await;
         let mut left = Vec::new();
         for (set, verdict) in sets {
             match verdict {
@@ -132,6 +135,8 @@ impl Inner {
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
         let unsound = self.unsound(instance_id, &sets).await?;
         let log = Outlived::by_policy(instance_id, &sets, &unsound, days, now);
+        let vouched = sets.iter().filter(|set| set.locked_until.is_some() && !unsound.contains(&set.id));
+        let locks_for = vouched.max_by_key(|set| set.started_at).map(period).unwrap_or_default();
         let verdicts = Expired::by_policy(&sets, &unsound, days, now);
         let by_policy = Needed::by_policy(&sets, &unsound, days, now);
         let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
@@ -163,7 +168,7 @@ impl Inner {
             }
         };
         let judged: Vec<_> = verdicts.into_iter().zip(by_policy).map(judge).collect();
-        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, log })
+        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, log, locks_for })
     }
 
     /// Which sets of an instance a waiting plan or a running job needs, of these and maybe others, and for what.
@@ -207,7 +212,7 @@ impl Inner {
     /// What retention would do now to the sets and the log of an instance. Deletes nothing.
     pub async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
         let now = Timestamp::now();
-        let Judged { sets, damaged, log } = self.judge(instance_id, now).await?;
+        let Judged { sets, damaged, log, .. } = self.judge(instance_id, now).await?;
         let (mut rows, mut left) = (Vec::new(), Vec::new());
         for (set, verdict) in sets {
             let goes = verdict.is_ok();

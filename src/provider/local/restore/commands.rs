@@ -52,6 +52,7 @@ impl Inner {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
+        self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
         let cutover = way_back.conclude(None, None).await;
         let unseen = match written {
             Ok(_) => read_to_its_end(reader).await,
@@ -60,6 +61,14 @@ impl Inner {
         // What was there before went at the cutover, whatever came after it.
         let unseen = unseen.map_err(|fault| behind(fault, cutover.as_ref()))?;
         Ok(Loaded { cutover, unseen, swapped_in: None })
+    }
+
+    /// Writes down how many keys the target had evicted at the cutover: those were of the old data.
+    pub(super) async fn evicted_before(&self, job: &Job, recovery: &mut RecoveryRecord, evicted: Option<u64>) {
+        recovery.evicted = evicted.or(recovery.evicted);
+        if let Err(fault) = self.jobs.save_recovery(job, recovery).await {
+            tracing::warn!("what the target had evicted at the cutover could not be written down: {fault}");
+        }
     }
 
     /// Begins to read a set as frames, on a thread of its own; its end is the number of keys that had expired. Large values pass through files

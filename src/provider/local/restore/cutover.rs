@@ -43,6 +43,8 @@ pub(super) struct WayBack<'a> {
     at: Option<u64>,
     /// The same in the instance's log, where that has the writes up to there and the tail has not.
     in_log: Option<Position>,
+    /// Keys that the target had evicted since its statistics began, at the last look.
+    pub(super) evicted_then: Option<u64>,
     /// What the cutover came to, once the stream has ended.
     cutover: Option<Cutover>,
     /// Removals of the server's own since its statistics began, at the last look.
@@ -92,6 +94,7 @@ impl<'a> WayBack<'a> {
             cut: false,
             at: None,
             in_log: None,
+            evicted_then: None,
             cutover: None,
             removed_then: 0,
             first_key: None,
@@ -108,6 +111,7 @@ impl<'a> WayBack<'a> {
         evicted: u64,
         own: u64,
     ) -> Result<(), Fault> {
+        self.evicted_then = Some(evicted);
         if let Some(safety) = &mut self.safety {
             let read = safety.tail.reach(End::At(seen.offset), CATCH_UP).await.map_err(|why| tail_lost(&why))?;
             let kept = safety.tail.keep().await;

@@ -234,6 +234,7 @@ impl Inner {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
+        self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
         let passing = self.passed(&mut conn, reader, written, &matcher, had.as_deref());
         let passed = self.reporting(job, set, || (PASSING, set.rdb_bytes), passing).await;
         let last = passed.as_ref().ok().map(|(gathered, report, passed, after)| LastKey {
@@ -247,15 +248,11 @@ impl Inner {
         let told = |fault: Fault| behind(fault, cutover.as_ref());
         let (gathered, report, passed, after) = passed.map_err(told)?;
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
-        let keys_of_both = RestoredKeys {
-            source: Some(gathered.counts.clone()),
-            target: passed.present.clone(),
-            as_loaded: false,
-            // The server counts what it removes of all its keys.
-            expired: None,
-            evicted: None,
-            of_some: true,
-        };
+        let (source, target) = (Some(gathered.counts.clone()), passed.present.clone());
+        // The server counts what it removes of all its keys.
+        let (expired, evicted_of_these) = (None, None);
+        let keys_of_both =
+            RestoredKeys { source, target, as_loaded: false, expired, evicted: evicted_of_these, of_some: true };
         // What is written must not be called lost because it cannot be told how much of it there is.
         let _ = self.state.set_restored_keys(&job.id, &keys_of_both).await;
         let evicted = after.evicted_keys.saturating_sub(evicted);
@@ -401,10 +398,10 @@ fn outcome(
         )));
     }
     if passed.met < sent.saturating_sub(gathered.may_expire) {
-        message.push_str(&format!(
-            "; afterwards only {} of them were met as all keys were gone through: others have been removed since, by clients",
-            passed.met
-        ));
+        let met = passed.met;
+        message += &format!(
+            "; afterwards only {met} of them were met as all keys were gone through: others have been removed since, by clients"
+        );
     }
     Ok(message)
 }

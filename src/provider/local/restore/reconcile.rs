@@ -43,7 +43,7 @@ impl Inner {
                 "Backup sets taken of it are still there (describe_backups).".into(),
             )));
         }
-        let (mut recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
+        let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
             (Ok(Some(recovery)), Some(stored)) => (recovery, stored),
             (Ok(_), _) => {
                 self.discard_cutover(&orphan.job.id).await;
@@ -90,9 +90,6 @@ impl Inner {
                     JobStatus::Failed => format!("{}; reconciled since: {took}", orphan.job.message),
                     _ => format!("the process died behind the restore: {took}{cutover}"),
                 };
-                // What went before the cutover was of the old data.
-                let of_the_old = self.read_cutover(&orphan.job.id).await.map_or(0, |cutover| cutover.evicted_after);
-                recovery.evicted = recovery.evicted.map(|then| then.saturating_add(of_the_old));
                 return self.end_of_taken(&mut conn, id, &recovery, taken, message, &way_back).await;
             }
             let message = match &recovery.some_keys {
