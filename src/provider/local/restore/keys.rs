@@ -234,7 +234,9 @@ impl Inner {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
-        self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
+        if written.is_ok() {
+            self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
+        }
         let passing = self.passed(&mut conn, reader, written, &matcher, had.as_deref());
         let passed = self.reporting(job, set, || (PASSING, set.rdb_bytes), passing).await;
         let last = passed.as_ref().ok().map(|(gathered, report, passed, after)| LastKey {
