@@ -20,7 +20,7 @@ impl Inner {
         self.vault.may_be_deleted(&set).await?;
         let mut sound: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         let recorded = self.recorded(instance_id).await?;
-        let unsound = self.unsound(instance_id, &sound).await?;
+        let unsound = self.unsound(instance_id, &sound, &recorded).await?;
         // One that is not sound counts for itself, for a fault that was found may be lifted, and for no other.
         sound.retain(|other| other.id == set.id || !(unsound.contains(&other.id) || is_another(other, &recorded)));
         let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(&set.id)).await?;

@@ -269,6 +269,12 @@ fn died_while_the_target_saved() -> (Redis, Bench) {
     until_it_follows_us(&target);
     // The save takes some ten seconds.
     target.run(&["CONFIG", "SET", "rdb-key-save-delay", "5000"]);
+    killed_while_it_saves(&target, &mut child);
+    (target, bench)
+}
+
+/// Kills a restore once its target has what it restores, and writes that to its disk; which is done soon then.
+fn killed_while_it_saves(target: &Redis, child: &mut Child) {
     wait("the save", Duration::from_secs(60), || {
         let saves = target.info("role") == "master" && target.info("rdb_bgsave_in_progress") == "1";
         (saves && target.run(&["EXISTS", "marker"]).text() == "0").then_some(())
@@ -276,7 +282,6 @@ fn died_while_the_target_saved() -> (Redis, Bench) {
     child.kill().unwrap();
     child.wait().unwrap();
     target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
-    (target, bench)
 }
 
 /// What the target evicts from its promotion on is told by whoever finds the restore, also of the time at which nobody looked.
@@ -323,13 +328,7 @@ fn died_behind_commands() -> (Redis, Bench) {
     // The save takes some seconds.
     target.run(&["CONFIG", "SET", "rdb-key-save-delay", "1500"]);
     let mut child = bench.spawn(&Bench::echo(&backup, &token));
-    wait("the save", Duration::from_secs(60), || {
-        let saves = target.info("rdb_bgsave_in_progress") == "1";
-        (saves && target.run(&["EXISTS", "marker"]).text() == "0").then_some(())
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    killed_while_it_saves(&target, &mut child);
     (target, bench)
 }
 

@@ -133,7 +133,7 @@ impl Inner {
         }
         let policy = self.in_force(instance_id).await?.policy;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let unsound = self.unsound(instance_id, &sets).await?;
+        let unsound = self.unsound(instance_id, &sets, &recorded).await?;
         let log = Outlived::by_policy(instance_id, &sets, &unsound, days, now);
         let vouched = sets.iter().filter(|set| set.locked_until.is_some() && !unsound.contains(&set.id));
         let locks_for = vouched.max_by_key(|set| set.started_at).map(period).unwrap_or_default();
@@ -205,7 +205,8 @@ impl Inner {
         }
         let ids: Vec<String> = left.iter().map(|set| set.id.clone()).collect();
         let in_use = self.needed(instance_id, &ids).await?.into_keys().collect();
-        let damaged = self.unsound(instance_id, &left).await?;
+        let recorded = self.recorded(instance_id).await?;
+        let damaged = self.unsound(instance_id, &left, &recorded).await?;
         Ok(Some(Kept { sets: left, damaged, in_use, since }))
     }
 
@@ -260,7 +261,8 @@ impl Inner {
     async fn try_replacing(&self, instance_id: &str, taken: &str) -> Result<(), Fault> {
         let mut sets: Vec<BackupSet> = self.sets(instance_id).await?.into_iter().flatten().collect();
         // What stands in for no other is not one of too many either.
-        let unsound = self.unsound(instance_id, &sets).await?;
+        let recorded = self.recorded(instance_id).await?;
+        let unsound = self.unsound(instance_id, &sets, &recorded).await?;
         sets.retain(|set| !unsound.contains(&set.id));
         let safety: Vec<String> = sets.iter().filter(|s| s.mode == Mode::Safety).map(|s| s.id.clone()).collect();
         let dependents = self.state.dependents(instance_id, &safety).await?;

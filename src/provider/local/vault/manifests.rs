@@ -3,6 +3,7 @@
 use crate::model::backup::{BackupSet, ManifestDigest};
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::Inner;
+use crate::state::State;
 use crate::state::manifests::Recorded;
 use crate::vault::Vault;
 use crate::vault::signed::tampered;
@@ -29,16 +30,14 @@ impl Inner {
         replaced(&self.vault, set, recorded)
     }
 
-    /// Ids of the sets of an instance that stand in for no other: a fault was found in them, or nobody vouches for them.
+    /// Ids of the sets of an instance that stand in for no other.
     pub(in crate::provider::local) async fn unsound(
         &self,
         instance_id: &str,
         sets: &[BackupSet],
+        recorded: &Recorded,
     ) -> Result<Vec<String>, Fault> {
-        let recorded = self.recorded(instance_id).await?;
-        let mut ids: Vec<String> = self.found_damaged(instance_id).await?.into_keys().collect();
-        ids.extend(of_nobody(sets, &recorded));
-        Ok(ids)
+        unsound(&*self.state, instance_id, sets, recorded).await
     }
 
     /// Finds a set whose manifest is the one that was put.
@@ -122,9 +121,21 @@ pub(in crate::provider::local) fn replaced(vault: &Vault, set: &BackupSet, recor
     is_another(set, recorded).then(|| tampered(&vault.manifest_place(set), REPLACED))
 }
 
+/// Ids of the sets of an instance that stand in for no other: a fault was found in them, or nobody vouches for them.
+pub(in crate::provider::local) async fn unsound(
+    state: &dyn State,
+    instance_id: &str,
+    sets: &[BackupSet],
+    recorded: &Recorded,
+) -> Result<Vec<String>, Fault> {
+    let found = state.verifications(instance_id).await?;
+    let damaged = found.into_iter().filter(|(_, found)| found.fault().is_some()).map(|(id, _)| id);
+    Ok(damaged.chain(of_nobody(sets, recorded)).collect())
+}
+
 /// Ids of those of the sets for which nobody vouches: no key that is trusted has signed them, and they are not remembered. Whoever can put objects
 /// on the vault can make one, of any moment.
-pub(in crate::provider::local) fn of_nobody(sets: &[BackupSet], recorded: &Recorded) -> Vec<String> {
+fn of_nobody(sets: &[BackupSet], recorded: &Recorded) -> Vec<String> {
     let signed = |set: &BackupSet| set.manifest.as_ref().is_some_and(|manifest| manifest.signed_by.is_some());
     let known = |set: &BackupSet| recorded.contains_key(&(set.instance_id.clone(), set.id.clone()));
     sets.iter().filter(|set| !signed(set) && !known(set)).map(|set| set.id.clone()).collect()

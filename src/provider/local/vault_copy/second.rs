@@ -12,7 +12,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::provider::local::backup::staging::ByJobs;
 use crate::provider::local::log::SHARD;
-use crate::provider::local::vault::manifests::{is_another, of_nobody, replaced};
+use crate::provider::local::vault::manifests::{is_another, replaced, unsound};
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;
 use crate::vault::lacking::is_of_one_object;
@@ -149,12 +149,9 @@ impl Copier {
         let recorded = self.state.manifests(Some(instance_id)).await?;
         // Whoever put another manifest there does not say when the copy goes.
         there.retain(|set| !is_another(set, &recorded));
-        let found = self.state.verifications(instance_id).await?;
-        let mut damaged: Vec<String> =
-            found.iter().filter(|(_, found)| found.fault().is_some()).map(|(id, _)| id.clone()).collect();
-        damaged.extend(of_nobody(&there, &recorded));
+        let unsound = unsound(&*self.state, instance_id, &there, &recorded).await?;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let verdicts = Expired::by_policy(&there, &damaged, days, Timestamp::now());
+        let verdicts = Expired::by_policy(&there, &unsound, days, Timestamp::now());
         let mut here = BTreeSet::new();
         for set in self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await? {
             here.insert(set.map_or_else(|damaged| damaged.id, |set| set.id));
