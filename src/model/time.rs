@@ -1,8 +1,10 @@
-//! Time: UTC only, read leniently in the forms agents send, written in one form, `yyyy-MM-ddTHH:mm:ssZ`; of a log with milliseconds.
+//! Time: UTC only, read leniently in the forms agents send and people type, written in one form, `yyyy-MM-ddTHH:mm:ssZ`; of a log with
+//! milliseconds.
 
 use crate::model::fault::{Fault, Kind};
-use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan as _};
 
 /// Writes a moment as `yyyy-MM-ddTHH:mm:ssZ`.
 #[must_use]
@@ -70,6 +72,79 @@ pub fn parse(name: &str, text: &str) -> Result<Timestamp, Fault> {
     Err(bad("is not a time"))
 }
 
+/// What a time may be that is not written out, by what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// The beginning of a range: of a day its first moment.
+    From,
+    /// The end of a range: of a day its last millisecond.
+    UpTo,
+    /// One moment: a day is none.
+    Moment,
+    /// One moment that several calls name: only what is written out is the same with every one of them.
+    Fixed,
+}
+
+/// What a text means that is no time written out.
+enum Meant {
+    Moment(Timestamp),
+    Day { first: Timestamp, last: Timestamp },
+}
+
+/// Reads a time to the millisecond: whatever [`parse`] reads; `now`, or a distance such as `2h ago`, to the second; a date alone, `today` or
+/// `yesterday`, as days of UTC.
+///
+/// # Errors
+/// `time.bad_format`: it is no time, a day where one moment is meant, or nothing that a later call would mean the same by.
+pub fn read(name: &str, text: &str, reading: Reading, now: Timestamp) -> Result<Timestamp, Fault> {
+    let refused = |why: &str, hint: String| {
+        let message = format!("{name}: {} {why}", super::text::quoted(text.trim()));
+        Err(Fault::new(Kind::Usage, "time.bad_format", message).hint(hint))
+    };
+    match (meaning(text, now), reading) {
+        (Some(Meant::Moment(at)), Reading::Fixed) => refused(
+            "means another moment with every call",
+            format!("Write it out, in both calls alike: {}.", written(at)),
+        ),
+        (Some(Meant::Moment(at)), _) => Ok(at),
+        (Some(Meant::Day { first, .. }), Reading::From) => Ok(first),
+        (Some(Meant::Day { last, .. }), Reading::UpTo) => Ok(last),
+        (Some(Meant::Day { first, .. }), Reading::Moment | Reading::Fixed) => {
+            let day = first.strftime("%Y-%m-%d");
+            refused("is a whole day, and one moment of it is needed", format!("Add the time, UTC: {day}T06:15:00Z."))
+        }
+        (None, _) => parse_ms(name, text).map_err(|fault| {
+            let more = match reading {
+                Reading::From | Reading::UpTo => " Or a day: 2026-11-23, yesterday. Or a distance: 2h ago.",
+                Reading::Moment => " Or a distance: 2h ago.",
+                Reading::Fixed => "",
+            };
+            let hint = format!("{}{more}", fault.hint);
+            fault.hint(hint)
+        }),
+    }
+}
+
+/// What a text means that is a word, a date or a distance; `None` for any other.
+fn meaning(text: &str, now: Timestamp) -> Option<Meant> {
+    let text = text.trim().to_ascii_lowercase();
+    let to_second = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let here = now.to_zoned(TimeZone::UTC);
+    let date = match text.as_str() {
+        "now" => return Some(Meant::Moment(to_second(now))),
+        "today" => here.date(),
+        "yesterday" => here.date().yesterday().ok()?,
+        distance if distance.ends_with(" ago") => {
+            let span: Span = distance.parse().ok()?;
+            return Some(Meant::Moment(to_second(here.checked_add(span).ok()?.timestamp())));
+        }
+        date => Date::strptime("%Y-%m-%d", date).ok()?,
+    };
+    let first_of = |date: Date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let last = first_of(date.tomorrow().ok()?)?.checked_sub(1.milliseconds()).ok()?;
+    Some(Meant::Day { first: first_of(date)?, last })
+}
+
 /// How long ago `then` was, for people: `12s`, `4m`, `3h`, `5d`.
 #[must_use]
 pub fn age(then: Timestamp, now: Timestamp) -> String {
@@ -85,8 +160,8 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    //! A moment is read and written to the millisecond, and never rounded up.
-    use super::{parse_ms, written, written_ms, written_short};
+    //! A moment is read and written to the millisecond, and never rounded up; what people type instead is read as days of UTC and distances.
+    use super::{Reading, parse_ms, read, written, written_ms, written_short};
 
     #[test]
     fn milliseconds_are_kept_and_nothing_finer() {
@@ -100,5 +175,42 @@ mod tests {
             assert_eq!(written(at), "2026-11-23T06:15:00Z");
         }
         assert_eq!(parse_ms("restore_time", "2026-11-23T06:15:00.123").unwrap_err().code, "time.bad_format");
+    }
+
+    #[test]
+    fn days_and_distances_are_read() {
+        let now = "2026-11-27T00:30:15.700Z".parse().unwrap();
+        let of = |text: &str, reading| read("start_time", text, reading, now).map(written_short);
+        for (text, reading, meant) in [
+            ("yesterday", Reading::From, "2026-11-26T00:00:00Z"),
+            (" Yesterday ", Reading::UpTo, "2026-11-26T23:59:59.999Z"),
+            ("today", Reading::From, "2026-11-27T00:00:00Z"),
+            ("2026-02-28", Reading::UpTo, "2026-02-28T23:59:59.999Z"),
+            ("2h ago", Reading::Moment, "2026-11-26T22:30:15Z"),
+            ("90 minutes ago", Reading::From, "2026-11-26T23:00:15Z"),
+            ("1d ago", Reading::UpTo, "2026-11-26T00:30:15Z"),
+            ("2 weeks ago", Reading::From, "2026-11-13T00:30:15Z"),
+            ("now", Reading::UpTo, "2026-11-27T00:30:15Z"),
+            ("2026-11-23T06:15:00.123Z", Reading::Fixed, "2026-11-23T06:15:00.123Z"),
+        ] {
+            assert_eq!(of(text, reading).unwrap(), meant, "{text}");
+        }
+        for (text, reading, told) in [
+            ("yesterday", Reading::Moment, "2026-11-26T06:15:00Z"),
+            ("2026-11-23", Reading::Fixed, "2026-11-23T06:15:00Z"),
+            // The very time to write, so that the second call means the same.
+            ("2h ago", Reading::Fixed, "2026-11-26T22:30:15Z"),
+            ("now", Reading::Fixed, "2026-11-27T00:30:15Z"),
+            ("soon", Reading::From, "yesterday"),
+            ("h ago", Reading::Moment, "2h ago"),
+            ("-2h ago", Reading::From, "2h ago"),
+            ("1700000000", Reading::From, "2h ago"),
+            ("2026-11-23T06:15:00", Reading::From, "2h ago"),
+            ("", Reading::UpTo, "2h ago"),
+        ] {
+            let fault = of(text, reading).unwrap_err();
+            assert_eq!(fault.code, "time.bad_format", "{text}");
+            assert!(fault.hint.contains(told), "{text}: {}", fault.hint);
+        }
     }
 }

@@ -3,6 +3,8 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, quoted, unknown_field};
+use crate::model::time::{Reading, parse as written_out, read, written_short};
+use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::Value;
@@ -44,6 +46,43 @@ pub fn parse<A: DeserializeOwned>(mut json: Value) -> Result<A, Fault> {
         let message = if at == "." || reason.contains(" field `") { reason } else { format!("{at}: {reason}") };
         Fault::new(Kind::Usage, "arguments.invalid", clean(&message)).hint(hint)
     })
+}
+
+/// The arguments that are times, each with what it is for.
+const TIMES: [(&str, Reading); 4] = [
+    ("start_time", Reading::From),
+    ("end_time", Reading::UpTo),
+    ("restore_time", Reading::Moment),
+    ("time_shift", Reading::Moment),
+];
+
+/// A time that was given by its day or its distance, and how it was read.
+pub struct ReadTime {
+    /// Name of the argument.
+    pub name: &'static str,
+    /// What was given.
+    pub given: String,
+    /// The time that stands in its place now.
+    pub at: String,
+}
+
+/// Writes out the times of a person's arguments that are given by their day or their distance, so that every call that is made with these
+/// arguments means the same.
+///
+/// # Errors
+/// `time.bad_format`: no time, or a day where one moment is meant.
+pub fn write_out_times(arguments: &mut Value, now: Timestamp) -> Result<Vec<ReadTime>, Fault> {
+    let mut times = Vec::new();
+    for (name, reading) in TIMES {
+        let Some(value) = arguments.get_mut(name) else { continue };
+        let Some(given) = value.as_str().filter(|given| written_out(name, given).is_err()).map(str::to_owned) else {
+            continue;
+        };
+        let at = written_short(read(name, &given, reading, now)?);
+        *value = at.clone().into();
+        times.push(ReadTime { name, given, at });
+    }
+    Ok(times)
 }
 
 /// A list of texts, or one text with commas, as the cloud's own commands have it.
@@ -161,7 +200,7 @@ fn bounded(value: &Value, text_max: usize, levels: usize) -> Result<(), String> 
 
 #[cfg(test)]
 mod tests {
-    use super::{NAME_MAX, TEXT_MAX, parse};
+    use super::{NAME_MAX, TEXT_MAX, parse, write_out_times};
     use crate::tools::download_backup::Args;
     use serde_json::{Value, json};
 
@@ -170,6 +209,26 @@ mod tests {
         assert_eq!(fault.code, "arguments.invalid");
         assert!(fault.message.len() < 300, "{}", fault.message);
         fault.message
+    }
+
+    /// What a person says of a time is written out once, as that argument means it; a time that is written out stays as it is.
+    #[test]
+    fn times_are_written_out_once() {
+        let now = "2026-11-27T00:30:15Z".parse().unwrap();
+        let mut given = json!({ "instance_id": "today", "start_time": "yesterday", "end_time": "yesterday", "restore_time": "2h ago",
+            "time_shift": "2026-11-01T08:00+08:00", "note": null });
+        let read = write_out_times(&mut given, now).unwrap();
+        assert_eq!(read.iter().map(|time| time.name).collect::<Vec<_>>(), ["start_time", "end_time", "restore_time"]);
+        assert_eq!((read[2].given.as_str(), read[2].at.as_str()), ("2h ago", "2026-11-26T22:30:15Z"));
+        let wanted = json!({ "instance_id": "today", "start_time": "2026-11-26T00:00:00Z",
+            "end_time": "2026-11-26T23:59:59.999Z", "restore_time": "2026-11-26T22:30:15Z",
+            "time_shift": "2026-11-01T08:00+08:00", "note": null });
+        assert_eq!(given, wanted);
+        assert!(write_out_times(&mut given, now).unwrap().is_empty());
+        for (name, text) in [("restore_time", "yesterday"), ("time_shift", "2026-11-23"), ("start_time", "soon")] {
+            let Err(fault) = write_out_times(&mut json!({ name: text }), now) else { panic!("{name} {text}") };
+            assert_eq!(fault.code, "time.bad_format");
+        }
     }
 
     /// The cloud's own commands have lists as one text, and a type as a number; both are read, and nothing else.

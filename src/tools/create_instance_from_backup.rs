@@ -4,9 +4,10 @@
 use crate::guard::act::{Act, CloneOrder, Source};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
-use crate::model::time::parse;
+use crate::model::time::{Reading, read};
 use crate::tools::arguments::comma_list;
 use crate::tools::{Outcome, ToolCall, guarded};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,10 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
             check_backup_id(backup_id)?;
             Source::Backup { backup_id: backup_id.clone() }
         }
-        (None, Some(at)) => Source::Moment { restore_time: parse("restore_time", at)?, time_shift: None },
+        (None, Some(at)) => {
+            let restore_time = read("restore_time", at, Reading::Fixed, Timestamp::now())?;
+            Source::Moment { restore_time, time_shift: None }
+        }
         _ => {
             return invalid(
                 "give either backup_id or restore_time".into(),

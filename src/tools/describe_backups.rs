@@ -3,7 +3,7 @@
 use crate::guard::assess::describe_dependent;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
-use crate::model::time::{parse, written};
+use crate::model::time::{Reading, read, written};
 use crate::provider::Range;
 use crate::tools::ToolCall;
 use crate::tools::destruction_rows::DestructionRows;
@@ -125,10 +125,10 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         });
     }
     let now = Timestamp::now();
-    let named_end = args.end_time.map(|t| parse("end_time", &t)).transpose()?;
+    let named_end = args.end_time.map(|t| read("end_time", &t, Reading::UpTo, now)).transpose()?;
     let end = named_end.unwrap_or(now);
     let start = match args.start_time {
-        Some(t) => parse("start_time", &t)?,
+        Some(t) => read("start_time", &t, Reading::From, now)?,
         None => {
             let days = if destructive { 1 } else { DEFAULT_DAYS };
             end.checked_sub((days * 24).hours()).unwrap_or(Timestamp::MIN)

@@ -11,7 +11,7 @@ use crate::model::ids::check_backup_id;
 use crate::model::instance::Capability;
 use crate::model::job::JobKind;
 use crate::model::text::quoted;
-use crate::model::time::{parse_ms, written, written_ms, written_short};
+use crate::model::time::{Reading, read, written, written_ms, written_short};
 use crate::provider::{ExportAt, ExportOf, Exported};
 use crate::tools::ToolCall;
 use jiff::Timestamp;
@@ -113,13 +113,14 @@ enum Wanted<'a> {
 
 fn wanted(args: &Args) -> Result<Wanted<'_>, Fault> {
     let invalid = |message: &str, hint: &str| Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint));
-    let since = args.start_time.as_ref().map(|at| parse_ms("start_time", at)).transpose()?;
+    let now = Timestamp::now();
+    let since = args.start_time.as_ref().map(|at| read("start_time", at, Reading::From, now)).transpose()?;
     let at = match (&args.backup_id, &args.restore_time, &args.before_position) {
         (Some(backup_id), None, None) if since.is_none() => {
             check_backup_id(backup_id)?;
             return Ok(Wanted::Set(backup_id));
         }
-        (None, Some(at), None) => ExportAt::Log(CutAt::Moment(parse_ms("restore_time", at)?)),
+        (None, Some(at), None) => ExportAt::Log(CutAt::Moment(read("restore_time", at, Reading::Moment, now)?)),
         (None, None, Some(position)) if JobKind::Restore.is_of(position) => ExportAt::Cutover(position.clone()),
         (None, None, Some(position)) => ExportAt::Log(CutAt::Before(position.parse()?)),
         _ => {

@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::key_filter::{SHOWN, SomeKeys};
 use crate::model::text::{clean_to, quoted};
-use crate::model::time::{parse, parse_ms};
+use crate::model::time::{Reading, read};
 use crate::tools::arguments::text_or_number;
 use crate::tools::{Outcome, ToolCall, guarded};
 use jiff::Timestamp;
@@ -115,7 +115,8 @@ fn source(args: &Args) -> Result<Source, Fault> {
             Ok(Source::Backup { backup_id: backup_id.clone() })
         }
         (None, Some(at)) => {
-            Ok(Source::Moment { restore_time: parse_ms("restore_time", at)?, time_shift: time_shift(args)? })
+            let restore_time = read("restore_time", at, Reading::Fixed, Timestamp::now())?;
+            Ok(Source::Moment { restore_time, time_shift: time_shift(args)? })
         }
         (None, None) => invalid(
             "neither backup_id, restore_time nor before_position is given",
@@ -162,7 +163,8 @@ fn keys(args: &Args) -> Result<Option<SomeKeys>, Fault> {
 }
 
 fn time_shift(args: &Args) -> Result<Option<Timestamp>, Fault> {
-    args.time_shift.as_ref().map(|t| parse("time_shift", t)).transpose()
+    let shift = |at: &String| read("time_shift", at, Reading::Fixed, Timestamp::now());
+    args.time_shift.as_ref().map(shift).transpose()
 }
 
 /// A position is of a log, or names a restore's job; either is shown to the person as it is.
