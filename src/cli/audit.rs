@@ -1,7 +1,8 @@
 //! `audit`: prints the guard's records.
 
 use crate::cli::print;
-use crate::cli::render::table;
+use crate::cli::render::records;
+use crate::cli::render::screen::Screen;
 use crate::model::fault::Fault;
 use crate::model::time::written;
 use crate::tools::App;
@@ -36,6 +37,6 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let rows = records
         .into_iter()
         .map(|r| [written(r.at), r.event, r.instance_id, r.nonce.chars().take(8).collect(), r.detail]);
-    print(&table(["AT", "EVENT", "INSTANCE", "PLAN", "DETAIL"], rows));
+    print(&records(&Screen::stdout(), rows));
     Ok(0)
 }

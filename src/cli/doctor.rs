@@ -9,7 +9,8 @@ mod log;
 mod machine;
 mod notifications;
 
-use crate::cli::print;
+use crate::cli::render::screen::Screen;
+use crate::cli::{print, render};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::clean_to;
 use crate::tools::App;
@@ -119,22 +120,9 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
     }
     let count = |status| found.iter().filter(|c| c.status == status).count();
     let (failed, warned) = (count(Status::Fail), count(Status::Warn));
-    if args.json {
-        let checks: Vec<Value> = found.iter().map(Check::json).collect();
-        print(&json!({ "checks": checks, "failed": failed, "warned": warned }).to_string());
-    } else {
-        let mut place = None;
-        for check in &found {
-            if place.replace(&check.instance_id) != Some(&check.instance_id) && !check.instance_id.is_empty() {
-                print(&format!("\ninstance {}", check.instance_id));
-            }
-            print(&format!("{}  {:<16} {}", check.status.as_str(), check.name, check.detail));
-            if !check.next.is_empty() {
-                print(&format!("      {:<16} -> {}", "", check.next));
-            }
-        }
-        print(&format!("\n{} passed, {warned} warned, {failed} failed", count(Status::Pass)));
-    }
+    let checks: Vec<Value> = found.iter().map(Check::json).collect();
+    let report = json!({ "checks": checks, "failed": failed, "warned": warned });
+    print(&if args.json { report.to_string() } else { render::checks(&Screen::stdout(), &report) });
     Ok(if failed > 0 { Kind::Provider.exit_code() } else { 0 })
 }
 

@@ -1,6 +1,8 @@
 //! `retention`: what would expire now of an instance's sets and log, and why each other one stays. It deletes nothing.
 
 use crate::cli::print;
+use crate::cli::render::screen::Screen;
+use crate::cli::render::verdicts;
 use crate::model::fault::Fault;
 use crate::model::policy::{Retained, Retention};
 use crate::model::time::written;
@@ -25,26 +27,9 @@ pub struct Args {
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     app.known(&args.instance_id).await?;
     let Retention { sets, log_segments } = app.provider.retention(&args.instance_id).await?;
-    if args.json {
-        let rows: Vec<Value> = sets.iter().map(row).collect();
-        print(&json!({ "sets": rows, "log_segments": log_segments }).to_string());
-        return Ok(0);
-    }
-    for Retained { backup_id, taken_at, goes, why, .. } in &sets {
-        let taken = taken_at.map_or_else(|| "-".to_owned(), written);
-        print(&format!("{}  {backup_id}  {taken:<20}  {why}", if *goes { "goes " } else { "stays" }));
-    }
-    let goes = sets.iter().filter(|set| set.goes).count();
-    let of_the_log = match log_segments {
-        0 => String::new(),
-        n => format!(", and {n} segments of the log that no moment needs which is kept"),
-    };
-    let who = if goes == 0 && log_segments == 0 {
-        ""
-    } else {
-        " The next look of this program at expired sets deletes them."
-    };
-    print(&format!("{goes} of {} would go now{of_the_log}.{who}", sets.len()));
+    let rows: Vec<Value> = sets.iter().map(row).collect();
+    let report = json!({ "sets": rows, "log_segments": log_segments });
+    print(&if args.json { report.to_string() } else { verdicts(&Screen::stdout(), &report) });
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! How the demo prints: numbered steps, each with who does what, in colour at a terminal.
 
 use crate::cli::print;
+use crate::cli::render::screen::{colours_are_wanted, wrapped};
 use anstyle::{AnsiColor, Style};
 use std::io::IsTerminal as _;
 
@@ -57,11 +58,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Output in colour at a terminal, unless NO_COLOR says otherwise (<https://no-color.org>).
+    /// Output in colour at a terminal, unless its user wants none.
     pub fn new() -> Self {
-        let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-        Self { colour: std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb, step: 0 }
+        Self { colour: std::io::stdout().is_terminal() && colours_are_wanted(), step: 0 }
     }
 
     fn styled(&self, style: Style, text: &str) -> String {
@@ -117,36 +116,5 @@ impl Stage {
             };
             print(&self.styled(Style::new().dimmed(), &format!("  {cut}")));
         }
-    }
-}
-
-/// Lines of at most `width` columns; line breaks in the text stay.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    for paragraph in text.lines() {
-        let mut line = String::new();
-        for word in paragraph.split(' ') {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-                lines.push(std::mem::take(&mut line));
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(line);
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    //! Text keeps its words and its own line breaks, whatever the width.
-    use super::wrapped;
-
-    #[test]
-    fn long_lines_break_between_words() {
-        assert_eq!(wrapped("one two three\nfour", 8), ["one two", "three", "four"]);
-        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
     }
 }

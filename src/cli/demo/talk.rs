@@ -4,6 +4,7 @@ use super::client::Client;
 use super::stage::{Stage, Who};
 use super::{Scene, failed};
 use crate::cli::render::keys::lines;
+use crate::cli::render::screen::Screen;
 use crate::config::SANDBOX;
 use crate::model::fault::Fault;
 use serde_json::Value;
@@ -94,7 +95,7 @@ pub fn show_impact(stage: &Stage, reply: &Value) {
     for (head, name) in [("now:  ", "now"), ("then: ", "after"), ("back: ", "way_back")] {
         stage.more(head, text(reply, &format!("/impact/{name}")));
     }
-    for line in reply.pointer("/impact/keys").map(lines).unwrap_or_default() {
+    for line in reply.pointer("/impact/keys").map(|keys| lines(&Screen::WHOLE, keys)).unwrap_or_default() {
         let words = line.trim_start();
         let head = line.get(..line.len() - words.len()).unwrap_or_default();
         stage.more(head, words);

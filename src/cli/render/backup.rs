@@ -1,22 +1,25 @@
-//! Backups for people: a new backup, the list of sets, a file written, and the policy.
+//! Backups for people: a new backup, the list of sets, what destroyed data, and a file written.
 
-use super::{cell, count, items, number, size, table, text};
+use super::screen::{Screen, Tone, columns_of};
+use super::tables::Column;
+use super::{cell, count, items, number, size, text};
 use crate::model::text::bytes;
 use serde_json::Value;
 
 /// Renders the reply of `create_backup`.
-pub fn created(json: &Value) -> String {
-    let mut lines = vec![format!("{}  {}", cell(json, "status"), cell(json, "backup_job_id"))];
+pub fn created(screen: &Screen, json: &Value) -> String {
+    let status = cell(json, "status");
+    let mut lines = vec![format!("{}  {}", screen.paint(Tone::of(&status), &status), cell(json, "backup_job_id"))];
     lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
-    lines.push(cell(json, "message"));
-    lines.extend(text(json, "hint").map(|hint| format!("hint: {hint}")));
+    lines.push(screen.prose(&cell(json, "message")));
+    lines.extend(text(json, "hint").map(|hint| screen.beside("hint: ", hint)));
     lines.join("\n")
 }
 
 /// Renders the reply of `describe_backups`.
-pub fn list(json: &Value) -> String {
+pub fn list(screen: &Screen, json: &Value) -> String {
     if let Some(found) = json.get("destructive") {
-        return destructive(json, found);
+        return destructive(screen, json, found);
     }
     let backups = items(json, "backups");
     let rows = backups.iter().map(|b| {
@@ -31,20 +34,31 @@ pub fn list(json: &Value) -> String {
             remark(b),
         ]
     });
-    let list = table(["BACKUP", "STATUS", "MODE", "TAKEN", "KEYS", "RDB", "STORED", "NOTE"], rows);
+    let head = [
+        Column::new("BACKUP"),
+        Column::status("STATUS"),
+        Column::new("MODE").less(1),
+        Column::new("TAKEN"),
+        Column::number("KEYS").less(2),
+        Column::number("RDB").less(4),
+        Column::number("STORED").less(3),
+        Column::sentence("NOTE"),
+    ];
+    let list = screen.table(head, rows);
     let range = match (text(json, "start_time"), text(json, "end_time")) {
         (Some(start), Some(end)) => {
             let outside = number(json, "outside_range").map_or(String::new(), |n| format!("; {n} outside that range"));
-            format!("{} of {} from {start} to {end}{outside}", backups.len(), count(json, "total"))
+            let (shown, total) = (backups.len(), count(json, "total"));
+            screen.prose(&format!("{shown} of {total} from {start} to {end}{outside}"))
         }
         _ => String::new(),
     };
-    let log = log(json).unwrap_or_default();
+    let log = log(screen, "", json).unwrap_or_default();
     format!("{list}\n{range}\n{log}").trim_end().into()
 }
 
 /// What destroyed data, and how to get to right before it.
-fn destructive(json: &Value, found: &Value) -> String {
+fn destructive(screen: &Screen, json: &Value, found: &Value) -> String {
     let events = items(found, "events");
     let rows = events.iter().map(|event| {
         [
@@ -58,39 +72,58 @@ fn destructive(json: &Value, found: &Value) -> String {
             cell(event, "note"),
         ]
     });
+    let head = [
+        Column::new("AT"),
+        Column::number("DB").less(1),
+        Column::new("COMMAND"),
+        Column::number("TIMES").less(2),
+        Column::number("KEYS"),
+        Column::new("PREFIX").less(3),
+        Column::sentence("POSITION"),
+        Column::sentence("NOTE"),
+    ];
     let mut lines = vec![
-        table(["AT", "DB", "COMMAND", "TIMES", "KEYS", "PREFIX", "POSITION", "NOTE"], rows),
-        format!(
+        screen.table(head, rows),
+        screen.prose(&format!(
             "{} of {} from {} to {}. {}",
             events.len(),
             count(json, "total"),
             text(found, "searched_from").or(text(json, "start_time")).unwrap_or_default(),
             text(found, "searched_to").or(text(json, "end_time")).unwrap_or_default(),
             cell(found, "message"),
-        ),
+        )),
     ];
-    lines.extend(
-        items(found, "gaps")
-            .iter()
-            .map(|gap| format!("IN NO LOG: {} to {} ({})", cell(gap, "from"), cell(gap, "to"), cell(gap, "cause"))),
-    );
+    lines.extend(items(found, "gaps").iter().map(|gap| {
+        let (from, to, cause) = (cell(gap, "from"), cell(gap, "to"), cell(gap, "cause"));
+        screen.paint(Tone::Bad, &screen.prose(&format!("IN NO LOG: {from} to {to} ({cause})")))
+    }));
     lines.extend(found.get("restore_instance").map(|call| {
         let (id, position) = (cell(call, "instance_id"), cell(call, "before_position"));
-        format!("before the newest: tair-backup-mcp restore-instance --instance-id {id} --before-position {position}")
+        let (restore, before) = (format!("tair-backup-mcp restore-instance --instance-id {id}"), "--before-position");
+        let line = format!("before the newest: {restore} {before} {position}");
+        if screen.width().is_none_or(|width| columns_of(&line) <= width) {
+            return line;
+        }
+        // As a shell takes it.
+        format!("before the newest:\n  {restore} \\\n    {before} {position}")
     }));
-    lines.extend(log(json));
+    lines.extend(log(screen, "", json));
     lines.join("\n").trim_end().into()
 }
 
-/// The log in what has one, as a line: whether somebody keeps it, what can be restored, what is missing.
-pub fn log(of: &Value) -> Option<String> {
+/// The log in what has one, behind a head: whether somebody keeps it, what can be restored, what is missing.
+pub fn log(screen: &Screen, head: &str, of: &Value) -> Option<String> {
     let log = of.get("log")?;
     if let Some(why) = text(log, "unreadable") {
-        return Some(format!("THE LOG CANNOT BE READ: {why}"));
+        return Some(screen.paint(Tone::Bad, &screen.prose(&format!("{head}THE LOG CANNOT BE READ: {why}"))));
     }
+    let mut tone = Tone::Plain;
     let mut parts = vec![match text(log, "archiver") {
         Some(who) => format!("log kept by {who}"),
-        None if log.get("on").and_then(Value::as_bool) == Some(true) => "LOG ON, AND NOBODY KEEPS IT".to_owned(),
+        None if log.get("on").and_then(Value::as_bool) == Some(true) => {
+            tone = Tone::Mind;
+            "LOG ON, AND NOBODY KEEPS IT".to_owned()
+        }
         None => "log off".to_owned(),
     }];
     parts.extend(log.get("window").map(|window| {
@@ -107,9 +140,10 @@ pub fn log(of: &Value) -> Option<String> {
     let gaps = items(log, "gaps");
     parts.extend(gaps.first().map(|newest| {
         let (from, to, cause) = (cell(newest, "from"), cell(newest, "to"), cell(newest, "cause"));
+        tone = Tone::Mind;
         format!("{} GAPS, the newest from {from} to {to} ({cause})", count(log, "total_gaps"))
     }));
-    Some(parts.join("; "))
+    Some(screen.paint(tone, &screen.prose(&format!("{head}{}", parts.join("; ")))))
 }
 
 /// What stands behind a set: what is wrong with it, else what counts on it, else why it was taken.
@@ -140,59 +174,10 @@ pub fn download(json: &Value) -> String {
     }
 }
 
-/// Renders the reply of `describe_backup_policy`.
-pub fn policy(json: &Value) -> String {
-    let days: Vec<&str> = items(json, "preferred_backup_period").iter().filter_map(Value::as_str).collect();
-    let flashback = json.get("enable_backup_log").and_then(Value::as_bool) == Some(true);
-    let mut lines = vec![match text(json, "preferred_backup_time") {
-        Some(hour) => format!("backups    {} within {hour}", days.join(", ")),
-        None => "backups    none by themselves".to_owned(),
-    }];
-    lines.extend(number(json, "backup_retention_period").map(|days| format!("kept for   {days} days")));
-    lines.push(format!("flashback  {}", if flashback { "on" } else { "off" }));
-    lines.extend(text(json, "preferred_next_backup_time").map(|at| format!("next       {at}")));
-    lines.extend(text(json, "backup_log_start_time").map(|at| format!("back to    {at}")));
-    lines.extend(json.get("persistence").map(persistence).into_iter().flatten());
-    lines.join("\n")
-}
-
-/// What the server keeps on its disk by itself, a line each.
-fn persistence(json: &Value) -> Vec<String> {
-    let mut lines = Vec::new();
-    let is = |field: &str| json.get(field).and_then(Value::as_bool);
-    let runs = |field: &str, what: &str| if is(field) == Some(true) { format!(", {what}") } else { String::new() };
-    let last = |field: &str, what: &str| text(json, field).map(|how| format!(", {what} {how}")).unwrap_or_default();
-    let saves = text(json, "save").map(|points| if points.is_empty() { "none by itself" } else { points });
-    if saves.is_some() || text(json, "last_save").is_some() {
-        let at = text(json, "last_save_time").map(|at| format!(" at {at}")).unwrap_or_default();
-        let since = number(json, "changes_since_last_save").map(|n| format!(", {n} changes since")).unwrap_or_default();
-        let (points, last, runs) =
-            (saves.unwrap_or("unknown"), last("last_save", "the last"), runs("save_in_progress", "one runs"));
-        lines.push(format!("RDB        {points}{last}{at}{since}{runs}"));
-    }
-    if let Some(on) = is("appendonly") {
-        let fsync =
-            text(json, "appendfsync").filter(|_| on).map(|fsync| format!(", appendfsync {fsync}")).unwrap_or_default();
-        let mut sizes = String::new();
-        if let Some(base) = number(json, "aof_base_size") {
-            let growth = number(json, "aof_growth_percentage").map(|n| format!(" grown by {n} %")).unwrap_or_default();
-            let base = crate::model::text::bytes(base);
-            sizes = format!(", {}{growth} from {base} at its last rewrite", size(json, "aof_current_size"));
-        }
-        let rewrites = [
-            last("last_rewrite", "the last rewrite"),
-            runs("rewrite_in_progress", "one runs"),
-            last("last_write", "the last write"),
-        ];
-        lines.push(format!("AOF        {}{fsync}{sizes}{}", if on { "on" } else { "off" }, rewrites.concat()));
-    }
-    lines.extend(text(json, "unknown").map(|why| format!("unknown    {why}")));
-    lines
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{created, download, list, policy};
+    use super::{created, download, list};
+    use crate::cli::render::screen::Screen;
     use serde_json::json;
 
     /// Every field of the replies that people need is shown, and an absent one leaves no line behind.
@@ -200,22 +185,30 @@ mod tests {
     fn backups_as_people_see_them() {
         let failed =
             json!({ "status": "failed", "backup_job_id": "bj-1", "joined": false, "message": "gone", "hint": "Try." });
-        assert_eq!(created(&failed), "failed  bj-1\ngone\nhint: Try.");
+        assert_eq!(created(&Screen::WHOLE, &failed), "failed  bj-1\ngone\nhint: Try.");
         let made = json!({ "status": "succeeded", "backup_job_id": "bj-1", "backup_id": "b-1", "message": "12 keys" });
-        assert_eq!(created(&made), "succeeded  bj-1\nbackup  b-1\n12 keys");
+        assert_eq!(created(&Screen::WHOLE, &made), "succeeded  bj-1\nbackup  b-1\n12 keys");
         let none = json!({ "backups": [], "total": 0, "start_time": "S", "end_time": "E", "outside_range": 4 });
-        assert!(list(&none).ends_with("0 of 0 from S to E; 4 outside that range"), "{}", list(&none));
+        assert!(
+            list(&Screen::WHOLE, &none).ends_with("0 of 0 from S to E; 4 outside that range"),
+            "{}",
+            list(&Screen::WHOLE, &none)
+        );
         let damaged = json!({ "backups": [{ "backup_id": "b-1", "status": "damaged", "damage": "cut", "note": "n" }] });
-        assert!(list(&damaged).ends_with("cut"), "{}", list(&damaged));
+        assert!(list(&Screen::WHOLE, &damaged).ends_with("cut"), "{}", list(&Screen::WHOLE, &damaged));
         let needed = json!({ "backups": [{ "backup_id": "b-1", "note": "n", "needed_by": ["restore rj-1 of T"] }] });
-        assert!(list(&needed).ends_with("needed by restore rj-1 of T"), "{}", list(&needed));
+        assert!(
+            list(&Screen::WHOLE, &needed).ends_with("needed by restore rj-1 of T"),
+            "{}",
+            list(&Screen::WHOLE, &needed)
+        );
         let found = json!({ "total": 3, "start_time": "S", "end_time": "E", "destructive": {
             "events": [{ "at": "T1", "command": "DEL", "commands": 7, "keys": 70, "key_prefix": "cart:", "database": 2,
                 "position": "t-a/0/9", "note": "may be" }],
             "searched_from": "F", "searched_to": "U", "message": "More.",
             "gaps": [{ "from": "G", "to": "H", "cause": "other" }],
             "restore_instance": { "instance_id": "orders", "before_position": "t-a/0/9" } } });
-        let shown = list(&found);
+        let shown = list(&Screen::WHOLE, &found);
         for part in
             ["T1", "2", "DEL", "7", "70", "cart:", "t-a/0/9", "may be", "1 of 3 from F to U. More.", "G to H (other)"]
         {
@@ -228,19 +221,5 @@ mod tests {
         assert_eq!(download(&moment), "/x\n9 B, as it was at T, RDB version 10\nto load it: so");
         let url = json!({ "url": "https://x", "bytes": 9, "already_there": false, "expires_at": "T" });
         assert_eq!(download(&url), "https://x\n9 B; whoever has this URL can read the backup until T");
-        let daily = json!({ "preferred_backup_time": "02:00Z-03:00Z", "preferred_backup_period": ["Monday", "Friday"],
-            "backup_retention_period": 7, "enable_backup_log": true, "backup_log_start_time": "T" });
-        let shown = "backups    Monday, Friday within 02:00Z-03:00Z\nkept for   7 days\nflashback  on\nback to    T";
-        assert_eq!(policy(&daily), shown);
-        let own = json!({ "enable_backup_log": true });
-        assert_eq!(policy(&own), "backups    none by themselves\nflashback  on");
-        let disk = json!({ "enable_backup_log": false, "persistence": { "save": "", "appendonly": true, "appendfsync": "no",
-            "last_save": "ok", "last_save_time": "T", "changes_since_last_save": 3, "last_rewrite": "failed",
-            "rewrite_in_progress": true, "last_write": "ok", "aof_current_size": 3072, "aof_base_size": 1024,
-            "aof_growth_percentage": 200, "unknown": "U" } });
-        let shown = policy(&disk);
-        assert!(shown.contains("RDB        none by itself, the last ok at T, 3 changes since\n"), "{shown}");
-        let file = "AOF        on, appendfsync no, 3.0 KiB grown by 200 % from 1.0 KiB at its last rewrite, the last rewrite failed, one runs, the last write ok\n";
-        assert!(shown.contains(file) && shown.ends_with("unknown    U"), "{shown}");
     }
 }

@@ -1,48 +1,112 @@
 //! A guarded tool's reply for people: status, each pre-check with its figures, the plan, the impact, and the next step.
+//!
+//! At a terminal the person is shown the pre-checks and what becomes of keys, then the guard's own question, which has the plan and the rest of
+//! its impact, and then what came of it: nothing twice.
 
 use super::keys::lines;
+use super::screen::{Screen, Tone};
 use super::{cell, items, text};
 use crate::tools::guarded::reply::PlanRow;
 use serde_json::Value;
 
-/// Renders the reply of a guarded tool.
-pub fn reply(json: &Value) -> String {
-    let mut out = vec![format!("{}: {}", cell(json, "status"), cell(json, "message"))];
-    out.extend(text(json, "code").map(|code| format!("code   {code}")));
-    let checks = items(json, "prechecks").iter();
-    out.extend(checks.map(|c| format!("  [{:<7}] {:<18} {}", cell(c, "status"), cell(c, "name"), cell(c, "detail"))));
-    let plan = json.get("plan");
-    out.extend(plan.map(|p| {
-        let set = text(p, "backup_id").map_or(String::new(), |id| format!(" <- {id}"));
-        let (act, id, address) = (cell(p, "act"), cell(p, "instance_id"), cell(p, "address"));
-        format!("plan   {act} {id} at {address}{set} by {}", cell(p, "way"))
-    }));
-    if let Some(impact) = json.get("impact") {
-        let fields = plan.and_then(Value::as_object).into_iter().flatten();
-        let details = fields.filter(|(name, _)| !PlanRow::NAMED.contains(&name.as_str()));
-        out.extend(details.map(|(name, value)| format!("       {name} {}", value.as_str().unwrap_or_default())));
-        out.push(format!(
-            "now    {}\nafter  {}\nlost   {}\nback   {}",
-            cell(impact, "now"),
-            cell(impact, "after"),
-            cell(impact, "lost"),
-            cell(impact, "way_back")
-        ));
-        out.extend(impact.get("keys").map(lines).unwrap_or_default());
-    }
-    if let (Some(token), Some(until)) = (text(json, "confirmation_token"), text(json, "expires_at")) {
-        out.push(format!("token  {token}  (until {until})"));
-    }
+/// Renders the reply of a guarded tool, whole.
+pub fn reply(screen: &Screen, json: &Value) -> String {
+    let mut out = vec![status(screen, json)];
+    out.extend(code(json));
+    out.extend(checks(screen, json));
+    out.extend(plan(screen, json));
+    out.extend(impact(screen, json));
+    out.extend(token(json));
+    out.extend(next(screen, json));
+    out.join("\n")
+}
+
+/// Renders a plan for the person who is asked right below.
+#[must_use]
+pub fn before_question(screen: &Screen, json: &Value) -> String {
+    let plan = json.get("plan").unwrap_or(&Value::Null);
+    let mut out = vec![format!("{} {}: nothing has been changed yet", cell(plan, "act"), cell(plan, "instance_id"))];
+    out.extend(checks(screen, json));
+    out.extend(keys(screen, json));
+    out.join("\n")
+}
+
+/// Renders what came of the plan that the person has just been shown.
+#[must_use]
+pub fn after_question(screen: &Screen, json: &Value) -> String {
+    let mut out = vec![status(screen, json)];
+    out.extend(code(json));
+    out.extend(token(json));
+    out.extend(next(screen, json));
+    out.join("\n")
+}
+
+fn status(screen: &Screen, json: &Value) -> String {
+    let status = cell(json, "status");
+    let told = screen.prose(&format!("{status}: {}", cell(json, "message")));
+    let rest = told.strip_prefix(&status).unwrap_or_default();
+    format!("{}{rest}", screen.paint(Tone::of(&status), &status))
+}
+
+fn code(json: &Value) -> Option<String> {
+    text(json, "code").map(|code| format!("code   {code}"))
+}
+
+fn checks(screen: &Screen, json: &Value) -> Vec<String> {
+    let line = |check: &Value| {
+        let status = cell(check, "status");
+        let shown = screen.paint(Tone::of(&status), &format!("{status:<7}"));
+        screen.beside(&format!("  [{shown}] {:<18} ", cell(check, "name")), &cell(check, "detail"))
+    };
+    items(json, "prechecks").iter().map(line).collect()
+}
+
+fn plan(screen: &Screen, json: &Value) -> Option<String> {
+    let plan = json.get("plan")?;
+    let set = text(plan, "backup_id").map_or(String::new(), |id| format!(" <- {id}"));
+    let (act, id, address) = (cell(plan, "act"), cell(plan, "instance_id"), cell(plan, "address"));
+    Some(screen.beside("plan   ", &format!("{act} {id} at {address}{set} by {}", cell(plan, "way"))))
+}
+
+fn impact(screen: &Screen, json: &Value) -> Vec<String> {
+    let Some(impact) = json.get("impact") else { return Vec::new() };
+    let fields = json.get("plan").and_then(Value::as_object).into_iter().flatten();
+    let details = fields.filter(|(name, _)| !PlanRow::NAMED.contains(&name.as_str()));
+    let mut out: Vec<String> = details
+        .map(|(name, value)| screen.beside("       ", &format!("{name} {}", value.as_str().unwrap_or_default())))
+        .collect();
+    let parts = [("now    ", "now"), ("after  ", "after"), ("lost   ", "lost"), ("back   ", "way_back")];
+    out.extend(parts.iter().map(|(head, field)| screen.beside(head, &cell(impact, field))));
+    out.extend(keys(screen, json));
+    out
+}
+
+/// What becomes of keys, with the bars.
+fn keys(screen: &Screen, json: &Value) -> Vec<String> {
+    json.pointer("/impact/keys").map(|keys| lines(screen, keys)).unwrap_or_default()
+}
+
+/// The token, unbroken whatever the width, so that it can be copied.
+fn token(json: &Value) -> Option<String> {
+    let (token, until) = (text(json, "confirmation_token")?, text(json, "expires_at")?);
+    Some(format!("token  {token}  (until {until})"))
+}
+
+fn next(screen: &Screen, json: &Value) -> Vec<String> {
+    let mut out = Vec::new();
     out.extend(text(json, "job_id").map(|id| format!("job    {id}")));
     out.extend(json.get("human_verified").and_then(Value::as_bool).map(|yes| format!("human_verified {yes}")));
-    out.extend(items(json, "next_actions").iter().map(|n| format!("next   {}", n.as_str().unwrap_or_default())));
-    out.extend(text(json, "hint").map(|hint| format!("hint: {hint}")));
-    out.join("\n")
+    out.extend(
+        items(json, "next_actions").iter().map(|next| screen.beside("next   ", next.as_str().unwrap_or_default())),
+    );
+    out.extend(text(json, "hint").map(|hint| screen.beside("hint: ", hint)));
+    out
 }
 
 #[cfg(test)]
 mod tests {
-    use super::reply;
+    use super::{after_question, before_question, reply};
+    use crate::cli::render::screen::Screen;
     use serde_json::json;
 
     /// A plan is shown whole, its details too, in the order in which a person reads it; a refusal has only its lines.
@@ -70,9 +134,16 @@ mod tests {
             "next   restore_instance again",
             "hint: Call again.",
         ];
-        assert_eq!(reply(&planned).lines().collect::<Vec<_>>(), wanted);
+        assert_eq!(reply(&Screen::WHOLE, &planned).lines().collect::<Vec<_>>(), wanted);
+        // What the question has too is left to it, and not repeated behind it.
+        let before = before_question(&Screen::WHOLE, &planned);
+        let shown =
+            ["restore_instance orders: nothing has been changed yet", "  [pass   ] write_traffic      0 writes"];
+        assert_eq!(before.lines().collect::<Vec<_>>(), shown);
+        let after = after_question(&Screen::WHOLE, &planned);
+        assert_eq!(after.lines().collect::<Vec<_>>(), [wanted[0], wanted[8], wanted[9], wanted[10]]);
         let declined =
             json!({ "status": "declined", "code": "person.declined", "message": "No.", "human_verified": false });
-        assert_eq!(reply(&declined), "declined: No.\ncode   person.declined\nhuman_verified false");
+        assert_eq!(reply(&Screen::WHOLE, &declined), "declined: No.\ncode   person.declined\nhuman_verified false");
     }
 }

@@ -1,17 +1,19 @@
-//! Instances for people: a line each, and for each the changes that could not be recovered.
+//! Instances for people: a line each, and for each why it does not answer and the changes that could not be recovered.
 
 use super::backup::log;
-use super::{cell, count, items, number, size, table, text};
+use super::screen::{Screen, Tone};
+use super::tables::Column;
+use super::{cell, count, items, number, size, text};
 use crate::config::guard::ConfirmationPolicy;
 use serde_json::Value;
 
 /// Renders the reply of `describe_instances`.
-pub fn list(json: &Value) -> String {
+pub fn list(screen: &Screen, json: &Value) -> String {
     let instances = items(json, "instances");
     let rows = instances.iter().map(|i| {
         let engine = match (text(i, "engine"), text(i, "engine_version")) {
             (Some(engine), Some(version)) => format!("{engine} {version}"),
-            _ => cell(i, "reason"),
+            _ => String::new(),
         };
         let protection = protection(i);
         [
@@ -25,27 +27,41 @@ pub fn list(json: &Value) -> String {
             count(protection, "backups"),
         ]
     });
-    let head = ["INSTANCE", "STATUS", "ENGINE", "ADDRESS", "KEYS", "MEMORY", "LAST BACKUP", "SETS"];
-    let mut lines = vec![table(head, rows)];
+    let head = [
+        Column::new("INSTANCE"),
+        Column::status("STATUS"),
+        Column::new("ENGINE").less(3),
+        Column::new("ADDRESS").less(4),
+        Column::number("KEYS").less(1),
+        Column::number("MEMORY").less(2),
+        Column::new("LAST BACKUP"),
+        Column::number("SETS"),
+    ];
+    let mut lines = vec![screen.table(head, rows)];
     for i in instances {
+        let id = cell(i, "instance_id");
         let lost = cell(protection(i), "not_recoverable");
-        lines.push(format!("{}: cannot be recovered: {lost}", cell(i, "instance_id")));
         lines.extend(
-            text(protection(i), "backup_policy")
-                .map(|policy| format!("{}: backup policy: {policy}", cell(i, "instance_id"))),
+            text(i, "reason").map(|why| screen.paint(Tone::Bad, &screen.prose(&format!("{id}: not reached: {why}")))),
+        );
+        lines.push(screen.prose(&format!("{id}: cannot be recovered: {lost}")));
+        lines.extend(
+            text(protection(i), "backup_policy").map(|policy| screen.prose(&format!("{id}: backup policy: {policy}"))),
         );
         lines.extend(i.get("clone_of").map(|clone| {
             let moment = text(clone, "restore_time").map_or_else(String::new, |at| format!(" and its log up to {at}"));
-            let (id, set, source) = (cell(i, "instance_id"), cell(clone, "backup_id"), cell(clone, "instance_id"));
-            format!("{id}: a clone of {source}, from {set}{moment}; it ends {}", cell(clone, "ends_at"))
+            let (set, source, ends) = (cell(clone, "backup_id"), cell(clone, "instance_id"), cell(clone, "ends_at"));
+            screen.prose(&format!("{id}: a clone of {source}, from {set}{moment}; it ends {ends}"))
         }));
-        let id = cell(i, "instance_id");
-        lines.extend(text(protection(i), "verified").map(|last| format!("{id}: verified last: {last}")));
-        lines.extend(text(protection(i), "copy").map(|copy| format!("{id}: second place: {copy}")));
-        lines.extend(log(protection(i)).map(|log| format!("{}: {log}", cell(i, "instance_id"))));
+        let told = [("verified", "verified last"), ("copy", "second place")];
+        lines.extend(told.iter().filter_map(|(field, what)| {
+            text(protection(i), field).map(|told| screen.prose(&format!("{id}: {what}: {told}")))
+        }));
+        lines.extend(log(screen, &format!("{id}: "), protection(i)));
     }
     if instances.iter().any(|i| text(i, "confirmation") == Some(ConfirmationPolicy::Token.as_str())) {
-        lines.push("confirmation = \"token\": an agent restores without a person's yes".into());
+        let warning = "confirmation = \"token\": an agent restores without a person's yes";
+        lines.push(screen.paint(Tone::Mind, &screen.prose(warning)));
     }
     let total = number(json, "total").unwrap_or_default();
     if total > instances.len() as u64 {
@@ -61,27 +77,32 @@ fn protection(instance: &Value) -> &Value {
 #[cfg(test)]
 mod tests {
     use super::list;
+    use crate::cli::render::screen::Screen;
     use serde_json::json;
 
     /// Of three instances one that answers and one that does not: figures, the reason, what could not be recovered, and that there
     /// is another page.
     #[test]
     fn each_instance_has_a_line() {
-        let shown = list(&json!({ "total": 3, "instances": [
+        let shown = list(
+            &Screen::WHOLE,
+            &json!({ "total": 3, "instances": [
             { "instance_id": "orders", "status": "running", "engine": "redis", "engine_version": "7.0.15",
               "address": "127.0.0.1:6379", "keys": 12, "used_memory": 2048, "confirmation": "person",
               "protection": { "last_backup_at": "2026-11-01T00:00:00Z", "backups": 2, "not_recoverable": "a day" } },
             { "instance_id": "carts", "status": "unreachable", "reason": "refused", "address": "127.0.0.1:1",
               "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" } },
-        ] }));
+        ] }),
+        );
         let lines: Vec<Vec<&str>> = shown.lines().map(|l| l.split_whitespace().collect()).collect();
         let figures =
             ["orders", "running", "redis", "7.0.15", "127.0.0.1:6379", "12", "2.0", "KiB", "2026-11-01T00:00:00Z", "2"];
         assert_eq!(lines[1], figures, "{shown}");
-        assert_eq!(lines[2], ["carts", "unreachable", "refused", "127.0.0.1:1", "never", "0"], "{shown}");
+        assert_eq!(lines[2], ["carts", "unreachable", "127.0.0.1:1", "never", "0"], "{shown}");
         let rest: Vec<&str> = shown.lines().skip(3).collect();
         let wanted = [
             "orders: cannot be recovered: a day",
+            "carts: not reached: refused",
             "carts: cannot be recovered: everything",
             "confirmation = \"token\": an agent restores without a person's yes",
             "2 of 3; more with --page-number, or --search",

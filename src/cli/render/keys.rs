@@ -1,27 +1,34 @@
 //! What becomes of keys, for people: the counts, and a row with a bar for each prefix.
 
-use super::{cell, count, items, number, table, text};
+use super::screen::{Screen, Tone};
+use super::tables::Column;
+use super::{cell, count, items, number, text};
 use crate::model::text::{bytes, grouped};
 use serde_json::Value;
 
+/// The head of a line about keys, and the columns that it takes.
+const KEYS: &str = "keys   ";
+const MARGIN: usize = KEYS.len();
 /// Characters of the longest bar.
 const BAR: u64 = 30;
 /// The classes that differ, each with its sign in a bar.
 const CLASSES: [(&str, &str); 3] = [("lost", "-"), ("changed", "~"), ("added", "+")];
 
 /// Renders what `compare-backups` found.
-pub fn compared(json: &Value) -> String {
+#[must_use]
+pub fn compared(screen: &Screen, json: &Value) -> String {
     let side = |name: &str| {
         let Some(side) = json.get(name) else { return String::new() };
         let set = text(side, "backup_id").map_or("as it was then".to_owned(), str::to_owned);
-        format!("{name:<4} {} {} ({set})", cell(side, "instance_id"), cell(side, "moment"))
+        screen.prose(&format!("{name:<4} {} {} ({set})", cell(side, "instance_id"), cell(side, "moment")))
     };
-    let keys = json.get("keys").map(lines).unwrap_or_default();
+    let keys = json.get("keys").map(|keys| lines(screen, keys)).unwrap_or_default();
     [vec![side("from"), side("to")], keys].concat().join("\n")
 }
 
 /// The lines about what becomes of keys.
-pub fn lines(keys: &Value) -> Vec<String> {
+#[must_use]
+pub fn lines(screen: &Screen, keys: &Value) -> Vec<String> {
     let mut out = Vec::new();
     let shown = |name: &str| grouped(number(keys, name).unwrap_or_default());
     if number(keys, "lost").is_some() {
@@ -29,13 +36,9 @@ pub fn lines(keys: &Value) -> Vec<String> {
             None | Some(0) => String::new(),
             Some(n) => format!(", {} have expired", grouped(n)),
         };
-        out.push(format!(
-            "keys   {} lost, {} changed, {} added, {} stay as they are{expired}",
-            shown("lost"),
-            shown("changed"),
-            shown("added"),
-            shown("untouched")
-        ));
+        let (lost, changed, added, same) = (shown("lost"), shown("changed"), shown("added"), shown("untouched"));
+        let counts = format!("{lost} lost, {changed} changed, {added} added, {same} stay as they are{expired}");
+        out.push(screen.beside(KEYS, &counts));
     }
     if keys.get("libraries_differ").is_some() {
         out.push("functions are not the same".to_owned());
@@ -47,8 +50,16 @@ pub fn lines(keys: &Value) -> Vec<String> {
             let prefix = text(row, "prefix").map_or("(others)".to_owned(), name);
             [count(row, "db"), prefix, count(row, "lost"), count(row, "changed"), count(row, "added"), bar(row, most)]
         });
-        let table = table(["DB", "PREFIX", "LOST", "CHANGED", "ADDED", "-lost ~changed +added"], drawn);
-        out.extend(table.lines().map(|line| format!("       {line}")));
+        let head = [
+            Column::new("DB").less(1),
+            Column::new("PREFIX"),
+            Column::new("LOST"),
+            Column::new("CHANGED"),
+            Column::new("ADDED"),
+            Column::bar("-lost ~changed +added"),
+        ];
+        let table = screen.within(MARGIN + 1).table(head, drawn);
+        out.extend(table.lines().map(|line| format!("{:MARGIN$} {line}", "")));
     }
     out.extend(number(keys, "rows_left_out").map(|n| format!("       and {n} more prefixes")));
     for (class, _) in CLASSES {
@@ -58,11 +69,13 @@ pub fn lines(keys: &Value) -> Vec<String> {
         }));
     }
     if keys.get("names_missing").is_some() {
-        out.push("keys   some names are MISSING: the time allowed (impact_seconds) was over".to_owned());
+        let missing = "some names are MISSING: the time allowed (impact_seconds) was over";
+        out.push(screen.paint(Tone::Mind, &screen.beside(KEYS, missing)));
     }
     out.extend(keys.get("not_compared").map(|partly| {
         let left = 100 - number(partly, "compared_percent").unwrap_or_default().min(100);
-        format!("keys   {left} % were NOT COMPARED: {}", cell(partly, "why"))
+        let told = format!("{left} % were NOT COMPARED: {}", cell(partly, "why"));
+        screen.paint(Tone::Mind, &screen.beside(KEYS, &told))
     }));
     out
 }
@@ -90,6 +103,7 @@ fn bar(row: &Value, most: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{compared, lines, name};
+    use crate::cli::render::screen::Screen;
     use serde_json::json;
 
     /// No name passes for a column, for the others' row, or for a bar.
@@ -116,7 +130,7 @@ mod tests {
             "rows": [{ "db": 0, "prefix": "user:", "lost": 1200 }, { "db": 1, "lost": 4, "changed": 10, "added": 1 }],
             "rows_left_out": 3, "largest_lost": [{ "db": 0, "key": "user:1", "bytes": 2048 }],
             "names_missing": true, "not_compared": { "compared_percent": 60, "why": "the time was over" } });
-        let shown = lines(&keys);
+        let shown = lines(&Screen::WHOLE, &keys);
         assert_eq!(shown[0], "keys   1,204 lost, 10 changed, 1 added, 40,000 stay as they are, 2 have expired");
         let cells = |at: usize| shown[at].split_whitespace().collect::<Vec<_>>();
         assert_eq!(cells(2), ["0", "user:", "1200", "-".repeat(30).as_str()]);
@@ -129,9 +143,9 @@ mod tests {
         ];
         assert_eq!(shown[4..], rest);
         let nothing = json!({ "not_compared": { "compared_percent": 0, "why": "no program" } });
-        assert_eq!(lines(&nothing), ["keys   100 % were NOT COMPARED: no program"]);
-        let both = compared(&json!({ "from": { "instance_id": "a", "moment": "S", "backup_id": "b-1" },
-            "to": { "instance_id": "a", "moment": "T" } }));
-        assert_eq!(both, "from a S (b-1)\nto   a T (as it was then)");
+        assert_eq!(lines(&Screen::WHOLE, &nothing), ["keys   100 % were NOT COMPARED: no program"]);
+        let both = json!({ "from": { "instance_id": "a", "moment": "S", "backup_id": "b-1" },
+            "to": { "instance_id": "a", "moment": "T" } });
+        assert_eq!(compared(&Screen::WHOLE, &both), "from a S (b-1)\nto   a T (as it was then)");
     }
 }

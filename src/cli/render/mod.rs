@@ -1,45 +1,53 @@
-//! Replies of tools for people: the one place with tables and their columns.
+//! Replies of tools and commands for people: the one place with tables and their columns.
 //!
 //! Rendering reads the structured reply, the very one that `--json` prints, and adds nothing: a program can read all that a
-//! person is shown.
+//! person is shown. Everything is laid out for a [`Screen`]: no line is longer than that is wide, but for a word that is.
 
+mod audit;
 mod backup;
+mod doctor;
 mod guarded;
 mod instances;
 mod jobs;
 pub mod keys;
 mod plain;
+mod policy;
+mod retention;
+pub mod screen;
+pub mod tables;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use screen::Screen;
 use serde_json::Value;
+use tables::Column;
 
+pub use audit::records;
+pub use doctor::checks;
+pub use guarded::{after_question, before_question};
 pub use keys::compared;
+pub use retention::verdicts;
 
-/// Renders a tool's reply for a terminal. A verb without a rendering of its own is shown field by field.
-pub fn reply(verb: &str, json: &Value) -> String {
+/// Renders a tool's reply for a screen. A verb without a rendering of its own is shown field by field.
+#[must_use]
+pub fn reply(screen: &Screen, verb: &str, json: &Value) -> String {
     match verb {
-        "describe_instances" => instances::list(json),
-        "create_backup" => backup::created(json),
-        "describe_backups" => backup::list(json),
+        "describe_instances" => instances::list(screen, json),
+        "create_backup" => backup::created(screen, json),
+        "describe_backups" => backup::list(screen, json),
         "download_backup" => backup::download(json),
-        "verify_backup" => jobs::one(json),
-        "describe_jobs" => jobs::list(json),
-        "describe_backup_policy" => backup::policy(json),
+        "verify_backup" => jobs::one(screen, json),
+        "describe_jobs" => jobs::list(screen, json),
+        "describe_backup_policy" => policy::reply(screen, json),
         "restore_instance" | "modify_backup_policy" | "delete_backup" | "create_instance_from_backup" => {
-            guarded::reply(json)
+            guarded::reply(screen, json)
         }
         _ => plain::fields(json),
     }
 }
 
-/// A table for a terminal, as wide as its content.
-pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head);
-    for row in rows {
-        table.add_row(row);
-    }
-    table.trim_fmt()
+/// A table for standard output.
+#[must_use]
+pub fn table<C: Into<Column>, const N: usize>(head: [C; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    Screen::stdout().table(head, rows)
 }
 
 /// A field's text, where the reply has it.

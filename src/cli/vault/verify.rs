@@ -1,7 +1,8 @@
 //! `vault verify`: what of the vault is damaged, or was changed by somebody else than this program. It reads, and deletes nothing.
 
 use crate::cli::print;
-use crate::cli::render::table;
+use crate::cli::render::screen::{Screen, Tone};
+use crate::cli::render::tables::Column;
 use crate::model::fault::{Fault, Kind};
 use crate::model::vault_check::{CheckedLog, CheckedSet, VaultCheck};
 use crate::provider::local::{Local, vault};
@@ -61,24 +62,28 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
 }
 
 fn show(check: &VaultCheck) {
+    let screen = Screen::stdout();
+    let tell = |tone, line: &str| print(&screen.paint(tone, &screen.prose(line)));
     let rows = check.sets.iter().map(|set| {
         let state = if set.wrong.is_empty() { "ok" } else { "WRONG" };
         [state, &set.instance_id, &set.backup_id, set.signature.as_str(), set.record.as_str()].map(str::to_owned)
     });
     if !check.sets.is_empty() {
-        print(&table(["", "INSTANCE", "SET", "SIGNATURE", "RECORD"], rows));
+        let [instance, id, signature, record] = ["INSTANCE", "SET", "SIGNATURE", "RECORD"].map(Column::new);
+        print(&screen.table([Column::status(""), instance, id, signature, record], rows));
         print("");
     }
     let of_sets = check.sets.iter().map(|set| (format!("{} {}", set.instance_id, set.backup_id), &set.wrong));
     let of_logs = check.logs.iter().map(|log| (format!("{} log", log.instance_id), &log.wrong));
     let of_keys = std::iter::once(("keys".to_owned(), &check.keys));
     for (what, wrong) in of_sets.chain(of_logs).chain(of_keys) {
-        wrong.iter().for_each(|wrong| print(&format!("WRONG {what}: {wrong}")));
+        wrong.iter().for_each(|wrong| tell(Tone::Bad, &format!("WRONG {what}: {wrong}")));
     }
     for set in &check.sets {
-        set.notes.iter().for_each(|note| print(&format!("note  {} {}: {note}", set.instance_id, set.backup_id)));
+        let whose = format!("{} {}", set.instance_id, set.backup_id);
+        set.notes.iter().for_each(|note| tell(Tone::Plain, &format!("note  {whose}: {note}")));
     }
-    check.notes.iter().for_each(|note| print(&format!("note  {note}")));
+    check.notes.iter().for_each(|note| tell(Tone::Plain, &format!("note  {note}")));
     for CheckedLog { instance_id, segments, .. } in &check.logs {
         print(&format!("log   {instance_id}: {segments} segments read"));
     }
@@ -90,7 +95,8 @@ fn show(check: &VaultCheck) {
         0 => "nothing is wrong".to_owned(),
         n => format!("{n} WRONG; nothing was deleted or changed. Choose other sets, and look at who can write there"),
     };
-    print(&format!("{}: {} sets, {key}; {said}.", check.place, check.sets.len()));
+    let tone = if check.wrong() == 0 { Tone::Plain } else { Tone::Bad };
+    tell(tone, &format!("{}: {} sets, {key}; {said}.", check.place, check.sets.len()));
 }
 
 fn json(check: &VaultCheck) -> Value {

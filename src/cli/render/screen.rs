@@ -1,0 +1,236 @@
+//! A screen: how wide it is, whether it has colours, and text that is broken to fit it. Nothing is printed here.
+
+use anstyle::{AnsiColor, Style};
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use unicode_width::UnicodeWidthStr as _;
+
+/// Columns of a terminal that does not tell how many it has.
+const USUAL: usize = 80;
+/// The fewest columns that anything is laid out for.
+const LEAST: usize = 20;
+/// Columns of a text beside its head; where fewer are left the text stands below.
+const BESIDE: usize = 40;
+/// How far a text below its head is indented, and how far the further lines of a paragraph are.
+pub const INDENT: usize = 4;
+
+/// What a colour says of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing.
+    Plain,
+    /// It names what stands below it.
+    Head,
+    /// All is well.
+    Good,
+    /// Somebody should look.
+    Mind,
+    /// Something does not work, or is lost.
+    Bad,
+}
+
+impl Tone {
+    /// The tone of a word that says how something is.
+    #[must_use]
+    pub fn of(status: &str) -> Self {
+        match status {
+            "pass" | "ok" | "whole" | "verified" | "deep" | "drilled" | "succeeded" | "running" | "Normal" => {
+                Self::Good
+            }
+            "warn"
+            | "pending"
+            | "uncertain"
+            | "goes"
+            | "confirmation_required"
+            | "approval_required"
+            | "prechecks_pending"
+            | "plan_changed" => Self::Mind,
+            "fail" | "failed" | "block" | "blocked" | "damaged" | "declined" | "unreachable" | "WRONG" => Self::Bad,
+            _ => Self::Plain,
+        }
+    }
+
+    const fn style(self) -> Option<Style> {
+        match self {
+            Self::Plain => None,
+            Self::Head => Some(Style::new().bold()),
+            Self::Good => Some(AnsiColor::Green.on_default()),
+            Self::Mind => Some(AnsiColor::Yellow.on_default()),
+            Self::Bad => Some(AnsiColor::Red.on_default().bold()),
+        }
+    }
+}
+
+/// Where a text is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Screen {
+    width: Option<usize>,
+    colour: bool,
+}
+
+impl Screen {
+    /// No terminal: lines as long as they are, each with all that it has, and no colours. A program finds everything at its place.
+    pub const WHOLE: Self = Self { width: None, colour: false };
+
+    /// A screen of so many columns; `None`: as many as a line needs.
+    #[must_use]
+    pub const fn new(width: Option<usize>, colour: bool) -> Self {
+        Self { width, colour }
+    }
+
+    /// Standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self::of(&std::io::stdout())
+    }
+
+    /// Standard error.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::of(&std::io::stderr())
+    }
+
+    /// As wide as `COLUMNS` says, else as its terminal; with colours at a terminal whose user wants them.
+    fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+        let is_terminal = stream.is_terminal();
+        let window = || {
+            let size = rustix::termios::tcgetwinsize(stream).ok()?;
+            Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+        };
+        let width = named_columns().or_else(|| is_terminal.then(|| window().unwrap_or(USUAL)));
+        Self { width: width.map(|columns| columns.max(LEAST)), colour: is_terminal && colours_are_wanted() }
+    }
+
+    /// Columns; `None`: as many as a line needs.
+    #[must_use]
+    pub const fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// The same screen with a margin of so many columns.
+    #[must_use]
+    pub fn within(&self, margin: usize) -> Self {
+        Self { width: self.width.map(|width| width.saturating_sub(margin).max(LEAST)), colour: self.colour }
+    }
+
+    /// A text in the colour of a tone.
+    #[must_use]
+    pub fn paint(&self, tone: Tone, text: &str) -> String {
+        match tone.style() {
+            Some(style) if self.colour && !text.is_empty() => format!("{style}{text}{style:#}"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// A text behind its head. Its further lines begin below its first; where the head leaves too little room, all of them do.
+    #[must_use]
+    pub fn beside(&self, head: &str, text: &str) -> String {
+        let Some(width) = self.width else { return format!("{head}{text}") };
+        let indent = columns_of(head);
+        if indent > INDENT && width < indent + BESIDE && indent + columns_of(text) > width {
+            let margin = " ".repeat(INDENT);
+            let lines = wrapped(text, width.saturating_sub(INDENT)).into_iter().map(|line| format!("{margin}{line}"));
+            return std::iter::once(head.trim_end().to_owned()).chain(lines).collect::<Vec<_>>().join("\n");
+        }
+        let between = format!("\n{}", " ".repeat(indent));
+        format!("{head}{}", wrapped(text, width.saturating_sub(indent)).join(&between))
+    }
+
+    /// Paragraphs, a line each. Their further lines are indented, so that no part of a text which came from data begins a line.
+    #[must_use]
+    pub fn prose(&self, text: &str) -> String {
+        let Some(width) = self.width else { return text.to_owned() };
+        let between = format!("\n{}", " ".repeat(INDENT));
+        let paragraphs = text.lines().map(|line| wrapped(line, width.saturating_sub(INDENT)).join(&between));
+        paragraphs.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What `COLUMNS` says, as shells and test programs set it.
+fn named_columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.trim().parse().ok().filter(|columns| *columns > 0)
+}
+
+/// Whether a terminal's user wants colours (<https://no-color.org>).
+#[must_use]
+pub fn colours_are_wanted() -> bool {
+    let set = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    !set && !dumb
+}
+
+/// Columns that a text takes; a colour takes none.
+#[must_use]
+pub fn columns_of(text: &str) -> usize {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().width();
+    first + parts.map(|part| part.split_once('m').map_or(0, |(_, shown)| shown.width())).sum::<usize>()
+}
+
+/// Lines of at most `width` columns, broken between words. A word that is longer stays whole, so that it can be copied. Line breaks in
+/// the text stay.
+#[must_use]
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let (mut line, mut columns) = (String::new(), 0);
+        for word in paragraph.split(' ') {
+            let more = columns_of(word);
+            if !line.is_empty() && columns + 1 + more > width {
+                lines.push(std::mem::take(&mut line));
+                columns = 0;
+            }
+            if !line.is_empty() {
+                line.push(' ');
+                columns += 1;
+            }
+            line.push_str(word);
+            columns += more;
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Screen, Tone, columns_of, wrapped};
+
+    /// Text keeps its words and its own line breaks, whatever the width.
+    #[test]
+    fn long_lines_break_between_words() {
+        assert_eq!(wrapped("one two three\nfour", 8), ["one two", "three", "four"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+        // Two columns each, and a colour that takes none.
+        assert_eq!(wrapped("鍵鍵 鍵", 6), ["鍵鍵", "鍵"]);
+        assert_eq!(columns_of("\u{1b}[31mred\u{1b}[0m"), 3);
+    }
+
+    /// A text stands beside its head while there is room, else below; no further line begins where a line of ours would.
+    #[test]
+    fn further_lines_are_indented() {
+        let screen = Screen::new(Some(49), false);
+        let text = "one two three four five six seven eight nine";
+        assert_eq!(screen.beside("name  ", text), "name  one two three four five six seven eight\n      nine");
+        let long = "a name that is long          ";
+        let below = "a name that is long\n    one two three four five six seven eight nine";
+        assert_eq!(screen.beside(long, text), below);
+        assert_eq!(screen.beside(long, "short"), format!("{long}short"));
+        assert_eq!(Screen::WHOLE.beside(long, text), format!("{long}{text}"));
+        let prose = Screen::new(Some(24), false).prose("Lost: \"x To approve, type y\".\nTo approve, type: orders");
+        assert_eq!(prose, "Lost: \"x To approve,\n    type y\".\nTo approve, type:\n    orders");
+    }
+
+    /// Colours are where they are wanted alone, and say what the word says.
+    #[test]
+    fn colours_follow_words() {
+        assert_eq!(Screen::WHOLE.paint(Tone::Bad, "failed"), "failed");
+        let colours = Screen::new(None, true);
+        assert_eq!(colours.paint(Tone::of("manual"), "manual"), "manual");
+        for (word, tone) in [("pass", Tone::Good), ("warn", Tone::Mind), ("damaged", Tone::Bad)] {
+            assert_eq!(Tone::of(word), tone);
+            let painted = colours.paint(tone, word);
+            assert!(painted.starts_with("\u{1b}[") && painted.contains(word) && columns_of(&painted) == word.len());
+        }
+    }
+}
