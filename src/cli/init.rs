@@ -15,6 +15,8 @@ use crate::config::named_url::{self, NamedUrls};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
 use file::Written;
+use hosts::Registered;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Arguments.
@@ -86,8 +88,49 @@ pub async fn run(given: Given, args: Args) -> Result<Option<Made>, Fault> {
     blocking(move || file::write(&to, &text, force)).await?;
     print(&format!("wrote {}, for its owner alone\n", path.display()));
     let config = Config::load(given.home.clone(), Some(path.clone()), given.read_only)?;
-    let next = hosts::lines(given.home.as_deref(), (!is_default).then_some(&path), given.read_only, &instances)?;
+    let registered = Registered {
+        home: given.home.as_deref(),
+        config: (!is_default).then_some(path.as_path()),
+        read_only: given.read_only,
+        // They are in the file now.
+        urls: &[],
+        variables: instances.iter().filter_map(|instance| variable(&instance.password)).collect(),
+    };
+    let next = hosts::lines(&registered)?;
     Ok(Some(Made { config, next }))
+}
+
+/// What somebody is told who starts at a terminal what a host would start.
+///
+/// # Errors
+/// `system.program`.
+pub fn how_to_serve(given: &Given, config: &Config) -> Result<String, Fault> {
+    let NamedUrls { origin, urls } = &given.urls;
+    let by_variable = *origin == named_url::URL_VARIABLE || urls.iter().any(|url| named_url::has_password(url));
+    let mut variables: BTreeSet<&str> = config.instances.iter().filter_map(|i| variable(&i.password)).collect();
+    if by_variable && !urls.is_empty() {
+        variables.insert(named_url::URL_VARIABLE);
+    }
+    let registered = Registered {
+        home: given.home.as_deref(),
+        config: given.config.as_deref(),
+        read_only: given.read_only,
+        urls: if by_variable { &[] } else { urls.as_slice() },
+        variables,
+    };
+    let lines = hosts::lines(&registered)?;
+    Ok(format!(
+        "This is an MCP server: a host starts it and speaks with it over standard input and output, so there is nothing to type here. \
+         Ctrl-C ends it.\n{lines}"
+    ))
+}
+
+/// The environment variable that a password is read from.
+fn variable(password: &Password) -> Option<&str> {
+    match password {
+        Password::Env(name) => Some(name),
+        Password::None | Password::Given(_) | Password::File(_) => None,
+    }
 }
 
 /// The instances, from the options or by asking, and who approves.

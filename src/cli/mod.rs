@@ -4,6 +4,7 @@
 
 mod approve;
 mod audit;
+mod background;
 mod clear_rollback;
 mod compare;
 mod delete_instance;
@@ -11,7 +12,8 @@ mod demo;
 mod doctor;
 mod emulate;
 mod init;
-mod render;
+mod line;
+pub mod render;
 mod retention;
 mod state;
 mod terminal;
@@ -28,7 +30,9 @@ use crate::runtime::{drain, wiring};
 use crate::tools::App;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use std::io::Write as _;
+use line::EVERYWHERE;
+use render::screen::{Screen, Tone};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,6 +56,12 @@ struct Cli {
     /// takes several, between commas or blanks, and is not read where this option is given
     #[arg(long, help_heading = EVERYWHERE, value_name = "[ID=]URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Vec<String>,
+    /// Show no progress and no notes: only the result, warnings, errors and questions
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
+    quiet: bool,
+    /// Stay until the job has ended; given by this program alone, to the process that does the work of `--wait-seconds 0`
+    #[arg(long, global = true, hide = true)]
+    stay: bool,
     /// What the cloud is told of who calls, in place of the configured text
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TEXT")]
     user_agent: Option<String>,
@@ -62,8 +72,6 @@ struct Cli {
     command: Command,
 }
 
-/// The heading of what every command takes, before its subcommand as well as behind.
-const EVERYWHERE: &str = "Options of every command";
 /// The option that names an instance by its url.
 const URL: &str = "url";
 
@@ -73,10 +81,10 @@ const EXAMPLES: &str = "Examples:
   tair-backup-mcp serve                                    MCP over stdio, for an agent's configuration
   tair-backup-mcp serve --url redis://localhost:6379       the same for one instance, without a file
   tair-backup-mcp doctor --url orders=redis://10.0.0.5     check one that is called orders
-  tair-backup-mcp create-backup --instance-id orders
-  tair-backup-mcp describe-backups --instance-id orders --start-time 2026-11-01T00:00Z
-  tair-backup-mcp restore-instance --instance-id orders --backup-id b-20261123T061500Z-3f9a1c
-  tair-backup-mcp compare-backups --instance-id orders b-20261123T061500Z-3f9a1c    which keys differ by now
+  tair-backup-mcp create-backup orders
+  tair-backup-mcp describe-backups orders --start-time yesterday
+  tair-backup-mcp restore-instance orders --backup-id b-20261123T061500Z-3f9a1c
+  tair-backup-mcp compare-backups orders b-20261123T061500Z-3f9a1c    which keys differ by now
   tair-backup-mcp approve                                  say yes or no to what an agent has planned
 
 Without a configuration file and --url there is one instance, `sandbox`: a real server of our own with sample data.
@@ -149,7 +157,7 @@ fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
 
 /// The whole command line. `--url` may precede a subcommand as well as follow it, where hosts put it.
 fn command() -> clap::Command {
-    let command = Cli::command();
+    let command = line::completed(Cli::command());
     let url = command.get_arguments().find(|arg| arg.get_id() == URL).cloned();
     let Some(url) = url else { return command };
     // The environment variable is read by the global option alone.
@@ -170,8 +178,9 @@ fn urls(given: &ArgMatches) -> NamedUrls {
     }
     let all = if typed { [before, behind].concat() } else { behind };
     if all.iter().any(|url| named_url::has_password(url)) {
-        let warning = "warning: whoever may list the processes of this machine can read the password in --url";
-        let _ = writeln!(std::io::stderr(), "{warning}; put the url into {URL_VARIABLE}");
+        let label = Screen::stderr().paint(Tone::Mind, "warning:");
+        let warning = "whoever may list the processes of this machine can read the password in --url";
+        let _ = writeln!(std::io::stderr(), "{label} {warning}; put the url into {URL_VARIABLE}");
     }
     NamedUrls { origin: URL_OPTION, urls: all }
 }
@@ -184,7 +193,8 @@ const LOG_OF_A_COMMAND: &str = "error,tair_backup_mcp=warn,tair_backup_mcp::job_
 /// Parses the command line, runs the command, prints the outcome.
 #[must_use]
 pub fn main() -> ExitCode {
-    let given = command().get_matches();
+    let line: Vec<_> = std::env::args_os().collect();
+    let given = line::parse(command, &line).unwrap_or_else(|e| e.exit());
     let mut cli = Cli::from_arg_matches(&given).unwrap_or_else(|e| e.exit());
     if let Command::KeepClone(args) = &cli.command {
         return keep::run(args);
@@ -193,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::Serve | Command::Run | Command::Emulate(_) => LOG_OF_A_SERVICE,
         _ => LOG_OF_A_COMMAND,
     });
+    terminal::set_quiet(cli.quiet);
     cli.named_urls = urls(&given);
     match crate::runtime::run(run(cli)) {
         Ok(Ok(code)) => ExitCode::from(code),
@@ -200,14 +211,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Tells a person of a fault: what is wrong, its code, and what to do next.
+fn tell(message: &str, code: &str, hint: &str) {
+    let screen = Screen::stderr();
+    let mut err = std::io::stderr();
+    // Nobody reads the message when standard error is closed.
+    let _ = writeln!(err, "{} {message} [{code}]", screen.paint(Tone::Bad, "error:"));
+    if !hint.is_empty() {
+        let _ = writeln!(err, "{} {hint}", screen.paint(Tone::Head, "hint:"));
+    }
+}
+
 fn fail(fault: &Fault) -> ExitCode {
     let cause = std::error::Error::source(fault);
     let mut err = std::io::stderr();
-    // Nobody reads the message when standard error is closed.
-    let _ = writeln!(err, "error: {} [{}]", fault.message, fault.code);
-    if !fault.hint.is_empty() {
-        let _ = writeln!(err, "hint: {}", fault.hint);
-    }
+    tell(&fault.message, fault.code, &fault.hint);
     match cause {
         // Nobody can do anything about what has no cause. Many messages name theirs.
         Some(cause) if fault.kind == Kind::Unexpected => {
@@ -229,13 +247,24 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
     // Not every command needs the application: completions and the demo do without, and the doctor reports its fault as a finding.
     let app = app(&cli);
     match cli.command {
-        Command::Serve => crate::runtime::serve::stdio(app?).await.map(|()| 0),
+        Command::Serve => {
+            let app = app?;
+            if std::io::stdin().is_terminal() {
+                // A host has no terminal: here somebody tries what a host would start.
+                let given =
+                    init::Given { home: cli.home, config: cli.config, urls: cli.named_urls, read_only: cli.read_only };
+                if let Ok(how) = init::how_to_serve(&given, &app.config) {
+                    terminal::note(&how);
+                }
+            }
+            crate::runtime::serve::stdio(app).await.map(|()| 0)
+        }
         Command::Run => match crate::runtime::service::run(app?).await? {
             Ended::Abandoned => Ok(INTERRUPTED),
             // To be asked to end is how a service ends.
             Ended::Done | Ended::Interrupted => Ok(0),
         },
-        Command::Tool(command) => command.run(&*app?).await,
+        Command::Tool(command) => command.run(&*app?, cli.stay).await,
         Command::Approve(args) => approve::run(&*app?, args).await,
         Command::ClearRollback(args) => clear_rollback::run(&*app?, args).await,
         Command::DeleteInstance(args) => delete_instance::run(&*app?, args).await,
@@ -248,7 +277,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Demo => {
             if cli.config.is_some() || cli.read_only || !cli.named_urls.urls.is_empty() {
                 let note = "note: the demo plays on a sandbox of its own; --config, --url and --read-only are for other commands";
-                let _ = writeln!(std::io::stderr(), "{note}");
+                terminal::note(note);
             }
             demo::run(cli.home).await
         }

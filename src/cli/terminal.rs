@@ -2,6 +2,7 @@
 //!
 //! The question goes to the terminal itself, not to standard input: what a program pipes in is not a person.
 
+use crate::cli::render::screen::{Screen, Tone};
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::{Answer, Channel, typed_answer};
 use crate::tools::{Asked, Person, Progress};
@@ -10,7 +11,23 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Whether the person wants neither progress nor notes.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Shows neither progress nor notes from now on, or both.
+pub fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Tells something by the way, on standard error.
+pub fn note(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
 
 /// Whether a person sits at this process's terminal: standard input and standard error are terminals.
 #[must_use]
@@ -67,7 +84,10 @@ impl Person for TerminalPerson<'_> {
 
 /// Asks for the instance id; `no` declines, an empty line leaves the plan open.
 pub async fn ask(open: &Confirmation, question: &str) -> Answer {
-    match read_line(format!("{question}\n(`no` declines, Enter leaves it open) > ")).await.as_deref() {
+    let screen = Screen::stderr();
+    let (first, rest) = question.split_once('\n').unwrap_or((question, ""));
+    let (first, rest) = (screen.paint(Tone::Bad, &screen.prose(first)), screen.prose(rest));
+    match read_line(format!("{first}\n{rest}\n(`no` declines, Enter leaves it open) > ")).await.as_deref() {
         None | Some("") => Answer::Dismissed,
         Some("no" | "n") => Answer::Declined,
         Some(typed) => typed_answer(&open.plan, typed, Channel::Terminal),
@@ -95,7 +115,7 @@ impl Bar {
 #[async_trait]
 impl Progress for Bar {
     async fn report(&self, done: u64, total: u64, message: &str) {
-        if !std::io::stderr().is_terminal() {
+        if QUIET.load(Ordering::Relaxed) || !std::io::stderr().is_terminal() {
             return;
         }
         let mut slot = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! Every tool as a subcommand, made from the registry: its arguments, its run to the end, and the output.
 
-use crate::cli::{INTERRUPTED, print, render, terminal};
+use crate::cli::render::screen::Screen;
+use crate::cli::{INTERRUPTED, background, print, render, terminal};
 use crate::config::guard::ConfirmationPolicy;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
@@ -8,8 +9,9 @@ use crate::model::job::JobStatus;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
 use crate::tools::registry::{TOOLS, Tool};
-use crate::tools::{App, FollowUp, Outcome, ToolCall, create_backup};
+use crate::tools::{App, FollowUp, Outcome, ToolCall, arguments, create_backup};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -17,6 +19,10 @@ use terminal::{Bar, TerminalPerson};
 
 /// The option of every tool that prints the structured result.
 const JSON: &str = "json";
+/// The argument that says how long a call waits for its job.
+const WAIT: &str = "wait_seconds";
+/// The argument, and the field of a plan, that has its token.
+const TOKEN: &str = "confirmation_token";
 
 /// The tools by the names of their subcommands.
 static SUBCOMMANDS: LazyLock<Vec<(String, &Tool)>> =
@@ -24,6 +30,13 @@ static SUBCOMMANDS: LazyLock<Vec<(String, &Tool)>> =
 
 fn find(subcommand: &str) -> Option<&'static Tool> {
     SUBCOMMANDS.iter().find(|(name, _)| name == subcommand).map(|(_, tool)| *tool)
+}
+
+/// What the calls of a command came to.
+struct Conversation {
+    outcome: Outcome,
+    /// The token of the plan that the person was shown and asked for.
+    asked: Option<Value>,
 }
 
 /// A tool's subcommand, parsed.
@@ -65,16 +78,25 @@ impl Subcommand for ToolCommand {
 }
 
 impl ToolCommand {
-    /// Runs the tool to its end, or until Ctrl-C or another signal; then drains the jobs it began.
+    /// Runs the tool to its end, or until Ctrl-C or another signal; then drains the jobs it began. With `--wait-seconds 0` another process
+    /// does that, unless `stays`: this is that process.
     ///
     /// # Errors
     /// The tool's own.
-    pub async fn run(mut self, app: &App) -> Result<u8, Fault> {
-        if matches!(self.tool.name, "create_backup" | "verify_backup")
-            && let Some(wait) = self.arguments.get_mut("wait_seconds").filter(|wait| wait.is_null())
-        {
-            // For a person the command waits, for as long as a tool may.
-            *wait = create_backup::MAX_WAIT.into();
+    pub async fn run(mut self, app: &App, stays: bool) -> Result<u8, Fault> {
+        match arguments::write_out_times(&mut self.arguments, Timestamp::now()) {
+            Err(fault) => return self.show(Err(fault)).0,
+            Ok(times) => times.iter().for_each(|time| {
+                terminal::note(&format!("note: --{} {} is {}", time.name.replace('_', "-"), time.given, time.at));
+            }),
+        }
+        if let Some(wait) = self.arguments.get_mut(WAIT) {
+            if wait.is_null() {
+                // For a person the command waits, for as long as a tool may.
+                *wait = create_backup::MAX_WAIT.into();
+            } else if *wait == 0 && !stays {
+                return background::run(app, self.tool.name, self.as_json).await;
+            }
         }
         drain::recover(app).await?;
         let (bar, mut signals) = (Bar::new(), Signals::new()?);
@@ -91,7 +113,7 @@ impl ToolCommand {
         let (code, running) = self.show(outcome);
         // A job that the call began outlives the reply, but not this process.
         if running.is_some() {
-            let _ = writeln!(std::io::stderr(), "its job goes on (Ctrl-C cancels a backup of our own making)");
+            terminal::note("its job goes on (Ctrl-C cancels a backup of our own making)");
         }
         if drain::finish(app, &mut signals, stopping).await != Ended::Done {
             return Ok(INTERRUPTED);
@@ -105,34 +127,39 @@ impl ToolCommand {
     }
 
     /// Makes one call; for a guarded tool at a terminal also the second call, since the person is right here.
-    async fn conversation(&self, call: &ToolCall<'_>, bar: &Bar) -> Result<Outcome, Fault> {
+    async fn conversation(&self, call: &ToolCall<'_>, bar: &Bar) -> Result<Conversation, Fault> {
         let mut arguments = self.arguments.clone();
         let first = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
-        let Outcome::Reply { json, follow_up: FollowUp::Echo } = &first else { return Ok(first) };
+        let Outcome::Reply { json, follow_up: FollowUp::Echo } = &first else {
+            return Ok(Conversation { outcome: first, asked: None });
+        };
         // Where the token alone is enough, echoing it is the person's own second step.
         let needs_person = call.app.config.guard.confirmation == ConfirmationPolicy::Person;
         if !needs_person || self.as_json || !terminal::is_interactive() {
-            return Ok(first);
+            return Ok(Conversation { outcome: first, asked: None });
         }
         bar.clear();
-        let _ = writeln!(std::io::stderr(), "{}\n", render::reply(self.tool.name, json));
-        if let (Some(arguments), Some(token)) = (arguments.as_object_mut(), json.get("confirmation_token")) {
-            arguments.insert("confirmation_token".into(), token.clone());
+        let _ = writeln!(std::io::stderr(), "{}\n", render::before_question(&Screen::stderr(), json));
+        let asked = json.get(TOKEN).cloned();
+        if let (Some(arguments), Some(token)) = (arguments.as_object_mut(), &asked) {
+            arguments.insert(TOKEN.into(), token.clone());
         }
         loop {
-            let next = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
-            if !matches!(next, Outcome::Reply { follow_up: FollowUp::CallAgain, .. }) {
-                return Ok(next);
+            let outcome = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
+            if !matches!(outcome, Outcome::Reply { follow_up: FollowUp::CallAgain, .. }) {
+                return Ok(Conversation { outcome, asked });
             }
         }
     }
 
-    /// Prints the outcome of a call. Returns the exit code and, where a job of the call still runs, its id.
-    fn show(&self, outcome: Result<Outcome, Fault>) -> (Result<u8, Fault>, Option<String>) {
-        let (json, follow_up) = match outcome {
-            Ok(Outcome::Reply { json, follow_up }) => (json, follow_up),
+    /// Prints what a call came to. Returns the exit code and, where a job of the call still runs, its id.
+    fn show(&self, held: Result<Conversation, Fault>) -> (Result<u8, Fault>, Option<String>) {
+        let (json, follow_up, asked) = match held {
+            Ok(Conversation { outcome: Outcome::Reply { json, follow_up }, asked }) => (json, follow_up, asked),
             // A terminal answers at once; nothing is deferred here.
-            Ok(Outcome::AskPerson { .. }) => return (Ok(Kind::Unexpected.exit_code()), None),
+            Ok(Conversation { outcome: Outcome::AskPerson { .. }, .. }) => {
+                return (Ok(Kind::Unexpected.exit_code()), None);
+            }
             Err(fault) => {
                 if self.as_json {
                     print(&crate::mcp::contract::error_json(&fault).to_string());
@@ -140,7 +167,13 @@ impl ToolCommand {
                 return (Err(fault), None);
             }
         };
-        print(&if self.as_json { json.to_string() } else { render::reply(self.tool.name, &json) });
+        // A plan is shown once. Another one, in the place of what no longer held, has another token.
+        let is_shown = asked.is_some_and(|token| json.get(TOKEN).is_none_or(|now| *now == token));
+        print(&match (self.as_json, is_shown) {
+            (true, _) => json.to_string(),
+            (false, true) => render::after_question(&Screen::stdout(), &json),
+            (false, false) => render::reply(&Screen::stdout(), self.tool.name, &json),
+        });
         match follow_up {
             FollowUp::Job(id) => (Ok(0), Some(id)),
             FollowUp::Failed(kind) => (Ok(kind.exit_code()), None),

@@ -415,7 +415,8 @@ impl Bench {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tair-backup-mcp"));
         command.arg("--home").arg(self.home()).arg("--config").arg(self.dir.path().join("config.toml")).args(args);
-        command.env_remove("TAIR_BACKUP_MCP_HOME").env_remove("TAIR_BACKUP_MCP_CONFIG").envs(self.env.iter().cloned());
+        command.env_remove("TAIR_BACKUP_MCP_HOME").env_remove("TAIR_BACKUP_MCP_CONFIG").env_remove("COLUMNS");
+        command.envs(self.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -112,18 +112,26 @@ fn exit_codes() {
     refused(&of(&["download-backup", "--backup-id", "b-none"], &orders), 4, "backup.not_found");
     refused(&of(&["restore-instance", "--backup-id", "b-none"], &orders), 4, "backup.not_found");
     refused(&of(&["describe-jobs", "--job-id", "bj-none"], &[]), 4, "job.not_found");
-    for bad in ["yesterday", "2026-13-01T00:00Z", "2026-11-23T06:15:00", "2026-11-23", "1700000000", ""] {
+    for bad in ["soon", "2026-13-01T00:00Z", "2026-11-23T06:15:00", "2026-13-23", "1700000000", ""] {
         refused(&of(&["describe-backups", "--start-time", bad], &orders), 2, "time.bad_format");
     }
     let hint = of(&["describe-backups", "--start-time", "2026-11-23T06:15:00"], &orders).err;
     assert!(hint.contains("2026-11-23T06:15:00Z"), "{hint}");
-    for good in ["2026-11-01T00:00Z", "2026-11-01T00:00:30Z", "2026-11-01T08:00:00+08:00"] {
+    // A day is no moment to go back to.
+    refused(&of(&["restore-instance", "--restore-time", "yesterday"], &orders), 2, "time.bad_format");
+    for good in ["2026-11-01T00:00Z", "2026-11-01T00:00:30Z", "2026-11-01T08:00:00+08:00", "2026-11-01", "2h ago"] {
         bench.json(&["describe-backups", "--instance-id", "orders", "--start-time", good]);
     }
     let swapped = ["--start-time", "2026-11-02T00:00Z", "--end-time", "2026-11-01T00:00Z"];
     refused(&bench.run(&[&["describe-backups"], &orders[..], &swapped].concat()), 2, "arguments.invalid");
-    for bad in [&["no-such-command"][..], &["create-backup"], &["restore-instance", "--yes"], &["completions", "tcsh"]]
-    {
+    for bad in [
+        &["no-such-command"][..],
+        &["create-backup"],
+        &["create-backup", "orders", "--instance-id", "carts"],
+        &["restore-instance", "--yes"],
+        &["completions", "tcsh"],
+        &["--json", "demo"],
+    ] {
         assert_eq!(bench.run(bad).code, 2, "{bad:?}");
     }
     // --read-only stands before the subcommand and refuses whatever changes something, and nothing else.
@@ -137,6 +145,32 @@ fn exit_codes() {
     refused(&of(&["restore-instance", "--backup-id", &backup], &orders), 5, "instance.unreachable");
     let failed = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
     assert_eq!((failed.code, &failed.json()["status"]), (5, &"failed".into()), "{failed:?}");
+}
+
+/// An instance is named by its place, options stand on either side, a time by its day or distance is told as it was read, and `--quiet` keeps
+/// that to itself.
+#[test]
+fn the_line_as_people_type_it() {
+    let (_redis, bench) = bench();
+    let made = bench.run(&["--json", "create-backup", "orders", "--note", "typed"]);
+    assert_eq!((made.code, &made.json()["status"]), (0, &"succeeded".into()), "{made:?}");
+    let listed = bench.run(&["--json", "describe-backups", "orders", "--start-time", "today", "--end-time", "today"]);
+    let reply = listed.json();
+    let (start, end) = (text(&reply["start_time"]), text(&reply["end_time"]));
+    assert!(start.ends_with("T00:00:00Z") && end.ends_with("T23:59:59Z") && start[..10] == end[..10], "{reply}");
+    assert!(listed.err.contains(&format!("note: --start-time today is {start}\n")), "{listed:?}");
+    let quiet = bench.run(&["-q", "describe-backups", "orders", "--start-time", "2h ago", "--json"]);
+    assert!(quiet.err.is_empty() && quiet.json()["total"] == 1, "{quiet:?}");
+    for (verb, field) in [("describe-jobs", "jobs"), ("describe-instances", "instances")] {
+        let rows = bench.json(&[verb, "orders"]);
+        assert_eq!(rows[field].as_array().unwrap().len(), 1, "{verb}: {rows}");
+    }
+    // As wide as COLUMNS says; a pipe alone has no limit and no colours.
+    let wide = bench.run(&["describe-backups", "orders"]).out;
+    assert!(wide.lines().next().unwrap().ends_with("NOTE") && !wide.contains('\u{1b}'), "{wide}");
+    let narrow = bench.command(&["describe-backups", "orders"]).env("COLUMNS", "60").output().unwrap();
+    let narrow = String::from_utf8_lossy(&narrow.stdout).into_owned();
+    assert!(narrow.lines().all(|line| line.chars().count() <= 60) && narrow.contains("\n    typed\n"), "{narrow}");
 }
 
 /// A configuration that is wrong is refused with its line and the nearest right key.

@@ -115,7 +115,13 @@ fn restore_instance_asks_at_the_terminal() {
     }
     let done = at_terminal(&bench, &[(QUESTION, "orders")], &args);
     assert!(done.code == 0 && done.out.contains("human_verified true"), "{done:?}");
-    assert!(done.out.contains("write_traffic") && done.out.contains("lost "), "{done:?}");
+    // Checks and bars, then the question, then what came of it: nothing twice.
+    let (before, after) = done.out.split_once(QUESTION).unwrap();
+    assert!(before.contains("write_traffic") && before.contains("-lost ~changed +added"), "{done:?}");
+    for once in ["write_traffic", "Afterwards: ", "Way back: ", "keys   "] {
+        assert_eq!(done.out.matches(once).count(), 1, "{once}: {done:?}");
+    }
+    assert!(after.contains("succeeded") && !after.contains("plan   ") && !before.contains("token  "), "{done:?}");
     assert_eq!(redis.digest(), intact);
     // With --json a program reads, so nobody is asked even here.
     redis.run(&["SET", "marker", "again"]);
@@ -123,6 +129,18 @@ fn restore_instance_asks_at_the_terminal() {
     let done = at_terminal(&bench, &[], &Bench::echo(&backup, &token));
     assert!(done.code == 3 && done.out.contains("person.no_channel"), "{done:?}");
     assert!(text(&bench.jobs()[0]["kind"]) == "backup", "no restore was begun");
+}
+
+/// Whoever starts at a terminal what a host would start is told what it is, and how a host gets it; then it serves, until its input ends.
+#[test]
+fn serve_says_what_it_is_at_a_terminal() {
+    let bench = Bench::new("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n");
+    let seen = at_terminal(&bench, &[("claude mcp add", "\u{4}")], &["serve"]);
+    assert!(seen.code == 0 && seen.out.contains("This is an MCP server"), "{seen:?}");
+    let home = bench.home();
+    assert!(seen.out.contains(&format!("--home {} --config ", home.display())), "{seen:?}");
+    let quiet = bench.run(&["serve"]);
+    assert!(quiet.code == 0 && quiet.err.is_empty() && quiet.out.is_empty(), "a host has no terminal: {quiet:?}");
 }
 
 /// A restore whose recovery record cannot be read keeps others from being planned, and says what to do: a person looks at the

@@ -1,18 +1,27 @@
 //! Backups: waited for or not, joined where one runs already, and bounded in how long a call may wait.
 
-use crate::support::{Bench, Redis, text};
+use crate::support::{Bench, Redis, text, wait};
+use std::time::Duration;
 
-/// A backup that is not waited for is not cut off: the reply comes at once, the process stays until the set is whole.
+/// A backup that is not waited for is not cut off: the command ends while the job runs, and another process sees the set to its end. What is
+/// refused is refused by this command.
 #[test]
 fn a_backup_not_waited_for_is_finished() {
     let redis = Redis::start("redis-7.0", &[]);
     redis.fill(20, 1);
     let bench = Bench::unattended(&redis);
-    let made = bench.json(&["create-backup", "--instance-id", "orders", "--wait-seconds", "0"]);
+    // Nothing is sent until it is let go: whoever waited would wait for that.
+    redis.holds_backups_for(3600);
+    let made = bench.json(&["create-backup", "orders", "--wait-seconds", "0"]);
     assert_eq!(made["status"], "running", "{made}");
-    let jobs = bench.jobs();
-    assert_eq!(jobs[0]["status"], "succeeded", "{jobs:?}");
+    let told = bench.run(&["create-backup", "orders", "--wait-seconds", "0"]);
+    assert!(told.code == 0 && told.out.contains(&text(&made["backup_job_id"])), "{told:?}");
+    assert!(told.err.contains("describe-jobs --job-id bj-"), "{told:?}");
+    redis.lets_backups_go_on();
+    wait("the set", Duration::from_secs(60), || (bench.jobs()[0]["status"] == "succeeded").then_some(()));
     assert_eq!(bench.backups().len(), 1);
+    let refused = bench.run(&["create-backup", "carts", "--wait-seconds", "0"]);
+    assert!(refused.code == 4 && refused.err.contains("[instance.not_found]"), "{refused:?}");
 }
 
 /// Of two calls at once one makes the backup and the other joins it: there is one job and one set.
