@@ -31,11 +31,14 @@ pub struct Args {
     pub instance_id: String,
     /// From, UTC; default 7 days ago, with include 1
     #[serde(default)]
-    #[arg(long)]
+    #[arg(
+        long,
+        help = "From, UTC: 2026-11-23T06:15Z, 2026-11-23, yesterday, \"2h ago\"; default 7 days ago, with --include 1"
+    )]
     pub start_time: Option<String>,
     /// To, UTC; default now
     #[serde(default)]
-    #[arg(long)]
+    #[arg(long, help = "To, UTC, of a day its end; default now")]
     pub end_time: Option<String>,
     /// Only this set, whatever its time
     #[serde(default)]

@@ -25,7 +25,7 @@ pub struct Args {
     pub backup_id: Option<String>,
     /// With data flashback: the moment, UTC
     #[serde(default)]
-    #[arg(long)]
+    #[arg(long, help = "With data flashback: the moment, UTC: 2026-11-23T06:15:00Z, or \"2h ago\"")]
     pub restore_time: Option<String>,
     /// Or: right before this position, or a restore's cutover (its job_id)
     #[serde(default)]
