@@ -29,6 +29,7 @@ use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::model::text::{nearest, quoted};
+use crate::model::time::written;
 use crate::provider::Provider;
 use crate::state::State;
 use async_trait::async_trait;
@@ -36,6 +37,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The field of every reply that says when it was made, in UTC: whoever reads times in it need not guess how long ago they are.
+pub const NOW: &str = "now";
 
 /// What every tool works with: configuration, provider and state.
 pub struct App {
@@ -188,7 +192,11 @@ pub async fn run(call: &ToolCall<'_>, name: &str, json: serde_json::Value) -> Re
             .hint("Its operator can start it without --read-only.")
             .next(&["describe_instances", "describe_backups"]));
     }
-    (tool.run)(call, json).await
+    let mut outcome = (tool.run)(call, json).await?;
+    if let Outcome::Reply { json: serde_json::Value::Object(fields), .. } = &mut outcome {
+        fields.entry(NOW).or_insert_with(|| written(Timestamp::now()).into());
+    }
+    Ok(outcome)
 }
 
 impl App {
