@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 const ESSENCE: [&str; 4] = ["status", "message", "confirmation_token", "job_id"];
 
 /// The reply fields that no listing has: their names explain themselves to whoever has a reply.
-const UNLISTED: [&str; 1] = [NOW];
+const UNLISTED: [&str; 2] = [NOW, "newest"];
 
 /// The tools as `tools/list` sends them.
 pub fn tools() -> &'static [Tool] {

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod restore;
 pub mod restored_keys;
 pub mod secret;
+pub mod sets;
 pub mod slots;
 pub mod text;
 pub mod time;

@@ -30,7 +30,7 @@ use manifests::Manifests;
 use notified::Notified;
 use policies::Policies;
 use portable::Portable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use verifications::Verifications;
 
@@ -89,6 +89,12 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
         instance_id: &str,
         backup_ids: &[String],
     ) -> Result<BTreeMap<String, Vec<Dependent>>, Fault>;
+
+    /// The sets of an instance that were taken so that what a plan does could be undone, whatever came of the plan: their ids, of the last of them.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    async fn taken_for_plans(&self, instance_id: &str) -> Result<BTreeSet<String>, Fault>;
 
     /// The audit, oldest first: the last `limit` records, of one instance if named.
     ///

@@ -7,6 +7,7 @@ use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
+use crate::model::sets::last_backup;
 use crate::model::time::{age, written};
 use crate::model::verification::{described, verified_last};
 use crate::provider::local::endpoint::endpoint_of;
@@ -333,7 +334,7 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
                 .into_iter()
                 .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
                 .collect();
-            if let (true, Some(set)) = (looks.is_empty(), whole.first()) {
+            if let (true, Some(set)) = (looks.is_empty(), last_backup(&whole).or(whole.first())) {
                 let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
                 findings.warn("verified", "no set since it was made", next);
             } else {
@@ -342,10 +343,11 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
         }
     }
     copies(app, id, &whole, now, findings).await;
-    match whole.into_iter().next() {
-        None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
+    match last_backup(&whole) {
+        None if whole.is_empty() => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
+        None => findings.warn(NAME, "none: there are safety backups alone", next),
         Some(BackupSet { id, started_at, .. }) => {
-            let detail = format!("{id}, {} ago", age(started_at, now));
+            let (started_at, detail) = (*started_at, format!("{id}, {} ago", age(*started_at, now)));
             let old = now.as_second() - started_at.as_second() > OLD_SECONDS;
             findings.add(if old { Status::Warn } else { Status::Pass }, NAME, detail, if old { &next } else { "" });
         }

@@ -2,6 +2,8 @@
 
 use super::{cell, count, items, number, size, table, text};
 use crate::model::text::bytes;
+use crate::model::time::age;
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// Renders the reply of `create_backup`.
@@ -39,8 +41,21 @@ pub fn list(json: &Value) -> String {
         }
         _ => String::new(),
     };
-    let log = log(json).unwrap_or_default();
-    format!("{list}\n{range}\n{log}").trim_end().into()
+    let mut lines = vec![list, range];
+    lines.extend(newest(json));
+    lines.extend(log(json));
+    lines.join("\n").trim_end().into()
+}
+
+/// The newest set of each mode in what tells of several, as a line: a safety backup above the others in a list is not the last backup.
+pub fn newest(of: &Value) -> Option<String> {
+    let rows = items(of, "newest");
+    let row = |set: &Value| {
+        let seconds = set.get("age_seconds").and_then(Value::as_i64).unwrap_or_default();
+        let ago = age(Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap_or_default());
+        format!("{} {} ({}, {ago} ago)", cell(set, "mode"), cell(set, "backup_id"), cell(set, "status"))
+    };
+    (rows.len() > 1).then(|| format!("newest: {}", rows.iter().map(row).collect::<Vec<_>>().join("; ")))
 }
 
 /// What destroyed data, and how to get to right before it.
@@ -112,14 +127,15 @@ pub fn log(of: &Value) -> Option<String> {
     Some(parts.join("; "))
 }
 
-/// What stands behind a set: what is wrong with it, else what counts on it, else why it was taken.
+/// What stands behind a set: what is wrong with it, else what it lost and what counts on it, else why it was taken.
 fn remark(set: &Value) -> String {
-    let needed = items(set, "needed_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
-    match text(set, "damage") {
-        Some(damage) => damage.to_owned(),
-        None if !needed.is_empty() => format!("needed by {needed}"),
-        None => text(set, "note").unwrap_or_default().to_owned(),
+    if let Some(damage) = text(set, "damage") {
+        return damage.to_owned();
     }
+    let needed = items(set, "needed_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    let mut parts: Vec<String> = text(set, "shrunk").map(|lost| format!("SHRUNK: {lost}")).into_iter().collect();
+    parts.extend((!needed.is_empty()).then(|| format!("needed by {needed}")));
+    if parts.is_empty() { cell(set, "note") } else { parts.join("; ") }
 }
 
 /// Renders the reply of `download_backup`.
@@ -209,6 +225,12 @@ mod tests {
         assert!(list(&damaged).ends_with("cut"), "{}", list(&damaged));
         let needed = json!({ "backups": [{ "backup_id": "b-1", "note": "n", "needed_by": ["restore rj-1 of T"] }] });
         assert!(list(&needed).ends_with("needed by restore rj-1 of T"), "{}", list(&needed));
+        let shrunk = json!({ "backups": [{ "backup_id": "b-2", "status": "deep", "shrunk": "keys 400 → 200", "note": "n" }],
+            "newest": [{ "mode": "manual", "backup_id": "b-2", "age_seconds": 180, "status": "deep" },
+                { "mode": "safety", "backup_id": "b-3", "age_seconds": 60, "status": "drilled" }] });
+        let shown = list(&shrunk);
+        assert!(shown.contains("SHRUNK: keys 400 → 200\n"), "{shown}");
+        assert!(shown.ends_with("newest: manual b-2 (deep, 3m ago); safety b-3 (drilled, 60s ago)"), "{shown}");
         let found = json!({ "total": 3, "start_time": "S", "end_time": "E", "destructive": {
             "events": [{ "at": "T1", "command": "DEL", "commands": 7, "keys": 70, "key_prefix": "cart:", "database": 2,
                 "position": "t-a/0/9", "note": "may be" }],

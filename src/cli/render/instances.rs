@@ -1,6 +1,6 @@
 //! Instances for people: a line each, and for each the changes that could not be recovered.
 
-use super::backup::log;
+use super::backup::{log, newest};
 use super::{cell, count, items, number, size, table, text};
 use crate::config::guard::ConfirmationPolicy;
 use serde_json::Value;
@@ -40,6 +40,8 @@ pub fn list(json: &Value) -> String {
             format!("{id}: a clone of {source}, from {set}{moment}; it ends {}", cell(clone, "ends_at"))
         }));
         let id = cell(i, "instance_id");
+        lines.extend(text(protection(i), "shrunk").map(|lost| format!("{id}: THE LAST BACKUP SHRUNK: {lost}")));
+        lines.extend(newest(protection(i)).map(|newest| format!("{id}: {newest}")));
         lines.extend(text(protection(i), "verified").map(|last| format!("{id}: verified last: {last}")));
         lines.extend(text(protection(i), "copy").map(|copy| format!("{id}: second place: {copy}")));
         lines.extend(log(protection(i)).map(|log| format!("{}: {log}", cell(i, "instance_id"))));
@@ -70,7 +72,7 @@ mod tests {
         let shown = list(&json!({ "total": 3, "instances": [
             { "instance_id": "orders", "status": "running", "engine": "redis", "engine_version": "7.0.15",
               "address": "127.0.0.1:6379", "keys": 12, "used_memory": 2048, "confirmation": "person",
-              "protection": { "last_backup_at": "2026-11-01T00:00:00Z", "backups": 2, "not_recoverable": "a day" } },
+              "protection": { "last_backup_at": "2026-11-01T00:00:00Z", "shrunk": "keys 9 → 1", "backups": 2, "not_recoverable": "a day" } },
             { "instance_id": "carts", "status": "unreachable", "reason": "refused", "address": "127.0.0.1:1",
               "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" } },
         ] }));
@@ -82,6 +84,7 @@ mod tests {
         let rest: Vec<&str> = shown.lines().skip(3).collect();
         let wanted = [
             "orders: cannot be recovered: a day",
+            "orders: THE LAST BACKUP SHRUNK: keys 9 → 1",
             "carts: cannot be recovered: everything",
             "confirmation = \"token\": an agent restores without a person's yes",
             "2 of 3; more with --page-number, or --search",

@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use at_work::{JobsAtWork, LeasesAtWork};
 use database::Database;
 use statement::{Row, Statement, Written};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, watch};
@@ -123,6 +123,10 @@ impl<D: Database> State for Store<D> {
         backup_ids: &[String],
     ) -> Result<BTreeMap<String, Vec<Dependent>>, Fault> {
         dependents::of_sets(&*self.database, instance_id, backup_ids).await
+    }
+
+    async fn taken_for_plans(&self, instance_id: &str) -> Result<BTreeSet<String>, Fault> {
+        dependents::taken_for_plans(&*self.database, instance_id).await
     }
 
     async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault> {

@@ -66,7 +66,7 @@ fn assert_reconciled(bench: &Bench, when: &str) -> Vec<Value> {
     let succeeded: Vec<&Value> = jobs.iter().filter(|j| j["kind"] == "backup" && j["status"] == "succeeded").collect();
     let sets = bench.backups();
     for set in &sets {
-        assert_eq!(set["status"], "whole", "{when}: {set}");
+        assert_eq!(set["status"], "deep", "{when}: {set}");
         assert!(succeeded.iter().any(|j| j["backup_id"] == set["backup_id"]), "{when}: {set} belongs to no job");
     }
     let audit = bench.run(&["audit", "--json", "--limit", "1000"]).out;

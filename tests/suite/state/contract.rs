@@ -39,6 +39,7 @@ promises! {
     a_lease_outlives_no_work,
     a_policy_is_kept_whole_and_since_when,
     a_confirmation_moves_once,
+    what_was_taken_for_a_plan_stays_known,
     the_audit_is_in_order,
     what_was_verified_last_is_kept,
     a_manifest_is_remembered_as_it_was_put,
@@ -546,6 +547,20 @@ async fn a_confirmation_moves_once(place: &impl Place) {
         let redeemed: Vec<bool> = join_all(redeemed).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(redeemed.iter().filter(|redeemed| **redeemed).count(), 1, "{nonce}: {redeemed:?}");
     }
+}
+
+/// Whatever came of the plan, and of no other instance, nor what no plan names.
+async fn what_was_taken_for_a_plan_stays_known(place: &impl Place) {
+    let store = place.open();
+    for (id, backup_id, instance_id) in [("bj-1", "b-1", "orders"), ("bj-2", "b-2", "carts")] {
+        started(&store, NewJob { backup_id, ..new(id, JobKind::Backup, instance_id) }).await;
+    }
+    assert!(store.taken_for_plans("orders").await.unwrap().is_empty());
+    // Its plan names the job bj-1.
+    store.open(&confirmation("1", "orders", 15)).await.unwrap();
+    assert!(store.transition("1", &[Status::Open], Status::Superseded).await.unwrap());
+    let of = async |id: &str| place.open().taken_for_plans(id).await.unwrap().into_iter().collect::<Vec<_>>();
+    assert_eq!((of("orders").await, of("carts").await), (vec!["b-1".to_owned()], Vec::new()));
 }
 
 async fn the_audit_is_in_order(place: &impl Place) {

@@ -122,5 +122,5 @@ fn nothing_takes_the_rights_of_root() {
     assert!(another.folder(&stays).exists() && !another.folder(&goes).exists(), "{looked:?}");
     assert!(another.bench.left_over().is_empty(), "{:?}", another.bench.left_over());
     let listed = another.run(&["describe-backups", "--instance-id", "orders", "--json"]).json();
-    assert!(listed["backups"].as_array().unwrap().iter().all(|set| set["status"] == "whole"), "{listed}");
+    assert!(listed["backups"].as_array().unwrap().iter().all(|set| set["status"] == "deep"), "{listed}");
 }
