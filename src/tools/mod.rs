@@ -13,6 +13,7 @@ pub mod describe_instances;
 pub mod describe_jobs;
 pub mod destruction_rows;
 pub mod download_backup;
+pub mod estimates;
 pub mod guarded;
 pub mod key_rows;
 pub mod log_row;
