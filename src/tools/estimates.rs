@@ -23,7 +23,9 @@ pub async fn of_plan(app: &App, plan: &Plan, work: Work) -> Option<Estimate> {
 pub async fn of_backup(app: &App, job: &Job) -> Estimate {
     let noun = JobKind::Backup.as_str();
     let earlier = succeeded(app, &job.instance_id, JobKind::Backup).await.unwrap_or_else(nothing_known);
-    let earlier: Vec<Took> = earlier.iter().filter_map(|job| Took::of(job, Some(job.done))).collect();
+    // It may have ended since it was read.
+    let others = earlier.iter().filter(|other| other.id != job.id);
+    let earlier: Vec<Took> = others.filter_map(|job| Took::of(job, Some(job.done))).collect();
     let bytes = earlier.first().and_then(|last| last.bytes);
     Estimate::by_earlier(noun, bytes, 0, &earlier).unwrap_or_else(|| Estimate::unknown(noun))
 }
