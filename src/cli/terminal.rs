@@ -4,7 +4,8 @@
 
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::{Answer, Channel, typed_answer};
-use crate::tools::{Asked, Person, Progress};
+use crate::model::estimate::percent;
+use crate::tools::{Asked, Person, Progress, with_bytes};
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::OpenOptions;
@@ -104,13 +105,13 @@ impl Progress for Bar {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        let template =
-            if total > 0 { "{spinner} {msg} {wide_bar} {bytes}/{total_bytes}" } else { "{spinner} {msg} {bytes}" };
+        let percent = percent(done, total);
+        let template = if percent.is_some() { "{spinner} {msg} {wide_bar} {pos}%" } else { "{spinner} {msg}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_length(total);
-        bar.set_position(done);
-        bar.set_message(message.to_owned());
+        bar.set_length(100);
+        bar.set_position(percent.unwrap_or_default().into());
+        bar.set_message(with_bytes(message, done, total));
     }
 }

@@ -13,6 +13,7 @@
 pub mod act;
 pub mod assess;
 pub mod check;
+pub mod estimate;
 pub mod facts;
 pub mod grant;
 pub mod impact;

@@ -359,15 +359,4 @@ impl Job {
     pub fn needs_reconciliation(&self) -> bool {
         self.rollback_pending || (self.status == JobStatus::Running && self.phase == Phase::Interrupted)
     }
-
-    /// Share of the bytes done, between 0 and 1; `None` while the total is unknown.
-    #[must_use]
-    pub fn fraction(&self) -> Option<f64> {
-        match self.status {
-            JobStatus::Succeeded => Some(1.0),
-            _ if self.total == 0 => None,
-            #[expect(clippy::cast_precision_loss, reason = "a share shown in per cent")]
-            _ => Some((self.done as f64 / self.total as f64).min(1.0)),
-        }
-    }
 }

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod calendar;
 pub mod caller;
 pub mod destruction;
+pub mod estimate;
 pub mod fault;
 pub mod ids;
 pub mod impact;

@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod download;
+pub mod expected;
 pub mod exported;
 pub mod jobs;
 pub mod local;

@@ -206,6 +206,10 @@ pub trait JobStore: Send + Sync {
     /// the log.
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
+    /// A page of the jobs, newest first: so many behind the `skip` newest, of one instance if named; and how many there are in all. One that
+    /// cannot be read is passed over, as with [`Self::jobs`], and counted.
+    async fn page(&self, instance_id: Option<&str>, skip: u64, most: u32) -> Result<(Vec<Job>, u64), Fault>;
+
     /// The latest jobs of an instance of one sort, newest first, at most 50 of these. One that cannot be read is passed over, as with
     /// [`Self::jobs`].
     async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault>;

@@ -35,7 +35,8 @@ pub fn parse<A: DeserializeOwned>(mut json: Value) -> Result<A, Fault> {
             .into_inner()
             .to_string()
             .replace("expected usize", "expected a whole number")
-            .replace("expected u64", "expected a whole number");
+            .replace("expected u64", "expected a whole number")
+            .replace("expected u32", "expected a whole number");
         let hint = match unknown_field(&reason).filter(|_| reason.starts_with("unknown field")) {
             Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
             Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),

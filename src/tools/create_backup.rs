@@ -1,11 +1,12 @@
 //! `create_backup`: starts a backup job, or joins the one that runs.
 
 use crate::model::backup::Mode;
+use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::text::clean;
 use crate::tools::rows::JobRow;
-use crate::tools::{FollowUp, Outcome, ToolCall, follow, run_detached};
+use crate::tools::{FollowUp, Outcome, ToolCall, estimates, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
@@ -55,6 +56,10 @@ pub struct Created {
     /// Share done, 0 to 1, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
+    /// While the job runs, how long it takes in all, about (`seconds`), and what that is from (`from`). Only its name is in the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
+    pub estimate: Option<Estimate>,
     /// Stable code of the job's failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -102,6 +107,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         (true, None) if is_running => format!("joined the backup that was running: {how_far}"),
         _ => how_far.clone(),
     };
+    let estimate = if is_running { Some(estimates::of_backup(call.app, &job).await) } else { None };
     let created = Created {
         backup_job_id: row.job_id,
         status: row.status,
@@ -109,6 +115,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         joined,
         message,
         progress: row.progress,
+        estimate,
         code: row.code,
         hint: row.hint,
     };

@@ -13,6 +13,7 @@ pub mod describe_instances;
 pub mod describe_jobs;
 pub mod destruction_rows;
 pub mod download_backup;
+pub mod estimates;
 pub mod guarded;
 pub mod key_rows;
 pub mod log_row;
@@ -29,7 +30,7 @@ use crate::guard::person::Answer;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
-use crate::model::text::{nearest, quoted};
+use crate::model::text::{bytes, nearest, quoted};
 use crate::model::time::written;
 use crate::provider::Provider;
 use crate::state::State;
@@ -52,11 +53,21 @@ pub struct App {
     pub state: Arc<dyn State>,
 }
 
-/// Receives the progress of long work; a face shows it.
+/// Receives the progress of long work; a face shows it, as [`percent`](crate::model::estimate::percent) where the total is known.
 #[async_trait]
 pub trait Progress: Send + Sync {
     /// Reports `done` of `total` bytes (0: unknown), and the work's stage. Called at least every few seconds.
     async fn report(&self, done: u64, total: u64, message: &str);
+}
+
+/// A stage with its bytes, for a reader. More than an expected total says nothing of the total.
+#[must_use]
+pub fn with_bytes(message: &str, done: u64, total: u64) -> String {
+    match (done, total) {
+        (0, _) => message.to_owned(),
+        (done, total) if done >= total => format!("{message} ({})", bytes(done)),
+        (done, total) => format!("{message} ({} of {})", bytes(done), bytes(total)),
+    }
 }
 
 /// What asking the person resulted in.

@@ -1,6 +1,7 @@
 //! Rows that several replies share.
 
 use crate::model::backup::BackupSet;
+use crate::model::estimate::{duration_of, percent_of};
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
 use crate::model::restored_keys::{Agreement, RestoredKeys};
@@ -181,13 +182,15 @@ pub struct JobRow {
     pub backup_id: Option<String>,
     /// `running`, `succeeded`, `failed` or `uncertain`.
     pub status: &'static str,
-    /// What the job is doing, in a few words.
-    pub stage: String,
-    /// Share of the bytes done, 0 to 1, where known.
+    /// What the job is doing, in a few words; absent once nothing is left to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Share done, 0 to 1 in steps of 0.01, where known; below 1 until the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
-    /// Bytes done so far.
-    pub bytes: u64,
+    /// Bytes done so far, while the job runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// When the job was created.
     pub started_at: String,
     /// When the instance began to serve the restored data; its disk had it when the job ended.
@@ -196,6 +199,9 @@ pub struct JobRow {
     /// When the job ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// Seconds from the job's creation to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<f64>,
     /// Stable code of the job's failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -255,18 +261,20 @@ impl JobRow {
     pub fn of(job: &Job) -> Self {
         use crate::model::job::{JobKind, JobStatus};
         let made = job.kind != JobKind::Backup || job.status == JobStatus::Succeeded;
+        let runs = job.status == JobStatus::Running;
         Self {
             job_id: job.id.clone(),
             kind: job.kind.as_str(),
             instance_id: job.instance_id.clone(),
             backup_id: made.then(|| job.backup_id.clone()).filter(|id| !id.is_empty()),
             status: job.status.as_str(),
-            stage: job.stage.clone(),
-            progress: job.fraction().map(|f| (f * 1000.0).round() / 1000.0),
-            bytes: job.done,
+            stage: (runs || job.rollback_pending).then(|| job.stage.clone()),
+            progress: percent_of(job).map(|percent| f64::from(percent) / 100.0),
+            bytes: runs.then_some(job.done),
             started_at: written(job.created_at),
             serving_at: job.serving_at.map(written),
             finished_at: job.finished_at.map(written),
+            duration_seconds: duration_of(job).map(|took| (took.as_secs_f64() * 10.0).round() / 10.0),
             code: filled(&job.code),
             message: filled(&job.message),
             hint: filled(&job.hint),

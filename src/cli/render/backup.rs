@@ -1,9 +1,11 @@
 //! Backups for people: a new backup, the list of sets, a file written, and the policy.
 
 use super::{cell, count, items, number, size, table, text};
+use crate::model::estimate::Estimate;
 use crate::model::text::bytes;
 use crate::model::time::age;
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Renders the reply of `create_backup`.
@@ -11,6 +13,8 @@ pub fn created(json: &Value) -> String {
     let mut lines = vec![format!("{}  {}", cell(json, "status"), cell(json, "backup_job_id"))];
     lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
     lines.push(cell(json, "message"));
+    let estimate = json.get("estimate").and_then(|estimate| Estimate::deserialize(estimate).ok());
+    lines.extend(estimate.map(|estimate| format!("takes   {}", estimate.describe())));
     lines.extend(text(json, "hint").map(|hint| format!("hint: {hint}")));
     lines.join("\n")
 }

@@ -2,7 +2,9 @@
 
 use super::keys::lines;
 use super::{cell, items, text};
+use crate::model::estimate::Estimate;
 use crate::tools::guarded::reply::PlanRow;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Renders the reply of a guarded tool.
@@ -21,6 +23,8 @@ pub fn reply(json: &Value) -> String {
         let fields = plan.and_then(Value::as_object).into_iter().flatten();
         let details = fields.filter(|(name, _)| !PlanRow::NAMED.contains(&name.as_str()));
         out.extend(details.map(|(name, value)| format!("       {name} {}", value.as_str().unwrap_or_default())));
+        let estimate = plan.and_then(|plan| Estimate::deserialize(plan.get("estimate")?).ok());
+        out.extend(estimate.map(|estimate| format!("takes  {}", estimate.describe())));
         out.push(format!(
             "now    {}\nafter  {}\nlost   {}\nback   {}",
             cell(impact, "now"),
@@ -53,7 +57,7 @@ mod tests {
             "next_actions": ["restore_instance again"], "confirmation_token": "tok", "expires_at": "T",
             "plan": { "act": "restore_instance", "instance_id": "orders", "address": "127.0.0.1:1", "backup_id": "b-1",
                 "way": "replication", "way_meaning": "atomic", "safety_backup_id": "b-2", "confirmation": "person",
-                "taken_at": "S" },
+                "estimate": { "seconds": 40, "from": "size", "meanwhile": "M" }, "taken_at": "S" },
             "prechecks": [{ "name": "write_traffic", "status": "pass", "detail": "0 writes" }],
             "impact": { "now": "N", "after": "A", "lost": "L", "way_back": "B" },
         });
@@ -62,6 +66,7 @@ mod tests {
             "  [pass   ] write_traffic      0 writes",
             "plan   restore_instance orders at 127.0.0.1:1 <- b-1 by replication",
             "       taken_at S",
+            "takes  about 40 s, estimated from size; meanwhile M",
             "now    N",
             "after  A",
             "lost   L",

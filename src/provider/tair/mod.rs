@@ -91,7 +91,12 @@ impl Inner {
     /// # Errors
     /// `job.taken_over`: another process goes on with it, and this one asks the cloud for nothing more.
     async fn report_progress(&self, job: &Job, stage: &str) -> Result<(), Fault> {
-        match self.jobs.progress(job, stage, 0, 0).await {
+        self.report_bytes(job, stage, 0, 0).await
+    }
+
+    /// [`Self::report_progress`] with the bytes that are done, of so many.
+    async fn report_bytes(&self, job: &Job, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
+        match self.jobs.progress(job, stage, done, total).await {
             Ok(true) => {}
             Ok(false) => return Err(taken_over(&job.id)),
             Err(fault) => tracing::error!(job = %job.id, "how far the job is could not be written down: {fault}"),

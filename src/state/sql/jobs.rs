@@ -72,6 +72,15 @@ impl<D: Database> Store<D> {
         self.database.read(making).await?.iter().map(made).collect()
     }
 
+    /// The newest jobs but the first `skip`, of one instance if named.
+    async fn newest(&self, instance_id: Option<&str>, skip: u64, most: u32) -> Result<Vec<Job>, Fault> {
+        let newest = Statement::new(
+            "SELECT * FROM jobs WHERE $1 IS NULL OR instance_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3",
+        );
+        let rows = self.database.read(newest.bind(instance_id).bind(most).bind(skip)).await?;
+        Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
+    }
+
     /// What keeps a job from being begun: the job that is joined instead, or why it must wait. `None`: nothing does any more.
     async fn in_the_way(&self, new: &NewJob<'_>) -> Result<Option<Job>, Fault> {
         let running = Statement::new("SELECT * FROM jobs WHERE instance_id = $1 AND status = $2 AND exclusive AND $3")
@@ -300,11 +309,13 @@ impl<D: Database> JobStore for Store<D> {
     }
 
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
-        let latest = Statement::new(
-            "SELECT * FROM jobs WHERE $1 IS NULL OR instance_id = $1 ORDER BY created_at DESC, id DESC LIMIT 50",
-        );
-        let rows = self.database.read(latest.bind(instance_id)).await?;
-        Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
+        self.newest(instance_id, 0, 50).await
+    }
+
+    async fn page(&self, instance_id: Option<&str>, skip: u64, most: u32) -> Result<(Vec<Job>, u64), Fault> {
+        let count = Statement::new("SELECT COUNT(*) AS jobs FROM jobs WHERE $1 IS NULL OR instance_id = $1");
+        let total = self.row(count.bind(instance_id)).await?.map(|row| row.count("jobs")).transpose()?;
+        Ok((self.newest(instance_id, skip, most).await?, total.unwrap_or_default()))
     }
 
     async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault> {

@@ -5,6 +5,7 @@ use super::{Flow, FlowState};
 use crate::config::guard::ConfirmationPolicy;
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::blocked;
+use crate::guard::estimate::Work;
 use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::{Plan, Safety};
@@ -12,7 +13,7 @@ use crate::guard::token;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
 use crate::model::ids::random;
-use crate::tools::{follow, run_detached, with_progress};
+use crate::tools::{estimates, follow, run_detached, with_progress};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ impl Flow<'_> {
         let provider = &call.app.provider;
         provider.capabilities(id).await?.need(&act.needs())?;
         let facts = with_progress(call, "pre-checks", provider.facts(id, act, None)).await?;
+        let work = Work::of(&facts);
         let mut assessment = assess(act, &facts, None, rules)?;
         if let Some(then) = earlier {
             assessment.tell_of_writes_since(then);
@@ -75,6 +77,10 @@ impl Flow<'_> {
         if safety.is_some() {
             plan.impact.keys = self.key_impact(&plan).await;
         }
+        plan.estimate = match work {
+            Some(work) => estimates::of_plan(call.app, &plan, work).await,
+            None => None,
+        };
         let now = Timestamp::now();
         let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
         let key = call.app.state.key().await?;

@@ -4,6 +4,7 @@ use crate::guard::act::Act;
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan, Safety, way_back};
+use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::job::JobStatus;
@@ -46,6 +47,10 @@ pub struct PlanRow {
     /// Id of the safety backup, which brings the current data back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safety_backup_id: Option<String>,
+    /// How long the act takes, about (`seconds`), what that is from (`from`), and what clients see meanwhile (`meanwhile`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
+    pub estimate: Option<Estimate>,
     /// Who has to say yes: `person` or `token` (nobody).
     pub confirmation: &'static str,
     /// Further facts by name: when the set was taken, its checksum, the class and price model of a new instance.
@@ -148,8 +153,17 @@ pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
 
 impl PlanRow {
     /// The fields of this type; any other field of a plan's JSON is one of its details.
-    pub const NAMED: [&str; 8] =
-        ["act", "instance_id", "address", "backup_id", "way", "way_meaning", "safety_backup_id", "confirmation"];
+    pub const NAMED: [&str; 9] = [
+        "act",
+        "instance_id",
+        "address",
+        "backup_id",
+        "way",
+        "way_meaning",
+        "safety_backup_id",
+        "estimate",
+        "confirmation",
+    ];
 
     fn of(plan: &Plan) -> Self {
         Self {
@@ -160,6 +174,7 @@ impl PlanRow {
             way: plan.impact.how.clone(),
             way_meaning: plan.impact.how_meaning.clone(),
             safety_backup_id: plan.safety.as_ref().map(|s| s.backup_id.clone()).filter(|id| !id.is_empty()),
+            estimate: plan.estimate.clone(),
             confirmation: plan.rules.confirmation.as_str(),
             details: plan.details.clone(),
         }

@@ -22,6 +22,7 @@ use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::token::{Key, mint, read};
 use tair_backup_mcp::guard::writes::{Streamed, Writes};
 use tair_backup_mcp::model::caller::Caller;
+use tair_backup_mcp::model::estimate::Estimate;
 use tair_backup_mcp::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, NotCompared};
 use tair_backup_mcp::model::key_filter::SomeKeys;
 use tair_backup_mcp::model::restore::Method;
@@ -83,6 +84,11 @@ pub fn plan() -> Plan {
             ..Writes::counted(7, Timestamp::from_second(1_790_000_000).unwrap())
         }),
         rules: Rules { confirmation: Rule::Person, max_writes_per_second: Some(0.0) },
+        estimate: Some(Estimate {
+            seconds: Some(40),
+            from: "last 3 restores".into(),
+            meanwhile: "clients are not served".into(),
+        }),
     }
 }
 
@@ -187,7 +193,7 @@ fn every_field_of_a_plan_is_in_its_digest() {
     leaves(&whole, String::new(), &mut paths);
     // The tag that says which act it is has its own test: with another tag these fields are no act.
     paths.retain(|p| p != "/act/verb" && p != "/preconditions/of");
-    assert_eq!(paths.len(), 42, "a new field of Plan belongs into this test's plan: {paths:?}");
+    assert_eq!(paths.len(), 45, "a new field of Plan belongs into this test's plan: {paths:?}");
     for path in paths {
         let mut other = whole.clone();
         let field = other.pointer_mut(&path).unwrap();
@@ -429,6 +435,7 @@ fn the_question_shows_data_as_data() {
         "37 keys",
         "b-20261123T061500Z-3f9a1c",
         "b-2",
+        "Takes: about 40 s, estimated from last 3 restores; meanwhile clients are not served.",
         "Mind: write_traffic: 3.00",
         "Keys lost: 12 (db0 \"user:\" 12); the largest is \"user:17\" in db0, 2.0 KiB.",
         "Keys changed: 4",

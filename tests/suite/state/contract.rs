@@ -107,6 +107,14 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     started(&two, new("rj-3", JobKind::Restore, "orders")).await;
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
+    // A page has the same jobs in the same order, and says how many there are.
+    let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let all = ids(one.jobs(Some("orders")).await.unwrap());
+    for (skip, most, shown) in [(0, 2, &all[..2]), (2, 2, &all[2..]), (3, 2, &all[3..])] {
+        let (page, total) = two.page(Some("orders"), skip, most).await.unwrap();
+        assert_eq!((ids(page).as_slice(), total), (shown, 3));
+    }
+    assert_eq!(two.page(None, 0, 1).await.unwrap().1, 4);
     assert_eq!((two.succeeded("orders").await.unwrap(), two.succeeded("carts").await.unwrap()), (1, 0));
     assert_eq!(one.job("rj-9").await.unwrap_err().code, "job.not_found");
     // An id is given once.

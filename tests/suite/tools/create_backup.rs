@@ -2,7 +2,7 @@
 
 use crate::support::{Bench, Redis, text};
 
-/// A backup that is not waited for is not cut off: the reply comes at once, the process stays until the set is whole.
+/// A backup that is not waited for is not cut off: the reply comes at once and says how long it takes, the process stays until the set is whole.
 #[test]
 fn a_backup_not_waited_for_is_finished() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -10,9 +10,14 @@ fn a_backup_not_waited_for_is_finished() {
     let bench = Bench::unattended(&redis);
     let made = bench.json(&["create-backup", "--instance-id", "orders", "--wait-seconds", "0"]);
     assert_eq!(made["status"], "running", "{made}");
+    assert_eq!(made["estimate"]["from"], "not known yet: the first backup of this instance", "{made}");
     let jobs = bench.jobs();
     assert_eq!(jobs[0]["status"], "succeeded", "{jobs:?}");
     assert_eq!(bench.backups().len(), 1);
+    // What that took tells how long the next one takes; one that has ended needs no estimate.
+    let next = bench.json(&["create-backup", "--instance-id", "orders", "--wait-seconds", "0"]);
+    assert!(next["estimate"]["from"] == "last backup" && next["estimate"]["seconds"].is_u64(), "{next}");
+    assert!(bench.json(&["create-backup", "--instance-id", "orders"])["estimate"].is_null());
 }
 
 /// Of two calls at once one makes the backup and the other joins it: there is one job and one set.

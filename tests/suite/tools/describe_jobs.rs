@@ -1,4 +1,4 @@
-//! Jobs: each with its result, newest first, by instance or by id.
+//! Jobs: each with its result, newest first, by instance or by id, a page at a time.
 
 use crate::support::{Bench, Redis, text, unattended};
 
@@ -17,6 +17,22 @@ fn each_job_shows_its_result() {
     assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"instance.unreachable".into()), "{failed}");
     assert!(!text(&failed["message"]).is_empty() && failed["backup_id"].is_null(), "{failed}");
     assert!(text(&failed["started_at"]) >= text(&made["started_at"]), "newest first");
+
+    // What is over has no stage and no bytes left, and says how long it took.
+    for job in &jobs {
+        assert!(job["stage"].is_null() && job["bytes"].is_null() && job["duration_seconds"].is_number(), "{job}");
+    }
+    assert_eq!((&made["progress"], failed.get("progress")), (&1.0.into(), None));
+    for (page, shown) in [(1, Some(failed)), (2, Some(made)), (3, None)] {
+        let reply = bench.json(&["describe-jobs", "--page-size", "1", "--page-number", &page.to_string()]);
+        assert_eq!(reply["jobs"], serde_json::Value::from_iter(shown.cloned()), "{reply}");
+        assert_eq!((&reply["total"], &reply["page_number"]), (&2.into(), &page.into()), "{reply}");
+        assert!(text(&reply["now"]) >= text(&made["finished_at"]), "{reply}");
+    }
+    for wrong in [["--page-number", "0"], ["--page-size", "0"], ["--page-size", "51"]] {
+        let refused = bench.run(&[&["describe-jobs"], &wrong[..]].concat());
+        assert!(refused.code == 2 && refused.err.contains("[arguments.invalid]"), "{refused:?}");
+    }
 
     let of_carts = bench.json(&["describe-jobs", "--instance-id", "carts"]);
     assert_eq!(of_carts["jobs"], serde_json::json!([failed]));

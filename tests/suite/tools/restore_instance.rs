@@ -21,11 +21,16 @@ fn a_plan_and_its_echo() {
     let plan = bench.ask(&backup).json();
     assert_eq!(plan["status"], "confirmation_required", "{plan}");
     assert_eq!(redis.digest(), damaged, "a plan changes nothing");
+    let estimate = &plan["plan"]["estimate"];
+    assert!(estimate["seconds"].as_u64() >= Some(1) && estimate["from"] == "size", "{estimate}");
+    assert!(text(&estimate["meanwhile"]).contains("writes are refused (READONLY)"), "{estimate}");
     let safety = text(&plan["plan"]["safety_backup_id"]);
     let done = bench.run(&Bench::echo(&backup, &text(&plan["confirmation_token"])));
     assert_eq!((done.code, &done.json()["status"]), (0, &"succeeded".into()), "{done:?}");
     assert_eq!(redis.digest(), intact);
-    assert_eq!(bench.restore(&safety).json()["status"], "succeeded");
+    // What that took tells how long the next one takes.
+    let back = bench.restore(&safety).json();
+    assert_eq!((&back["status"], &back["plan"]["estimate"]["from"]), (&"succeeded".into(), &"last restore".into()));
     assert_eq!(redis.digest(), damaged, "the safety backup brings back what the restore overwrote");
 }
 

@@ -7,6 +7,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, Unfinished};
 use crate::model::text::bytes;
 use crate::model::time::written;
+use crate::provider::expected::expected_bytes;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::attach::{Attached, cancelled};
 use crate::provider::local::backup::feed::{self, CHUNK, Sink};
@@ -146,7 +147,8 @@ impl Inner {
         };
         // A capture goes on while the store is away, and whoever has taken its job over has said that nothing of it is kept.
         let bytes = staged.statistics().bytes;
-        if let Err(fault) = self.jobs.still_ours(job, "committing", bytes, bytes).await {
+        let total = if job.kind == JobKind::Backup { bytes } else { 0 };
+        if let Err(fault) = self.jobs.still_ours(job, "committing", bytes, total).await {
             staged.discard().await;
             return Err(fault);
         }
@@ -175,7 +177,12 @@ impl Inner {
     }
 
     async fn feed(&self, job: &Job, snapshot: &mut Snapshot, mut sink: Sink) -> Result<(), Fault> {
-        let total = if let Framing::Length(n) = snapshot.framing { n } else { 0 };
+        let total = match (job.kind, snapshot.framing) {
+            (JobKind::Backup, Framing::Length(n)) => n,
+            (JobKind::Backup, _) => expected_bytes(self.state.as_ref(), &job.instance_id).await,
+            // The last safety backup of a restore: its job's share is of what comes behind that.
+            _ => 0,
+        };
         let mut chunk = sink.next();
         let (mut received, mut reported, mut handed_over) = (0, Instant::now(), Instant::now());
         loop {

@@ -242,7 +242,7 @@ impl Inner {
         behind: Behind,
     ) -> Result<Built, Fault> {
         let (restored, used_memory, file) = self.built_on(on, set, data, behind).await?;
-        let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
+        let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, 0).await;
         let (file, statistics) = verified(file, self.run_dir().await?).await?;
         let counts = statistics.dbs.iter().map(|db| (db.db, (db.keys, db.expires))).collect();
         tracing::debug!(replayed = ?restored.replayed, "a moment was built");
@@ -328,7 +328,7 @@ impl Inner {
             (stage, sent_so_far.load(Ordering::Relaxed))
         };
         let done = match job {
-            Some(job) => self.reporting(job, set, how_far, run).await,
+            Some(job) => self.reporting(job, 0, how_far, run).await,
             None => run.await,
         };
         // The thread ends by itself: its channel is closed.

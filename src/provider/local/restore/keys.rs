@@ -238,7 +238,7 @@ impl Inner {
             self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
         }
         let passing = self.passed(&mut conn, reader, written, &matcher, had.as_deref());
-        let passed = self.reporting(job, set, || (PASSING, set.rdb_bytes), passing).await;
+        let passed = self.reporting(job, set.rdb_bytes, || (PASSING, set.rdb_bytes), passing).await;
         let last = passed.as_ref().ok().map(|(gathered, report, passed, after)| LastKey {
             offset: after.offset,
             removed: after.removed,

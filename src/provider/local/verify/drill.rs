@@ -4,7 +4,7 @@
 //! It must not call a set damaged for what the machine lacks: a server counts as a witness only where it must load what the set's source
 //! wrote, and starts without the set.
 
-use super::{NotVerified, Walked};
+use super::{NotVerified, PASSES_OF_DRILL, Walked};
 use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -168,7 +168,7 @@ impl Inner {
             Err(Fault::new(Kind::Provider, "verify.failed", message)
                 .hint("Free space under the home directory, then call verify_backup again."))
         });
-        self.watched(job, set, "writing it out for a scratch server", watch, laying).await
+        self.watched(job, set, ("writing it out for a scratch server", PASSES_OF_DRILL), watch, laying).await
     }
 
     /// Why a server does not serve what it was given. `what`: what it does not do with the set.

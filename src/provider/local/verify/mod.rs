@@ -57,6 +57,9 @@ fn next_step(level: Level) -> String {
     )
 }
 
+/// How often a drill reads its set: verified, and written out for a server.
+const PASSES_OF_DRILL: u64 = 2;
+
 /// What reading a set whole has shown, for the reader.
 fn told(level: Level, set: &BackupSet) -> String {
     let (level, read, stored) = (level.as_str(), bytes(set.rdb_bytes), bytes(set.stored_bytes));
@@ -229,12 +232,14 @@ impl Inner {
         let set = found.map_err(NotVerified::by(Level::Checksum))?;
         if level == Level::Checksum {
             let read = self.vault.verify_bytes(&set, watch);
-            self.watched(job, &set, "reading its bytes", watch, read).await.map_err(NotVerified::by(level))?;
+            self.watched(job, &set, ("reading its bytes", 1), watch, read).await.map_err(NotVerified::by(level))?;
             self.keep_sound(&set, level, began, None).await?;
             return Ok(told(level, &set));
         }
         let walk = self.vault.verify_watched(&set, watch);
-        let walked = self.watched(job, &set, "verifying its structure", watch, walk).await;
+        // For a drill it is written out once more.
+        let passes = if level == Level::Drill { PASSES_OF_DRILL } else { 1 };
+        let walked = self.watched(job, &set, ("verifying its structure", passes), watch, walk).await;
         let statistics = walked.map_err(NotVerified::by(Level::Structure))?;
         let whole = format!("{}; the inside of every value is sound, and nothing is there twice", told(level, &set));
         if level == Level::Structure {
@@ -245,17 +250,16 @@ impl Inner {
         Ok(format!("{whole}; {}", self.drill_unless_wanted(walked).await?))
     }
 
-    /// Waits for a reading that is watched, and tells the job how far it is.
+    /// Waits for a reading that is watched, and tells the job how far it is; the set is read so many times in all.
     async fn watched<T, E>(
         &self,
         job: &Job,
         set: &BackupSet,
-        stage: &str,
+        (stage, passes): (&str, u64),
         watch: &Watch,
         reading: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let before = watch.bytes();
-        let done = || watch.bytes().saturating_sub(before);
-        told_while(&self.jobs, job, (stage, set.rdb_bytes), done, reading).await
+        let all = set.rdb_bytes.saturating_mul(passes);
+        told_while(&self.jobs, job, (stage, all), || watch.bytes(), reading).await
     }
 }
