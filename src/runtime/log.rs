@@ -93,16 +93,8 @@ mod tests {
 
     #[test]
     fn a_filter_is_read_or_refused() {
-        for good in [
-            "",
-            " ",
-            "off",
-            "WARN",
-            "debug",
-            "warn, rmcp=debug",
-            "tair_backup_mcp::audit",
-            "info,rmcp=trace,",
-        ] {
+        for good in ["", " ", "off", "WARN", "debug", "warn, rmcp=debug", "tair_backup_mcp::audit", "info,rmcp=trace,"]
+        {
             assert!(filter(good, "error,tair_backup_mcp=warn").is_ok(), "{good:?}");
         }
         for bad in [
