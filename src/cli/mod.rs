@@ -24,7 +24,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::provider::local::clones::keep;
 use crate::runtime::drain::Ended;
 use crate::runtime::signals::Signals;
-use crate::runtime::{drain, wiring};
+use crate::runtime::{drain, log, wiring};
 use crate::tools::App;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -55,6 +55,9 @@ struct Cli {
     /// What the cloud is told of who calls, in place of the configured text
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TEXT")]
     user_agent: Option<String>,
+    /// How the log on standard error is written [default: text]; what it says is set by TAIR_BACKUP_MCP_LOG
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FORMAT")]
+    log_format: Option<log::Format>,
     /// What `url` and its variable come to.
     #[arg(skip)]
     named_urls: NamedUrls,
@@ -189,10 +192,13 @@ pub fn main() -> ExitCode {
     if let Command::KeepClone(args) = &cli.command {
         return keep::run(args);
     }
-    crate::runtime::log(match cli.command {
+    let filter = match cli.command {
         Command::Serve | Command::Run | Command::Emulate(_) => LOG_OF_A_SERVICE,
         _ => LOG_OF_A_COMMAND,
-    });
+    };
+    if let Err(fault) = log::begin(filter, cli.log_format.unwrap_or_default()) {
+        return fail(&fault);
+    }
     cli.named_urls = urls(&given);
     match crate::runtime::run(run(cli)) {
         Ok(Ok(code)) => ExitCode::from(code),

@@ -5,6 +5,9 @@ use crate::model::fault::Fault;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+/// Characters of a nonce that tell plans apart for a reader.
+const PLAN_SHOWN: usize = 8;
+
 /// The status of a confirmation. Only `Open` and `Approved` can still become a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfirmationStatus {
@@ -75,9 +78,9 @@ impl Confirmation {
 pub struct AuditRecord {
     /// When the event happened.
     pub at: Timestamp,
-    /// The event: `planned`, `asked`, `approved`, `declined`, `refused`, `restore.started`, …
+    /// The event: `planned`, `asked`, `approved`, `declined`, `refused`, `restore.started`, `backup.downloaded`, …
     pub event: String,
-    /// Id of the caller.
+    /// Id of the caller; of what this program does by itself what does it, such as `schedule`.
     pub caller: String,
     /// Id of the instance that the event is about.
     pub instance_id: String,
@@ -99,6 +102,12 @@ impl AuditRecord {
             nonce: String::new(),
             detail: detail.into(),
         }
+    }
+
+    /// What records of one plan have in common, short enough for a line: the beginning of the nonce. Empty where no plan is behind the event.
+    #[must_use]
+    pub fn plan(&self) -> &str {
+        self.nonce.get(..PLAN_SHOWN).unwrap_or(&self.nonce)
     }
 }
 

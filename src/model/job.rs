@@ -68,16 +68,6 @@ impl JobKind {
         }
     }
 
-    /// Whether such a job begins only with a permit, or, as a change of policy that lowers nothing, could have needed one. The audit
-    /// then records how the job began and how it ended.
-    #[must_use]
-    pub const fn takes_permit(self) -> bool {
-        match self {
-            Self::Backup | Self::Verification => false,
-            Self::Restore | Self::Clone | Self::Deletion | Self::Policy => true,
-        }
-    }
-
     /// Whether no other exclusive job may run on the instance at the same time.
     #[must_use]
     pub const fn is_exclusive(self) -> bool {

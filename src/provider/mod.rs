@@ -1,5 +1,6 @@
 //! Providers: what can be done to an instance, behind one trait. Each mutating call takes the guard's `Permit` by value.
 
+pub mod audited;
 pub mod comparison;
 pub mod download;
 pub mod expected;
@@ -156,14 +157,15 @@ pub trait Provider: Send + Sync {
     /// Reads an instance as it is now.
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault>;
 
-    /// Starts a backup, or joins the one that runs. `true` beside the job: joined. A manual set is kept for so many days; `None`: until somebody
-    /// deletes it, or as its provider keeps such sets.
+    /// Starts a backup for the caller of that id, or joins the one that runs. `true` beside the job: joined. A manual set is kept for so many
+    /// days; `None`: until somebody deletes it, or as its provider keeps such sets.
     async fn create_backup(
         &self,
         instance_id: &str,
         mode: Mode,
         note: &str,
         days: Option<u32>,
+        caller: &str,
     ) -> Result<(Job, bool), Fault>;
 
     /// Starts the backup that is due by an instance's calendar, or joins the one that runs, where the lease under which that was judged is held
@@ -237,8 +239,8 @@ pub trait Provider: Send + Sync {
     /// plan, and what was proved for the plan need not be proved anew.
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault>;
 
-    /// Finds a fresh backup of what the instance holds, or starts one.
-    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault>;
+    /// Finds a fresh backup of what the instance holds, or starts one for the caller of that id.
+    async fn safety_backup(&self, id: &str, assessment: &Assessment, caller: &str) -> Result<SafetyFacts, Fault>;
 
     /// How far a safety backup is, and once it is there whether it brings back what the instance holds. Where its file was not
     /// read for a plan, all of it is read now.

@@ -109,8 +109,15 @@ impl Provider for Routed {
         self.local.delete_instance(instance_id, caller).await
     }
 
-    async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
-        self.of(id).create_backup(id, mode, note, days).await
+    async fn create_backup(
+        &self,
+        id: &str,
+        mode: Mode,
+        note: &str,
+        days: Option<u32>,
+        caller: &str,
+    ) -> Result<(Job, bool), Fault> {
+        self.of(id).create_backup(id, mode, note, days, caller).await
     }
 
     async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
@@ -167,8 +174,8 @@ impl Provider for Routed {
         self.of(instance_id).facts(instance_id, act, earlier).await
     }
 
-    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault> {
-        self.of(instance_id).safety_backup(instance_id, assessment).await
+    async fn safety_backup(&self, id: &str, assessment: &Assessment, caller: &str) -> Result<SafetyFacts, Fault> {
+        self.of(id).safety_backup(id, assessment, caller).await
     }
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {

@@ -27,9 +27,11 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     drain::recover(&app).await?;
     app.provider.keep_logs(LogScope::All).await?;
     let mut background = Background::begin(&app);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service is ready");
     manager.tell("READY=1");
     let _ = drain::unless_asked_to_end(&mut signals, forever(&app, &manager)).await;
     manager.tell("STOPPING=1");
+    tracing::info!("the service is asked to end");
     background.end().await;
     let ended = drain::stop(&app, &mut signals).await;
     background.told(ended).await;

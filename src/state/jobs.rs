@@ -51,6 +51,8 @@ pub struct NewJob<'a> {
     pub access: Option<&'a Access>,
     /// The lease that was held when it was judged that the job is due; the job begins only while it still is. `None` where none is needed.
     pub under: Option<&'a Lease>,
+    /// The audit's line about the beginning: written together with the job, or not at all; `None` where there is none.
+    pub audit: Option<&'a AuditRecord>,
 }
 
 /// Which jobs of an instance are asked for.

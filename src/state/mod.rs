@@ -24,6 +24,7 @@ use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use jobs::JobStore;
 use leases::Leases;
 use manifests::Manifests;
@@ -96,9 +97,14 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
     /// `state.failed`.
     async fn taken_for_plans(&self, instance_id: &str) -> Result<BTreeSet<String>, Fault>;
 
-    /// The audit, oldest first: the last `limit` records, of one instance if named.
+    /// The audit, oldest first: the last `limit` records, of one instance if named, and from a moment on if given.
     ///
     /// # Errors
     /// `state.failed`.
-    async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault>;
+    async fn audit(
+        &self,
+        instance_id: Option<&str>,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, Fault>;
 }

@@ -91,8 +91,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
             .hint("Leave it out to have the set kept as its provider keeps such sets."));
     }
     let note = clean(&args.note.unwrap_or_default());
-    let (provider, id) = (Arc::clone(&call.app.provider), args.instance_id);
-    let begun = async move { provider.create_backup(&id, Mode::Manual, &note, days).await };
+    let (provider, id, caller) = (Arc::clone(&call.app.provider), args.instance_id, call.caller.id().to_owned());
+    let begun = async move { provider.create_backup(&id, Mode::Manual, &note, days, &caller).await };
     let (job, joined) = run_detached(call, "asking for a backup", begun).await?;
     let job = follow(call, job, Duration::from_secs(wait)).await?;
     let row = JobRow::of(&job);

@@ -45,12 +45,9 @@ use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
-use crate::model::verification::Level;
+use crate::model::verification::{BY_SCHEDULE, Level};
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::jobs::Jobs;
-use crate::provider::local::capabilities::capabilities;
-use crate::provider::local::clone::described;
-use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{
@@ -212,12 +209,19 @@ impl Provider for Local {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
-        Ok(self.inner.start_capture(id, mode, note, days, None).await?.into_job())
+    async fn create_backup(
+        &self,
+        id: &str,
+        mode: Mode,
+        note: &str,
+        days: Option<u32>,
+        caller: &str,
+    ) -> Result<(Job, bool), Fault> {
+        Ok(self.inner.start_capture(id, (mode, days), note, caller, None).await?.into_job())
     }
 
-    async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
-        Ok(self.inner.start_capture(instance_id, Mode::Automated, note, None, Some(under)).await?.into_job())
+    async fn take_due(&self, id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
+        Ok(self.inner.start_capture(id, (Mode::Automated, None), note, BY_SCHEDULE, Some(under)).await?.into_job())
     }
 
     async fn backups(
@@ -250,7 +254,7 @@ impl Provider for Local {
     }
 
     async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {
-        Err(no_url())
+        Err(download::no_url())
     }
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
@@ -268,7 +272,7 @@ impl Provider for Local {
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
         let clone = self.inner.kind(instance_id) == "clone";
         let shared = self.inner.state.is_shared();
-        Ok(capabilities(instance_id, clone, self.inner.has_log(instance_id).await, shared))
+        Ok(capabilities::capabilities(instance_id, clone, self.inner.has_log(instance_id).await, shared))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
@@ -295,8 +299,8 @@ impl Provider for Local {
         }
     }
 
-    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_backup(instance_id, assessment).await
+    async fn safety_backup(&self, id: &str, assessment: &Assessment, caller: &str) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_backup(id, assessment, caller).await
     }
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
@@ -342,7 +346,7 @@ impl Provider for Local {
     }
 
     async fn deletable(&self, instance_id: &str) -> Result<String, Fault> {
-        self.inner.living_clone(instance_id).await.map(|record| described(&record))
+        self.inner.living_clone(instance_id).await.map(|record| clone::described(&record))
     }
 
     async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {

@@ -126,8 +126,15 @@ impl Provider for Tair {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(&self, id: &str, mode: Mode, _note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
-        self.inner.start_backup(id, mode, days).await
+    async fn create_backup(
+        &self,
+        id: &str,
+        mode: Mode,
+        _note: &str,
+        days: Option<u32>,
+        caller: &str,
+    ) -> Result<(Job, bool), Fault> {
+        self.inner.start_backup(id, (mode, days), caller).await
     }
 
     async fn backups(
@@ -203,8 +210,8 @@ impl Provider for Tair {
         }
     }
 
-    async fn safety_backup(&self, instance_id: &str, _: &Assessment) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_backup(instance_id).await
+    async fn safety_backup(&self, id: &str, _: &Assessment, caller: &str) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_backup(id, caller).await
     }
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {

@@ -38,11 +38,14 @@ const BEGIN: &str = "
 
 impl<D: Database> Store<D> {
     /// Writes how a job ended, and the audit's line about that end where the row has changed.
-    pub(super) async fn end(&self, end: Statement, audit: Option<AuditRecord>) -> Result<bool, Fault> {
-        let line = audit.map(|record| ledger::line(record).if_changed());
+    pub(super) async fn end(&self, id: &str, end: Statement, audit: Option<AuditRecord>) -> Result<bool, Fault> {
+        let line = audit.as_ref().map(|record| ledger::line(record).if_changed());
         let written = self.database.write(std::iter::once(end).chain(line).collect()).await?;
         let changed = written.changed == 1;
         self.notify(written);
+        if let Some(record) = audit.as_ref().filter(|_| changed) {
+            ledger::tell(record, Some(id));
+        }
         Ok(changed)
     }
 
@@ -151,12 +154,17 @@ impl<D: Database> JobStore for Store<D> {
             .bind(new.under.map_or("", |lease| lease.holder.as_str()))
             .bind(new.under.map_or(0, |lease| lease.epoch))
             .one_by_one(format!("job {}", new.instance_id));
+        let line = new.audit.map(|record| ledger::line(record).if_changed());
+        let begin: Vec<Statement> = std::iter::once(begin).chain(line).collect();
         for _ in 0..BEGINNINGS {
-            let begun = self.write(begin.clone()).await?;
+            let begun = self.database.write(begin.clone()).await?;
             if let Some(row) = begun.rows.first() {
                 let started = job(row)?;
                 self.notify(begun);
                 taking_on.taken();
+                if let Some(record) = new.audit {
+                    ledger::tell(record, Some(new.id));
+                }
                 return Ok(Begun::Started(started));
             }
             if let Some(other) = self.in_the_way(&new).await? {
@@ -252,7 +260,7 @@ impl<D: Database> JobStore for Store<D> {
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .bind(self.liveness.me().await?);
-        self.end(end, audit).await
+        self.end(id, end, audit).await
     }
 
     async fn fail_with_rollback_pending(
@@ -278,7 +286,7 @@ impl<D: Database> JobStore for Store<D> {
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .bind(self.liveness.me().await?);
-        self.end(end, audit).await
+        self.end(id, end, audit).await
     }
 
     async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault> {
@@ -291,7 +299,7 @@ impl<D: Database> JobStore for Store<D> {
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .bind(self.liveness.me().await?);
-        self.end(end, audit).await
+        self.end(id, end, audit).await
     }
 
     async fn clear_rollback(&self, id: &str, message: &str, hint: &str, audit: AuditRecord) -> Result<bool, Fault> {

@@ -2,10 +2,13 @@
 
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
 use crate::model::fault::{Fault, Kind};
+use crate::model::text::{clean_to, short_digests};
 use crate::state::sql::Store;
 use crate::state::sql::database::Database;
 use crate::state::sql::statement::{Row, Statement};
 use async_trait::async_trait;
+use jiff::Timestamp;
+use tracing::field::display;
 
 fn confirmation(row: &Row) -> Result<Confirmation, Fault> {
     let broken = |e: &dyn std::fmt::Display| {
@@ -91,19 +94,43 @@ impl<D: Database> Ledger for Store<D> {
     }
 
     async fn record(&self, r: AuditRecord) -> Result<(), Fault> {
-        self.write(line(r)).await.map(drop)
+        self.write(line(&r)).await?;
+        tell(&r, None);
+        Ok(())
     }
 }
 
 /// The statement that appends a line to the audit.
-pub(super) fn line(r: AuditRecord) -> Statement {
+pub(super) fn line(r: &AuditRecord) -> Statement {
     Statement::new("INSERT INTO audit (at, event, caller, instance_id, nonce, detail) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(r.at)
-        .bind(r.event)
-        .bind(r.caller)
-        .bind(r.instance_id)
-        .bind(r.nonce)
-        .bind(r.detail)
+        .bind(&r.event)
+        .bind(&r.caller)
+        .bind(&r.instance_id)
+        .bind(&r.nonce)
+        .bind(&r.detail)
+}
+
+/// Longest detail in the log, in characters: the audit has all of it.
+const DETAIL_SHOWN: usize = 400;
+
+/// Says in the log what the audit has by now, in one line; `job`: the job that it is about.
+pub(super) fn tell(r: &AuditRecord, job: Option<&str>) {
+    let named = |id: &str| (!id.is_empty()).then(|| display(id.to_owned()));
+    // The job has a field of its own.
+    let told =
+        job.and_then(|job| r.detail.strip_prefix(&format!("job {job}"))).map(|rest| rest.trim_start_matches(": "));
+    let detail = clean_to(&short_digests(told.unwrap_or(&r.detail)), DETAIL_SHOWN);
+    tracing::info!(
+        target: "tair_backup_mcp::audit",
+        job = job.and_then(named),
+        instance = named(&r.instance_id),
+        caller = named(&r.caller),
+        plan = named(r.plan()),
+        detail = named(&detail),
+        "{}",
+        r.event
+    );
 }
 
 /// Plans whose token may still be echoed, approved or not yet, newest first.
@@ -117,16 +144,19 @@ pub(super) async fn redeemable<D: Database>(database: &D) -> Result<Vec<Confirma
     database.read(open).await?.iter().map(confirmation).collect()
 }
 
-/// The audit, oldest first: the last `limit` records, of one instance if named.
+/// The audit, oldest first: the last `limit` records, of one instance and from a moment on where these are given.
 pub(super) async fn audit<D: Database>(
     database: &D,
     instance_id: Option<&str>,
+    since: Option<Timestamp>,
     limit: u32,
 ) -> Result<Vec<AuditRecord>, Fault> {
     let last = Statement::new(
-        "SELECT * FROM (SELECT * FROM audit WHERE $1 IS NULL OR instance_id = $1 ORDER BY seq DESC LIMIT $2) AS latest ORDER BY seq",
+        "SELECT * FROM (SELECT * FROM audit WHERE ($1 IS NULL OR instance_id = $1) AND at >= $2 ORDER BY seq DESC LIMIT $3) AS latest
+         ORDER BY seq",
     )
     .bind(instance_id)
+    .bind(since.unwrap_or(Timestamp::UNIX_EPOCH))
     .bind(limit);
     let read = |row: &Row| {
         Ok(AuditRecord {

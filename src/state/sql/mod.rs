@@ -29,6 +29,7 @@ use crate::state::liveness::Liveness;
 use async_trait::async_trait;
 use at_work::{JobsAtWork, LeasesAtWork};
 use database::Database;
+use jiff::Timestamp;
 use statement::{Row, Statement, Written};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -129,7 +130,12 @@ impl<D: Database> State for Store<D> {
         dependents::taken_for_plans(&*self.database, instance_id).await
     }
 
-    async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault> {
-        ledger::audit(&*self.database, instance_id, limit).await
+    async fn audit(
+        &self,
+        instance_id: Option<&str>,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, Fault> {
+        ledger::audit(&*self.database, instance_id, since, limit).await
     }
 }

@@ -32,7 +32,7 @@ impl Flow<'_> {
                 && let Err(e) =
                     state.record(agreed.record("refused", format!("{}: {}", fault.code, fault.message))).await
             {
-                tracing::error!("the audit could not be written: {e}");
+                tracing::error!(instance = %agreed.plan.instance_id, "the audit could not be written: {e}");
             }
             done
         });

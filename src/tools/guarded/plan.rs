@@ -54,7 +54,8 @@ impl Flow<'_> {
         let mut safety = None;
         if assessment.needs_safety_backup {
             let (place, instance_id, assessed) = (Arc::clone(provider), id.to_owned(), assessment.clone());
-            let backing_up = async move { place.safety_backup(&instance_id, &assessed).await };
+            let caller = call.caller.id().to_owned();
+            let backing_up = async move { place.safety_backup(&instance_id, &assessed, &caller).await };
             let started = run_detached(call, "safety backup", backing_up).await?;
             let taken = self.wait_for_safety(started).await?;
             let looked_at = assessment.writes.map(|writes| writes.read_at);

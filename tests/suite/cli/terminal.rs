@@ -142,6 +142,7 @@ async fn clear_rollback_by_the_typed_id() {
         confirmation: "",
         access: None,
         under: None,
+        audit: None,
     };
     let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
     let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };

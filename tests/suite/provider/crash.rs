@@ -512,6 +512,7 @@ async fn a_damaged_recovery_record_is_kept() {
         confirmation: "0a1b",
         access: None,
         under: None,
+        audit: None,
     };
     let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
     let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };

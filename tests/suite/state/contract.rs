@@ -27,6 +27,7 @@ promises! {
     a_job_remembers_who_asked,
     a_job_goes_from_phase_to_phase_and_ends_once,
     a_failed_job_keeps_its_record_until_it_is_reconciled,
+    a_job_begins_once_in_the_audit,
     a_job_ends_once_in_the_audit,
     a_pending_rollback_keeps_other_restores_out,
     a_dead_owners_jobs_are_handed_to_exactly_one,
@@ -59,6 +60,7 @@ pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
         confirmation: "",
         access: None,
         under: None,
+        audit: None,
     }
 }
 
@@ -218,6 +220,23 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     assert!(job.stage == "failed" && !job.needs_reconciliation(), "{job:?}");
 }
 
+/// The audit's line about a beginning comes with that beginning: whoever joins a job, or may not begin one, adds none.
+async fn a_job_begins_once_in_the_audit(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    let line = |event: &str| AuditRecord::now(event, "agent", "orders", "detail");
+    let (first, late, second) = (line("first"), line("late"), line("second"));
+    started(&one, NewJob { audit: Some(&first), ..new("bj-1", JobKind::Backup, "orders") }).await;
+    let joined = two.begin(NewJob { audit: Some(&late), ..new("bj-2", JobKind::Backup, "orders") }).await.unwrap();
+    assert!(matches!(joined, Begun::Joined(_)), "{joined:?}");
+    let busy = two.begin(NewJob { audit: Some(&late), ..new("rj-1", JobKind::Restore, "orders") }).await.unwrap_err();
+    assert_eq!(busy.code, "job.busy", "{busy:?}");
+    one.finish("bj-1", Ok(""), None).await.unwrap();
+    started(&two, NewJob { audit: Some(&second), ..new("rj-2", JobKind::Restore, "orders") }).await;
+    let records = place.open().audit(None, None, 99).await.unwrap();
+    let told: Vec<_> = records.iter().map(|r| (r.event.as_str(), r.caller.as_str(), r.instance_id.as_str())).collect();
+    assert_eq!(told, [("first", "agent", "orders"), ("second", "agent", "orders")]);
+}
+
 /// The audit's line about an end comes with that end: whoever ends or reconciles a job that has ended, or is reconciled, adds none.
 async fn a_job_ends_once_in_the_audit(place: &impl Place) {
     let store = place.open();
@@ -236,7 +255,7 @@ async fn a_job_ends_once_in_the_audit(place: &impl Place) {
     assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
     assert!(store.reconciled("rj-2", "taken off", "", line("third")).await.unwrap());
     assert!(!store.reconciled("rj-2", "taken off", "", line("late")).await.unwrap());
-    let events: Vec<String> = place.open().audit(None, 99).await.unwrap().into_iter().map(|r| r.event).collect();
+    let events: Vec<String> = place.open().audit(None, None, 99).await.unwrap().into_iter().map(|r| r.event).collect();
     assert_eq!(events, ["first", "second", "third"]);
 }
 
@@ -573,13 +592,19 @@ async fn what_was_taken_for_a_plan_stays_known(place: &impl Place) {
 
 async fn the_audit_is_in_order(place: &impl Place) {
     let store = place.open();
+    let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
     for n in 0..5 {
         let instance_id = if n % 2 == 0 { "orders" } else { "carts" };
-        store.record(AuditRecord::now("asked", "a", instance_id, format!("{n}"))).await.unwrap();
+        let record = AuditRecord::now("asked", "a", instance_id, format!("{n}"));
+        store.record(AuditRecord { at: at(n), ..record }).await.unwrap();
     }
     let details = |all: Vec<AuditRecord>| all.into_iter().map(|r| r.detail).collect::<Vec<_>>();
-    assert_eq!(details(place.open().audit(None, 3).await.unwrap()), ["2", "3", "4"]);
-    assert_eq!(details(store.audit(Some("orders"), 2).await.unwrap()), ["2", "4"]);
+    assert_eq!(details(place.open().audit(None, None, 3).await.unwrap()), ["2", "3", "4"]);
+    assert_eq!(details(store.audit(Some("orders"), None, 2).await.unwrap()), ["2", "4"]);
+    assert_eq!(details(store.audit(None, Some(at(2)), 99).await.unwrap()), ["2", "3", "4"]);
+    assert_eq!(details(store.audit(Some("orders"), Some(at(1)), 99).await.unwrap()), ["2", "4"]);
+    assert_eq!(details(store.audit(None, Some(at(1)), 1).await.unwrap()), ["4"]);
+    assert!(store.audit(None, Some(at(5)), 99).await.unwrap().is_empty());
 }
 
 /// Of each set the last look of each level, which another process sees; what finds nothing lifts the faults of what it covers, and no other.

@@ -67,14 +67,14 @@ impl Taken {
 }
 
 impl Inner {
-    /// Starts a capture, or joins the one that runs. A manual set is kept for so many days. `under`: the lease that must be held still, where the
-    /// capture is due by a calendar.
+    /// Starts a capture for the caller of that id, or joins the one that runs. A manual set is kept for so many days. `under`: the lease that
+    /// must be held still, where the capture is due by a calendar.
     pub async fn start_capture(
         self: &Arc<Self>,
         instance_id: &str,
-        mode: Mode,
+        (mode, days): (Mode, Option<u32>),
         note: &str,
-        days: Option<u32>,
+        caller: &str,
         under: Option<&Lease>,
     ) -> Result<Begun, Fault> {
         if self.jobs.stop.is_cancelled() {
@@ -86,7 +86,7 @@ impl Inner {
         let note = note.to_owned();
         let inner = Arc::clone(self);
         self.jobs
-            .begin(JobKind::Backup, instance_id, &backup_id, under, |job| async move {
+            .begin(JobKind::Backup, instance_id, &backup_id, caller, under, |job| async move {
                 inner.take(&job, mode, note, days).await.map_err(Unfinished::Failed)
             })
             .await
