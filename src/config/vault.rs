@@ -27,7 +27,9 @@ impl VaultPlace {
     /// What is wrong and what would be right, as a sentence.
     pub fn parse(key: &str, text: &str, base: &Path, cloud: CloudDefaults<'_>) -> Result<Self, String> {
         match text {
-            "" => Err(format!("{key} is empty")),
+            "" => Err(format!(
+                "{key} is empty; write {key} = \"/srv/backups\", or the url of a bucket, s3://bucket/prefix"
+            )),
             url if url.contains("://") => match BucketPlace::parse(url, cloud) {
                 Ok(place) => Ok(Self::Bucket(place)),
                 Err(why) => Err(match why.strip_prefix("vault") {
@@ -111,7 +113,8 @@ impl BucketPlace {
         if text.contains('@') {
             // The url is not repeated: it may hold a key.
             return Err(
-                "vault must not hold an access key; credentials are looked for where the store's own tools keep them"
+                "vault must not hold an access key, and nothing else before an @; write s3://bucket/prefix: credentials are looked for where \
+                 the store's own tools keep them"
                     .to_owned(),
             );
         }
