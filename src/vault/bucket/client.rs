@@ -32,8 +32,6 @@ const MARK: &str = "put-id";
 const REASON_MAX: usize = 300;
 /// For opening a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
-/// How long a store may send nothing; while a part goes up it sends nothing.
-const SILENCE: Duration = Duration::from_secs(120);
 /// How often a request is sent again that failed in passing; longest of the pauses before that, each of which is twice the last.
 const TIMES: usize = 5;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -126,7 +124,7 @@ impl Client {
     }
 
     fn make(&self, key: Option<&AccessKey>) -> opendal::Result<Operator> {
-        let BucketPlace { service, bucket, prefix, region, endpoint, in_host } = &self.place;
+        let BucketPlace { service, bucket, prefix, region, endpoint, in_host, timeout: _ } = &self.place;
         let endpoint = endpoint.as_ref().map_or("", url::Url::as_str);
         match service {
             Service::S3 => {
@@ -191,7 +189,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECTING)
-            .read_timeout(SILENCE);
+            .read_timeout(self.place.timeout);
         if self.place.endpoint.as_ref().is_some_and(is_this_machine) {
             builder = builder.no_proxy();
         }
@@ -374,11 +372,24 @@ impl Parts {
 
 /// Why a request of our own came to nothing, without its url, which is signed.
 fn failed(e: reqwest::Error) -> io::Error {
-    out_of_reach(io::ErrorKind::Other, clean_to(&e.without_url().to_string(), REASON_MAX))
+    let kind = if e.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::Other };
+    out_of_reach(kind, clean_to(&e.without_url().to_string(), REASON_MAX))
 }
 
 fn new_mark() -> io::Result<String> {
     random::<16>().map(|bytes| hex(&bytes)).map_err(io::Error::other)
+}
+
+/// Whether the store sent nothing for as long as it may be silent.
+fn is_late(e: &opendal::Error) -> bool {
+    let mut source = e.source();
+    while let Some(cause) = source {
+        if cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// An error of the client in our words: what the store said and what is behind that, without the request.
@@ -387,6 +398,7 @@ pub(super) fn said(e: &opendal::Error) -> io::Error {
         ErrorKind::NotFound => io::ErrorKind::NotFound,
         ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
         ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+        _ if is_late(e) => io::ErrorKind::TimedOut,
         _ => io::ErrorKind::Other,
     };
     // What a HEAD is answered has no words.
