@@ -23,6 +23,8 @@ pub struct Denied {
     /// Who this process is.
     me: String,
     mode: u32,
+    /// Whether it may be one of the machine's own directories, such as `/root` or `/var/lib`, which are not to be given away.
+    may_be_shared: bool,
 }
 
 impl Denied {
@@ -30,21 +32,23 @@ impl Denied {
     #[must_use]
     pub fn of(e: &io::Error, path: &Path) -> Option<Self> {
         let denied = [Errno::ACCESS, Errno::PERM];
-        if !Errno::from_io_error(e).is_some_and(|errno| denied.contains(&errno)) {
+        if Errno::from_io_error(e).is_none_or(|errno| !denied.contains(&errno)) {
             return None;
         }
         let (path, me) = (std::path::absolute(path).ok()?, geteuid().as_raw());
         let mut there = path.ancestors().filter_map(|at| Some((at, at.metadata().ok()?)));
         let nearest = there.next()?;
-        let (at, found) = if nearest.1.uid() == me && is_readable(&nearest) {
+        let (at, found) = if nearest.0 == path && nearest.1.uid() == me && is_readable(&nearest) {
             // A file of this user's own in a directory of somebody else's is neither replaced nor removed.
             there.next().filter(|(_, above)| above.uid() != me).unwrap_or(nearest)
         } else {
             nearest
         };
+        let (unreadable, depth) = (!is_readable(&(at, found.clone())), at.components().count());
         Some(Self {
             at: at.to_owned(),
-            unreadable: !is_readable(&(at, found.clone())),
+            unreadable,
+            may_be_shared: at != path && depth <= if unreadable { 2 } else { 3 },
             owner: user(found.uid()),
             me: user(me),
             mode: found.permissions().mode() & 0o7777,
@@ -59,15 +63,18 @@ impl Denied {
         if owner == me {
             return format!("Give this user the right: chmod u+rwX {word}");
         }
-        format!(
-            "Run this as {owner} (sudo -u {owner} tair-backup-mcp …), or give the files to {me}: sudo chown -R {me} {word}"
-        )
+        let run = format!("Run this as {owner} (sudo -u {owner} tair-backup-mcp …)");
+        if self.may_be_shared {
+            format!("{run}, or name a place of {me}'s own.")
+        } else {
+            format!("{run}, or give the files to {me}: sudo chown -R {me} {word}")
+        }
     }
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, unreadable, owner, me, mode } = self;
+        let Self { at, unreadable, owner, me, mode, .. } = self;
         let what = if *unreadable { "unreadable" } else { "not writable" };
         write!(f, "{what}: {} is owned by {owner} (mode {mode:o}), and this runs as {me}", at.display())
     }
@@ -115,8 +122,10 @@ mod tests {
         let (said, me) = (denied.to_string(), user(rustix::process::geteuid().as_raw()));
         assert!(said.contains(&format!("{} is owned by {me}", dir.path().display())), "{said}");
         assert!(denied.hint().contains("chmod u+rwX "), "{}", denied.hint());
-        let another = Denied { owner: "another".into(), ..denied };
+        let another = Denied { owner: "another".into(), may_be_shared: false, ..denied };
         assert!(another.hint().contains("sudo -u another ") && another.hint().contains(&format!("chown -R {me} ")));
+        let shared = Denied { may_be_shared: true, ..another };
+        assert!(!shared.hint().contains("chown"), "{}", shared.hint());
     }
 
     #[test]
