@@ -6,6 +6,7 @@
 //! store, certificates) runs on tokio's blocking threads, which come and go with the work. So the process has as many threads as
 //! its work needs, and an idle server has one.
 
+mod advice;
 pub mod background;
 pub mod drain;
 pub mod log;

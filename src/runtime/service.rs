@@ -3,6 +3,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
+use crate::runtime::advice;
 use crate::runtime::background::Background;
 use crate::runtime::drain::{self, Ended, reconcile_every};
 use crate::runtime::signals::Signals;
@@ -24,6 +25,8 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
         .hint("Leave --read-only out."));
     }
     let (manager, mut signals) = (Manager::of_environment(), Signals::new()?);
+    let advised = Arc::clone(&app);
+    tokio::spawn(async move { advice::tell(&advised).await });
     drain::recover(&app).await?;
     app.provider.keep_logs(LogScope::All).await?;
     let mut background = Background::begin(&app);

@@ -34,6 +34,7 @@ mod worker;
 mod writeback;
 
 use crate::config::blocking::blocking;
+use crate::config::denied::Denied;
 use crate::config::encryption::Encryption;
 use crate::config::vault::VaultPlace;
 use crate::model::backup::{BackupSet, DamagedSet};
@@ -51,7 +52,7 @@ use staging::Staging;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Store, read_whole};
 use worker::in_parallel;
@@ -78,6 +79,10 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
 }
 
 fn lacked(what: &str, place: &str, e: &io::Error) -> Fault {
+    if let Some(denied) = Denied::of(e, Path::new(place)) {
+        let message = format!("cannot {what} {place}: {denied}");
+        return Fault::new(Kind::Unexpected, "vault.unreadable", message).hint(denied.hint());
+    }
     let hint = match lacking::hint(e) {
         Some(hint) => hint,
         None if lacking::is_for_want_of_a_key(e) => {

@@ -340,7 +340,8 @@ fn an_id_that_cannot_be_read_may_be_the_deleted_sets() {
     }
 }
 
-/// A process that died around a deletion or a change of policy leaves a job, and the audit ends with what came of it.
+/// A process that died around a deletion or a change of policy leaves a job, and the audit ends with what came of it; of a set that is gone, and of
+/// its files, it is forgotten what was found.
 #[test]
 fn what_a_dead_process_asked_for_is_found_out() {
     let server = redis(5);
@@ -349,13 +350,20 @@ fn what_a_dead_process_asked_for_is_found_out() {
     let set = ours.backup(ID);
     let last = |ours: &Ours| ours.run(ours.app.state.audit(Some(ID), None, 99)).unwrap().pop().unwrap().event;
     let deletion = |ours, backup_id: &str| {
-        let record = json!({"backup_id": backup_id});
+        let record = json!({"backup_id": backup_id, "files": ["12346"]});
         found_again(ours, |ours| ours.crash(&cloud), JobKind::Deletion, RecoveryKind::CloudDeletion, record)
     };
+    let verified =
+        |ours: &Ours| -> Vec<String> { ours.run(ours.app.state.verifications(ID)).unwrap().into_keys().collect() };
+    for id in [set.id.as_str(), "12345", "12346"] {
+        ours.finds_damage(id);
+    }
     let (ours, done) = deletion(ours, &set.id);
     assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Uncertain, "backup.delete_uncertain"), "{done:?}");
+    assert_eq!(verified(&ours).len(), 3, "what may be there is kept");
     let (ours, done) = deletion(ours, "12345");
     assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Succeeded, "backup.deleted"), "{done:?}");
+    assert_eq!(verified(&ours), [set.id.as_str()]);
     let now = ours.run(ours.provider().backup_policy(ID)).unwrap();
     let values = |days: u32| {
         json!({"preferred_backup_time": now.preferred_backup_time, "preferred_backup_period": now.preferred_backup_period,

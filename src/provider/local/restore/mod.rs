@@ -13,6 +13,7 @@ pub(super) mod facts;
 mod fits;
 mod held;
 pub(super) mod keys;
+mod keys_outcome;
 mod last_safety;
 mod loadable;
 mod outcome;
