@@ -5,7 +5,7 @@ use crate::archive::CutAt;
 use crate::archive::export::AofForm;
 use crate::config::blocking::blocking;
 use crate::config::home::private_dir;
-use crate::guard::assess::no_moment;
+use crate::guard::assess::{instead_of_moment, no_moment};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::instance::Capability;
@@ -195,7 +195,7 @@ async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Downlo
             ..Download::default()
         }),
         Err(none) => Err(Fault::new(Kind::NotFound, "download.no_moment", no_moment(&none))
-            .hint("Give one of the moments named; describe_instances has the window.")),
+            .hint(instead_of_moment(&none, "download_backup"))),
     }
 }
 
