@@ -47,7 +47,9 @@ impl Inner {
         if self.read_only {
             return format!("Its log can be switched on by modify_backup_policy; {AS_READ_ONLY}.");
         }
-        format!("modify_backup_policy with instance_id {id} and enable_backup_log true keeps its log from now on.")
+        format!(
+            "modify_backup_policy with instance_id {id} and enable_backup_log true keeps its log from now on, as long as `tair-backup-mcp run` is at work."
+        )
     }
 
     /// The fault of an id that no instance has: the nearest that one has, and all of them.

@@ -138,7 +138,7 @@ impl Flow<'_> {
             return None;
         }
         let call = format!("create_instance_from_backup with instance_id {of} and {argument}");
-        Some((format!("Or look at it in a clone here: {call}."), Some(call)))
+        Some((format!("A clone here can hold it instead: {call}."), Some(call)))
     }
 
     /// What lets fewer writes through, or more be allowed.
@@ -149,6 +149,7 @@ impl Flow<'_> {
         let operator = format!("or its operator raises max_writes_per_second = {limit} of [guard]{file}");
         let own = app.config.instance_ids().iter().any(|own| own == self.instance_id);
         let fenced = !own
+            && app.config.tair.is_some()
             && matches!(self.act, Act::RestoreInstance { write_fence: false, .. })
             && match app.provider.capabilities(self.instance_id).await {
                 Ok(able) => able.need(&[Capability::WriteFence]).is_ok(),
