@@ -4,6 +4,7 @@
 //! dead processes left behind.
 
 mod cloud;
+mod cluster;
 mod instances;
 mod log;
 mod machine;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 /// Longest detail, in characters; reasons from a server are capped before.
 const DETAIL: usize = 400;
+/// Most lines of a next step, such as those to write into a file.
+const LINES: usize = 60;
 
 /// Arguments.
 #[derive(clap::Args, Default)]
@@ -73,12 +76,13 @@ impl Findings {
     }
 
     fn add(&mut self, status: Status, name: &'static str, detail: impl AsRef<str>, next: impl AsRef<str>) {
+        let lines: Vec<String> = next.as_ref().lines().take(LINES).map(|line| clean_to(line, DETAIL)).collect();
         self.checks.push(Check {
             instance_id: self.instance_id.clone(),
             name,
             status,
             detail: clean_to(detail.as_ref(), DETAIL),
-            next: clean_to(next.as_ref(), DETAIL),
+            next: lines.join("\n"),
         });
     }
 
@@ -129,8 +133,8 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
                 print(&format!("\ninstance {}", check.instance_id));
             }
             print(&format!("{}  {:<16} {}", check.status.as_str(), check.name, check.detail));
-            if !check.next.is_empty() {
-                print(&format!("      {:<16} -> {}", "", check.next));
+            for (n, line) in check.next.lines().enumerate() {
+                print(&format!("      {:<16} {} {line}", "", if n == 0 { "->" } else { "  " }));
             }
         }
         print(&format!("\n{} passed, {warned} warned, {failed} failed", count(Status::Pass)));

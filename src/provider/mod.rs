@@ -345,6 +345,12 @@ pub trait Provider: Send + Sync {
         Err(unsupported("destructive"))
     }
 
+    /// Whether a clone of a set can be made on this machine, as far as that is known without reading the set.
+    async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
+        let _ = (instance_id, backup_id);
+        false
+    }
+
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.
     async fn shut_down(&self, cancel_backups: bool);
 

@@ -170,6 +170,10 @@ impl Provider for Routed {
         self.of(instance_id).capabilities(instance_id).await
     }
 
+    async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
+        self.of(instance_id).can_clone(instance_id, backup_id).await
+    }
+
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         self.of(instance_id).facts(instance_id, act, earlier).await
     }

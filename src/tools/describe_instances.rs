@@ -145,7 +145,7 @@ pub struct InstanceRow {
     /// `master` or `slave`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// Number of replicas attached.
+    /// Number of replicas attached. Who only reads the stream is none: a backup that is taken, or the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u64>,
     /// Bytes of memory used.
@@ -160,6 +160,12 @@ pub struct InstanceRow {
     /// Key counts per database.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<DatabaseRow>,
+    /// Commands that the instance's user may not run, so that something of this row is not known; `doctor` says what to grant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
+    /// Of a cluster's node: urls of the masters of other shards that no instance here stands for, so that nothing backs them up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_shards: Vec<String>,
     /// `person`: a restore needs a person's yes. `token`: the operator waived it.
     pub confirmation: &'static str,
     /// How far the instance can be recovered.
@@ -353,6 +359,8 @@ fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {
         maxmemory: None,
         keys: None,
         databases: Vec::new(),
+        unreadable: Vec::new(),
+        other_shards: Vec::new(),
         confirmation: call.app.config.guard.confirmation.as_str(),
         protection: Protection::default(),
     };
@@ -363,14 +371,21 @@ fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {
             row.region = live.region;
             row.keys = live.counts.as_ref().map(total_keys);
             row.databases = live.counts.as_ref().map(databases).unwrap_or_default();
-            row.engine = Some(live.engine);
-            row.engine_version = Some(live.version);
-            row.architecture = Some(live.architecture);
+            row.engine = known(live.engine);
+            row.engine_version = known(live.version);
+            row.architecture = known(live.architecture);
             row.role = live.role;
             row.replicas = live.replicas;
             row.used_memory = live.used_memory;
             row.maxmemory = live.maxmemory;
+            row.unreadable = live.unreadable;
+            row.other_shards = live.other_shards;
         }
     }
     row
+}
+
+/// A text that says something.
+fn known(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }

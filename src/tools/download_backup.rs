@@ -5,7 +5,7 @@ use crate::archive::CutAt;
 use crate::archive::export::AofForm;
 use crate::config::blocking::blocking;
 use crate::config::home::private_dir;
-use crate::guard::assess::no_moment;
+use crate::guard::assess::{instead_of_moment, no_moment};
 use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
@@ -198,7 +198,7 @@ async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Downlo
         let found = reported(call, &far, provider.export(id, of, &to, &on_bytes)).await?;
         let done = found.map_err(|none| {
             Fault::new(Kind::NotFound, "download.no_moment", no_moment(&none))
-                .hint("Give one of the moments named; describe_instances has the window.")
+                .hint(instead_of_moment(&none, "download_backup"))
         })?;
         let came_to = format!("{}, as of {}", bytes(done.bytes), written_ms(done.moment));
         Ok((done, came_to))

@@ -22,6 +22,7 @@ pub mod layout;
 pub mod locking;
 pub mod manifest;
 mod minisign;
+mod owner;
 mod parts;
 pub mod probe;
 pub mod signed;
@@ -361,11 +362,8 @@ impl Vault {
         let listed = self.list(instance_id, staging).await?;
         let known: Vec<String> = listed.into_iter().flatten().map(|s| s.id).collect();
         // All ids look alike: another set is no slip for one that is gone.
-        let hint = match (nearer_than(0.9, backup_id, known.iter().map(String::as_str)), known.first()) {
-            (Some(near), _) => format!("Did you mean {near}? Call describe_backups for the list."),
-            (None, Some(latest)) => format!("The latest is {latest}. Call describe_backups for the list."),
-            (None, None) => "This instance has no backup set yet; call create_backup.".into(),
-        };
+        let near = nearer_than(0.9, backup_id, known.iter().map(String::as_str));
+        let hint = owner::hint(instance_id, self.owner_of(backup_id, instance_id).await, near, known.first());
         let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
         Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }

@@ -42,6 +42,9 @@ pub fn list(json: &Value) -> String {
         let id = cell(i, "instance_id");
         lines.extend(text(protection(i), "shrunk").map(|lost| format!("{id}: THE LAST BACKUP SHRUNK: {lost}")));
         lines.extend(newest(protection(i)).map(|newest| format!("{id}: {newest}")));
+        lines
+            .extend(listed(i, "unreadable").map(|what| format!("{id}: not all is known: its user may not run {what}")));
+        lines.extend(listed(i, "other_shards").map(|urls| format!("{id}: shards that are no instance here: {urls}")));
         lines.extend(text(protection(i), "verified").map(|last| format!("{id}: verified last: {last}")));
         lines.extend(text(protection(i), "copy").map(|copy| format!("{id}: second place: {copy}")));
         lines.extend(log(protection(i)).map(|log| format!("{}: {log}", cell(i, "instance_id"))));
@@ -54,6 +57,12 @@ pub fn list(json: &Value) -> String {
         lines.push(format!("{} of {total}; more with --page-number, or --search", instances.len()));
     }
     lines.join("\n")
+}
+
+/// The texts of a list, where there are any.
+fn listed(instance: &Value, name: &str) -> Option<String> {
+    let texts: Vec<&str> = items(instance, name).iter().filter_map(Value::as_str).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 fn protection(instance: &Value) -> &Value {
@@ -74,7 +83,8 @@ mod tests {
               "address": "127.0.0.1:6379", "keys": 12, "used_memory": 2048, "confirmation": "person",
               "protection": { "last_backup_at": "2026-11-01T00:00:00Z", "shrunk": "keys 9 → 1", "backups": 2, "not_recoverable": "a day" } },
             { "instance_id": "carts", "status": "unreachable", "reason": "refused", "address": "127.0.0.1:1",
-              "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" } },
+              "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" },
+              "unreadable": ["INFO"], "other_shards": ["redis://h:1", "redis://h:2"] },
         ] }));
         let lines: Vec<Vec<&str>> = shown.lines().map(|l| l.split_whitespace().collect()).collect();
         let figures =
@@ -86,6 +96,8 @@ mod tests {
             "orders: cannot be recovered: a day",
             "orders: THE LAST BACKUP SHRUNK: keys 9 → 1",
             "carts: cannot be recovered: everything",
+            "carts: not all is known: its user may not run INFO",
+            "carts: shards that are no instance here: redis://h:1, redis://h:2",
             "confirmation = \"token\": an agent restores without a person's yes",
             "2 of 3; more with --page-number, or --search",
         ];

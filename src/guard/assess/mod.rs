@@ -27,7 +27,7 @@ use crate::guard::writes::{Since, Writes};
 use crate::model::fault::{Fault, Kind};
 use std::collections::BTreeMap;
 
-pub use replay::no_moment;
+pub use replay::{instead_of_moment, no_moment};
 pub use safety::safety_backup;
 pub use wording::{describe_counts, describe_dependent};
 
@@ -88,7 +88,7 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
         (
             Act::RestoreInstance { source, .. } | Act::CreateInstanceFromBackup { order: CloneOrder { source, .. } },
             Facts::NoMoment(facts),
-        ) if !matches!(source, Source::Backup { .. }) => replay::none(facts),
+        ) if !matches!(source, Source::Backup { .. }) => replay::none(act, facts),
         (Act::RestoreInstance { source, write_fence, keys, .. }, Facts::CloudRestore(facts))
             if is_from(facts, source) && keys.is_some() == facts.filter.is_some() =>
         {

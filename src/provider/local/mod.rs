@@ -7,7 +7,7 @@ pub mod clones;
 mod compare;
 mod counters;
 mod delete;
-mod describe;
+pub mod describe;
 mod download;
 pub mod endpoint;
 mod export;
@@ -17,14 +17,15 @@ mod policy;
 mod recover;
 mod restore;
 pub mod sandbox;
+pub mod shards;
 pub mod vault;
 pub mod vault_copy;
 mod verify;
+mod ways;
 mod write_lock;
 
 use crate::archive::Archive;
 use crate::config::Config;
-use crate::config::blocking::blocking;
 use crate::config::instance::InstanceConfig;
 use crate::guard::act::{Act, PolicyChange, Source};
 use crate::guard::assess::Assessment;
@@ -36,7 +37,7 @@ use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -44,7 +45,6 @@ use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
-use crate::model::text::{nearest, quoted};
 use crate::model::verification::{BY_SCHEDULE, Level};
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::jobs::Jobs;
@@ -75,6 +75,8 @@ struct Inner {
     /// Ids of all instances that are served.
     ids: Vec<String>,
     instances: Vec<InstanceConfig>,
+    /// The configuration file, where there is one.
+    file: Option<PathBuf>,
     sandbox: Option<sandbox::Sandbox>,
     clones: clones::Clones,
     state: Arc<dyn State>,
@@ -114,6 +116,7 @@ impl Local {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),
                 instances: config.instances.clone(),
+                file: config.file.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
                 clones: clones::Clones::new(config),
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
@@ -158,21 +161,12 @@ impl Inner {
             None => "sandbox",
         }
     }
-
-    /// Ids under which there may be sets: of the configured instances, and of clones, also of those that have ended.
-    async fn ids_with_sets(&self) -> Vec<String> {
-        let store = self.vault.store();
-        let folders = blocking(move || Ok(store.folders("").unwrap_or_default())).await.unwrap_or_default();
-        let of_clones = folders.into_iter().filter(|id| id.starts_with(clones::PREFIX) && !self.ids.contains(id));
-        self.ids.iter().cloned().chain(of_clones).collect()
-    }
 }
 
 #[async_trait]
 impl Provider for Local {
     async fn check_instance(&self, instance_id: &str) -> Result<(), Fault> {
-        let mut ids = self.instance_ids().to_vec();
-        if ids.iter().any(|id| id == instance_id) {
+        if self.instance_ids().iter().any(|id| id == instance_id) {
             return Ok(());
         }
         if instance_id.starts_with(clones::PREFIX) {
@@ -184,12 +178,7 @@ impl Provider for Local {
                 return Ok(());
             }
         }
-        ids.extend(self.inner.clones.living().await.into_iter().map(|clone| clone.id));
-        let near = nearest(instance_id, ids.iter().map(String::as_str));
-        let near = near.map_or(String::new(), |near| format!("Did you mean {near}? "));
-        let message = format!("there is no instance {}", quoted(instance_id));
-        Err(Fault::new(Kind::NotFound, "instance.not_found", message)
-            .hint(format!("{near}Instances: {}.", ids.join(", "))))
+        Err(self.inner.no_such_instance(instance_id).await)
     }
 
     async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault> {
@@ -270,9 +259,16 @@ impl Provider for Local {
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        let clone = self.inner.kind(instance_id) == "clone";
-        let shared = self.inner.state.is_shared();
-        Ok(capabilities::capabilities(instance_id, clone, self.inner.has_log(instance_id).await, shared))
+        let inner = &self.inner;
+        let without_log = match inner.has_log(instance_id).await {
+            true => None,
+            false => Some((inner.way_by_set(instance_id).await, inner.way_to_a_log(instance_id).await)),
+        };
+        Ok(capabilities(instance_id, inner.kind(instance_id) == "clone", without_log, inner.state.is_shared()))
+    }
+
+    async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
+        self.can_clone_here(instance_id, backup_id).await
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {

@@ -170,13 +170,13 @@ impl Provider for Tair {
     }
 
     /// What an instance lacks follows from its architecture, and is among the facts of each act.
-    async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
+    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
         let no_position = Fault::new(
             Kind::Usage,
             "restore.no_position",
             "the cloud restores to moments, and knows no positions in a log",
         )
-        .hint("Give restore_time.");
+        .hint(format!("Give restore_time; describe_instances with instance_id {instance_id} shows the recovery window, where there is one."));
         let no_log = "the cloud keeps its log to itself, so no moment of it can be written to files";
         let no_log = Fault::new(Kind::Provider, "download.no_log", no_log)
             .hint("Download a set by its backup_id; or bring a moment back with restore_instance or create_instance_from_backup.");
@@ -187,8 +187,10 @@ impl Provider for Tair {
         )
         .hint("create_instance_from_backup makes a new instance from another's set.");
         let no_keys = "the cloud restores some keys to a moment alone, and under their own names";
-        let no_keys = Fault::new(Kind::Usage, "restore.filter_key", no_keys)
-            .hint("Give restore_time with filter_key, and neither backup_id nor add_prefix.");
+        let no_keys = Fault::new(Kind::Usage, "restore.filter_key", no_keys).hint(format!(
+            "Give restore_time with filter_key, and neither backup_id nor add_prefix: a classic Tair (Enterprise) with flashback takes that. Of any \
+             other create_instance_from_backup with instance_id {instance_id} and the backup_id makes a new instance, from which keys can be copied."
+        ));
         Ok(Capabilities::all()
             .without(Capability::Fill, no_other)
             .without(Capability::SomeKeys, no_keys)

@@ -13,6 +13,7 @@
 
 mod ask;
 mod carry_out;
+mod cure;
 mod look;
 mod plan;
 pub mod reply;
@@ -22,7 +23,7 @@ use crate::guard::check::{self, Precheck, Status};
 use crate::guard::impact::Alternative;
 use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::person::Yes;
-use crate::guard::plan::{PLAN_AGAIN, Plan};
+use crate::guard::plan::Plan;
 use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
@@ -165,15 +166,15 @@ impl Flow<'_> {
             None => self.audit("blocked", format!("{}: {why}", self.act.verb())).await?,
         }
         let (hint, next) = match alternative {
-            Some(Alternative { why, call }) => (why, call),
-            None => ("Cure what blocks, then make a new plan.".into(), PLAN_AGAIN.into()),
+            Some(Alternative { why, call }) => (why, vec![call]),
+            None => self.cures(prechecks).await,
         };
         Ok(Guarded {
             status: GuardedStatus::Blocked,
             code: Some("precheck.blocked".into()),
             message: format!("Nothing has been changed. {why}"),
             hint: Some(hint),
-            next_actions: vec![next],
+            next_actions: next,
             prechecks: rows(prechecks),
             ..Guarded::default()
         })

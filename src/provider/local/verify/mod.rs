@@ -49,10 +49,11 @@ impl NotVerified {
 }
 
 /// What to do about a set in which a fault was found.
-fn next_step(level: Level) -> String {
+fn next_step((instance_id, backup_id): (&str, &str), level: Level) -> String {
     format!(
-        "Choose another set from describe_backups; nothing was sent to any instance. Where it may have been in passing, such as an error \
-         of the disk, call verify_backup with the level {}: the set can be used again once that finds nothing.",
+        "Choose another set (describe_backups with instance_id {instance_id}); nothing was sent to any instance. Where it may have been in \
+         passing, such as an error of the disk, call verify_backup with the level {} (instance_id {instance_id}, backup_id {backup_id}): the \
+         set can be used again once that finds nothing.",
         level.as_str()
     )
 }
@@ -92,7 +93,7 @@ impl Inner {
         let found = self.state.verifications(instance_id).await?;
         let damaged = |(id, found): (String, Verification)| {
             let (level, Look { at, fault, .. }) = found.fault()?;
-            let hint = format!("This was found at {}. {}", written(*at), next_step(level));
+            let hint = format!("This was found at {}. {}", written(*at), next_step((instance_id, &id), level));
             Some((id, Fault::new(Kind::Damaged, "backup.damaged", fault.clone()?).hint(hint)))
         };
         Ok(found.into_iter().filter_map(damaged).collect())
@@ -201,7 +202,7 @@ impl Inner {
             return gone;
         }
         keep_damage(&self.jobs, (instance_id, backup_id), level, server, &fault).await;
-        fault.hint(next_step(level))
+        fault.hint(next_step((instance_id, backup_id), level))
     }
 
     /// Writes down that a look of this level, whose reading began at that moment, has found nothing.
