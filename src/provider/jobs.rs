@@ -165,7 +165,8 @@ impl Jobs {
             JobKind::Clone => format!("clone {} of {instance_id} is running", other.id),
             kind => format!("{} {} is running on {instance_id}", kind.as_str(), other.id),
         };
-        Err(Fault::new(Kind::Provider, "job.busy", what).hint("Wait for it with describe_jobs; then make a new plan."))
+        let hint = format!("describe_jobs with job_id {} shows when it has ended; then make a new plan.", other.id);
+        Err(Fault::new(Kind::Provider, "job.busy", what).hint(hint))
     }
 
     /// Begins a job that takes no permit, for a caller, beside whatever runs on the instance; `backup_id` is empty where it is about no set.

@@ -6,6 +6,7 @@ use super::Flow;
 use crate::guard::act::{Act, CloneOrder, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::plan::PLAN_AGAIN;
+use crate::model::fault::Fault;
 use crate::model::instance::Capability;
 use crate::model::time::written_ms;
 
@@ -89,11 +90,11 @@ impl Flow<'_> {
         }
     }
 
-    /// The newest whole set that the act is not about; empty where there is none.
-    async fn newest_other(&self, of: &str) -> Option<String> {
-        let listed = self.call.app.provider.backups(of, None).await.unwrap_or_default();
+    /// The newest whole set that the act is not about; `None` where there is none.
+    async fn newest_other(&self, of: &str) -> Result<Option<String>, Fault> {
+        let listed = self.call.app.provider.backups(of, None).await?;
         let mut whole = listed.into_iter().flatten().map(|set| set.id);
-        whole.find(|id| Some(id.as_str()) != self.act.backup_id())
+        Ok(whole.find(|id| Some(id.as_str()) != self.act.backup_id()))
     }
 
     /// Another set in the place of one that cannot be used.
@@ -104,7 +105,7 @@ impl Flow<'_> {
                 | Act::CreateInstanceFromBackup { order: CloneOrder { source: Source::Backup { .. }, .. } }
         );
         match self.newest_other(of).await {
-            Some(other) if restores => {
+            Ok(Some(other)) if restores => {
                 let call = match &self.act {
                     Act::RestoreInstance { source_instance_id: None, keys: None, write_fence: false, .. } => {
                         format!("restore_instance with instance_id {of} and backup_id {other}")
@@ -114,8 +115,10 @@ impl Flow<'_> {
                 };
                 (format!("{other} is the newest whole set beside it: {call}."), Some(call))
             }
-            Some(_) => (format!("describe_backups with instance_id {of} lists the sets that are whole."), None),
-            None => (
+            Ok(Some(_)) | Err(_) => {
+                (format!("describe_backups with instance_id {of} lists the sets that are whole."), None)
+            }
+            Ok(None) => (
                 format!(
                     "{of} has no other whole set: create_backup with instance_id {of} takes one of what it holds now."
                 ),
@@ -130,7 +133,7 @@ impl Flow<'_> {
         let (set, argument) = match source {
             Source::Backup { backup_id } => (backup_id.clone(), format!("backup_id {backup_id}")),
             Source::Moment { restore_time, .. } => {
-                (self.newest_other(of).await?, format!("restore_time {}", written_ms(*restore_time)))
+                (self.newest_other(of).await.ok().flatten()?, format!("restore_time {}", written_ms(*restore_time)))
             }
             Source::Before { .. } => return None,
         };

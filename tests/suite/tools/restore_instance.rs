@@ -86,7 +86,7 @@ fn without_a_log_the_hint_names_what_there_is() {
     let config = |more: &str| unattended(&redis, &format!("{more}\n{carts}"));
     let bench = Bench::new(&config(""));
     let hint = |more: &[&str]| {
-        let done = bench.run(&[&["restore-instance", "--instance-id", "orders", "--json"], more].concat());
+        let done = bench.run(&[&["restore-instance", "--instance-id", "orders", "--json"][..], more].concat());
         assert_ne!(done.code, 0, "{done:?}");
         text(&done.json()["hint"])
     };

@@ -53,7 +53,10 @@ impl Inner {
             // A backup that already runs began before our facts were read: it may lack the last writes.
             Begun::Joined(job) => {
                 Err(Fault::new(Kind::Provider, "job.busy", format!("backup {} is running on {instance_id}", job.id))
-                    .hint("Wait for it with describe_jobs, then call restore_instance again.")
+                    .hint(format!(
+                        "describe_jobs with job_id {} shows when it has ended; then make the same call again.",
+                        job.id
+                    ))
                     .retry_after(Duration::from_secs(5)))
             }
         }

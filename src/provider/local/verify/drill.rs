@@ -281,6 +281,7 @@ async fn is_small(conn: &mut Conn, key: &[u8]) -> Result<bool, RedisError> {
 }
 
 fn no_program(set: &BackupSet, statistics: &KeyStatistics) -> Fault {
+    let (id, backup_id) = (&set.instance_id, &set.id);
     let modules = match statistics.modules.as_slice() {
         [] => String::new(),
         modules => format!(", and none has the modules of {}", modules.join(", ")),
@@ -289,10 +290,10 @@ fn no_program(set: &BackupSet, statistics: &KeyStatistics) -> Fault {
         "there was no drill: no server program here loads {} of {} {} (RDB version {}){modules}",
         set.id, set.engine, set.version, set.rdb_version
     );
-    Fault::new(Kind::Provider, "verify.no_program", message).hint(
-        "Install the redis-server or valkey-server of that version, so that it is in PATH, or name it in the configuration \
-         (server_programs). The level structure takes no server.",
-    )
+    Fault::new(Kind::Provider, "verify.no_program", message).hint(format!(
+        "verify_backup with instance_id {id}, backup_id {backup_id} and level structure takes no server. For a drill install the redis-server or \
+         valkey-server of that version, so that it is in PATH, or name it in the configuration (server_programs)."
+    ))
 }
 
 fn failed(program: &Program, why: &str) -> Fault {

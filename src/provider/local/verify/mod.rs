@@ -93,7 +93,7 @@ impl Inner {
         let found = self.state.verifications(instance_id).await?;
         let damaged = |(id, found): (String, Verification)| {
             let (level, Look { at, fault, .. }) = found.fault()?;
-            let hint = format!("This was found at {}. {}", written(*at), next_step((instance_id, &id), level));
+            let hint = format!("This was found at {}. {}", written(*at), next_step((instance_id, id.as_str()), level));
             Some((id, Fault::new(Kind::Damaged, "backup.damaged", fault.clone()?).hint(hint)))
         };
         Ok(found.into_iter().filter_map(damaged).collect())
