@@ -5,5 +5,6 @@ mod compare_backups;
 mod demo;
 mod doctor;
 mod first_minute;
+mod prune;
 mod terminal;
 mod vault_verify;

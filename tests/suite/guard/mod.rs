@@ -4,6 +4,7 @@ mod assess;
 pub mod flow;
 mod keys;
 mod last_look;
+mod pruning;
 mod replay;
 mod retention;
 mod way_back;
