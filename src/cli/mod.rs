@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod emulate;
 mod init;
+mod prune;
 mod render;
 mod retention;
 mod state;
@@ -80,6 +81,7 @@ const EXAMPLES: &str = "Examples:
   tair-backup-mcp describe-backups --instance-id orders --start-time 2026-11-01T00:00Z
   tair-backup-mcp restore-instance --instance-id orders --backup-id b-20261123T061500Z-3f9a1c
   tair-backup-mcp compare-backups --instance-id orders b-20261123T061500Z-3f9a1c    which keys differ by now
+  tair-backup-mcp prune orders --keep-last 5 --dry-run     which manual and safety backups would go
   tair-backup-mcp approve                                  say yes or no to what an agent has planned
 
 Without a configuration file and --url there is one instance, `sandbox`: a real server of our own with sample data.
@@ -108,6 +110,8 @@ enum Command {
     CompareBackups(compare::Args),
     /// Show which backups of an instance would expire now, and why each other one stays; deletes nothing
     Retention(retention::Args),
+    /// Delete the manual and safety backups of an instance that no rule of yours keeps, after your yes at a terminal
+    Prune(prune::Args),
     /// Look for what of the vault is damaged or was changed from outside, or copy it to another place
     Vault(vault::Args),
     /// Show what the guard has recorded
@@ -247,6 +251,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::DeleteInstance(args) => delete_instance::run(&*app?, args).await,
         Command::CompareBackups(args) => compare::run(&*app?, args).await,
         Command::Retention(args) => retention::run(&*app?, args).await,
+        Command::Prune(args) => prune::run(&*app?, args).await,
         Command::Vault(args) => vault::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::State(args) => state::run(&*app?, args).await.map(|code| code.unwrap_or(INTERRUPTED)),

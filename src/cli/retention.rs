@@ -24,7 +24,7 @@ pub struct Args {
 /// `instance.not_found`; `vault.failed`, `state.failed`; `act.unsupported` for an instance of the cloud, which expires its sets itself.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     app.known(&args.instance_id).await?;
-    let Retention { sets, log_segments } = app.provider.retention(&args.instance_id).await?;
+    let Retention { sets, log_segments } = app.provider.retention(&args.instance_id, None).await?;
     if args.json {
         let rows: Vec<Value> = sets.iter().map(row).collect();
         print(&json!({ "sets": rows, "log_segments": log_segments }).to_string());

@@ -22,6 +22,7 @@ pub mod permit;
 pub mod person;
 pub mod plan;
 pub mod preconditions;
+pub mod pruning;
 pub mod retention;
 pub mod room;
 pub mod rules;

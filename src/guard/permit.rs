@@ -37,8 +37,8 @@ impl Permit {
         &self.open.plan
     }
 
-    /// `make` says of the instance and the act whether they give the grant.
-    fn grant<For>(self, make: impl FnOnce(&str, &Act) -> Option<Grant<For>>) -> Result<Grant<For>, Fault> {
+    /// `make` says of the instance and the act whether they give the grant, or the grants.
+    fn grant<G>(self, make: impl FnOnce(&str, &Act) -> Option<G>) -> Result<G, Fault> {
         let Plan { act, instance_id, .. } = &self.open.plan;
         make(instance_id, act).ok_or_else(|| {
             let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
@@ -61,6 +61,17 @@ impl Permit {
     pub fn delete(self) -> Result<Grant<Delete>, Fault> {
         self.grant(|id, act| match act {
             Act::DeleteBackup { backup_id } => Some(Grant::of_set(id, backup_id)),
+            _ => None,
+        })
+    }
+
+    /// Exchanges the permit for the right to delete each of the backup sets it names, in their order, and no other.
+    ///
+    /// # Errors
+    /// `act.unsupported` where the yes was to something else than a pruning.
+    pub fn delete_each(self) -> Result<Vec<Grant<Delete>>, Fault> {
+        self.grant(|id, act| match act {
+            Act::Prune { backup_ids, .. } => Some(backup_ids.iter().map(|set| Grant::of_set(id, set)).collect()),
             _ => None,
         })
     }

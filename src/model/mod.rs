@@ -18,6 +18,7 @@ pub mod key_filter;
 pub mod log;
 pub mod persistence;
 pub mod policy;
+pub mod pruning;
 pub mod restore;
 pub mod restored_keys;
 pub mod secret;

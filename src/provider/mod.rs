@@ -32,6 +32,7 @@ use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
+use crate::model::pruning::{Keep, PrunedSet};
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
 use crate::model::verification::Level;
@@ -118,6 +119,8 @@ pub enum Carried {
     Job(Job),
     /// The act is done; its outcome for the reader.
     Done(String),
+    /// Sets were pruned; what became of each.
+    Pruned(Vec<PrunedSet>),
 }
 
 /// Whether an instance refuses writes because of a lock that was put on it.
@@ -306,10 +309,10 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
-    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
-    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+    /// What retention would do now to the sets and the log of an instance; with a person's rules what pruning by them would. Deletes nothing.
+    async fn retention(&self, instance_id: &str, keep: Option<&Keep>) -> Result<Retention, Fault> {
         let _ = instance_id;
-        Err(unsupported("retention"))
+        Err(unsupported(keep.map_or("retention", |_| "prune")))
     }
 
     /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.

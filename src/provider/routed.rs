@@ -18,6 +18,7 @@ use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
+use crate::model::pruning::Keep;
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
 use crate::model::verification::Level;
@@ -219,8 +220,8 @@ impl Provider for Routed {
         self.of(instance_id).scheduled(instance_id).await
     }
 
-    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
-        self.of(instance_id).retention(instance_id).await
+    async fn retention(&self, instance_id: &str, keep: Option<&Keep>) -> Result<Retention, Fault> {
+        self.of(instance_id).retention(instance_id, keep).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

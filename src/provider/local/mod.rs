@@ -44,6 +44,7 @@ use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
+use crate::model::pruning::Keep;
 use crate::model::restore::Cutover;
 use crate::model::verification::{BY_SCHEDULE, Level};
 use crate::provider::comparison::{Compared, OnStage, StateOf};
@@ -290,6 +291,7 @@ impl Provider for Local {
                 Ok(facts)
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
+            Act::Prune { keep, backup_ids } => self.inner.pruning_facts(instance_id, keep, backup_ids).await,
             Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
             Act::CreateInstanceFromBackup { order } => self.inner.clone_facts(instance_id, order, earlier).await,
         }
@@ -317,10 +319,8 @@ impl Provider for Local {
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
         match &permit.plan().act {
-            Act::DeleteBackup { backup_id } => {
-                let backup_id = backup_id.clone();
-                self.inner.delete(permit, &backup_id).await.map(Carried::Done)
-            }
+            Act::DeleteBackup { .. } => self.inner.delete(permit).await.map(Carried::Done),
+            Act::Prune { .. } => self.inner.prune(permit).await.map(Carried::Pruned),
             Act::RestoreInstance { source, .. } => {
                 let planned = permit.plan().direct_restore()?.replay.as_ref().map(|replay| replay.backup_id.clone());
                 let backup_id = match (source, planned) {
@@ -361,8 +361,8 @@ impl Provider for Local {
         self.inner.scheduled(instance_id).await
     }
 
-    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
-        self.inner.retention(instance_id).await
+    async fn retention(&self, instance_id: &str, keep: Option<&Keep>) -> Result<Retention, Fault> {
+        self.inner.retention(instance_id, keep).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

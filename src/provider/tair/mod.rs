@@ -209,6 +209,7 @@ impl Provider for Tair {
                 self.inner.clone_facts(instance_id, order, earlier.is_none()).await
             }
             Act::RestoreInstance { .. } => Err(unsupported("source_instance_id")),
+            Act::Prune { .. } => Err(unsupported("prune")),
         }
     }
 
@@ -230,6 +231,7 @@ impl Provider for Tair {
                 self.inner.start_restore(permit, &source, keys.as_ref(), write_fence).await.map(Carried::Job)
             }
             Act::RestoreInstance { .. } => Err(unsupported("source_instance_id")),
+            Act::Prune { .. } => Err(unsupported("prune")),
             Act::DeleteBackup { backup_id } => self.inner.delete(permit, &backup_id).await.map(Carried::Done),
             Act::ModifyBackupPolicy { change } => self.inner.modify_policy(permit, &change).await.map(Carried::Done),
             Act::CreateInstanceFromBackup { order } => self.inner.start_clone(permit, &order).await.map(Carried::Job),

@@ -86,15 +86,15 @@ pub(super) async fn taken_for_plans<D: Database>(database: &D, instance_id: &str
     rows.iter().map(|row| row.get("backup_id")).collect()
 }
 
-/// The sets of an instance that a plan counts on, and whether the plan restores the set; else the set undoes it. A plan to delete a
-/// set does not count on the set.
+/// The sets of an instance that a plan counts on, and whether the plan restores the set; else the set undoes it. A plan to delete
+/// sets does not count on them.
 async fn counted_on<D: Database>(
     database: &D,
     instance_id: &str,
     open: &Confirmation,
 ) -> Result<Vec<(String, bool)>, Fault> {
     let plan = &open.plan;
-    if matches!(plan.act, Act::DeleteBackup { .. }) {
+    if matches!(plan.act, Act::DeleteBackup { .. } | Act::Prune { .. }) {
         return Ok(Vec::new());
     }
     let of_it = plan.act.set_of(&plan.instance_id) == instance_id;

@@ -46,7 +46,7 @@ impl Flow<'_> {
         }
         let cutover = match &carried {
             Carried::Job(job) => app.provider.cutover(job).await,
-            Carried::Done(_) => None,
+            Carried::Done(_) | Carried::Pruned(_) => None,
         };
         carried_out(&open, carried, cutover, human_verified)
     }

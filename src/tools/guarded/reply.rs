@@ -8,7 +8,9 @@ use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::job::JobStatus;
+use crate::model::pruning::{Fate, PrunedSet};
 use crate::model::restore::Cutover;
+use crate::model::text::bytes;
 use crate::model::time::written;
 use crate::provider::Carried;
 use crate::tools::key_rows::{KeyRows, Shown};
@@ -132,6 +134,28 @@ pub struct Guarded {
     /// Whether a person said yes, rather than a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human_verified: Option<bool>,
+    /// What became of each set that was pruned. In no schema: no tool prunes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub backups: Vec<PrunedRow>,
+    /// Bytes of the vault that are free by a pruning. In no schema, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub freed_bytes: Option<u64>,
+}
+
+/// A set that was to go by a pruning, in a reply.
+#[derive(Debug, Serialize)]
+pub struct PrunedRow {
+    /// The set's id.
+    pub backup_id: String,
+    /// `deleted`, `gone` (by somebody else), `retained` or `failed`.
+    pub status: &'static str,
+    /// Why it was not deleted here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Bytes that are free by it.
+    pub freed_bytes: u64,
 }
 
 /// The parts of a reply that a confirmation determines.
@@ -230,6 +254,7 @@ pub(super) fn carried_out(
     };
     let job = match carried {
         Carried::Done(message) => return Guarded { status: GuardedStatus::Succeeded, message, ..reply }.outcome(),
+        Carried::Pruned(sets) => return pruned(reply, &sets),
         Carried::Job(job) => job,
     };
     let follow = format!("describe_jobs with job_id {}", job.id);
@@ -257,6 +282,40 @@ pub(super) fn carried_out(
     Outcome::reply(&told, follow_up)
 }
 
+/// The outcome of a pruning. Sets that stay, for whatever reason, were asked to go: that is no success.
+fn pruned(reply: Guarded, sets: &[PrunedSet]) -> Result<Outcome, Fault> {
+    let freed_bytes: u64 = sets.iter().map(|set| set.freed_bytes).sum();
+    let row = |set: &PrunedSet| PrunedRow {
+        backup_id: set.backup_id.clone(),
+        status: set.fate.as_str(),
+        why: set.fate.why().map(str::to_owned),
+        freed_bytes: set.freed_bytes,
+    };
+    let count = |is: fn(&Fate) -> bool| sets.iter().filter(|set| is(&set.fate)).count();
+    let others = [
+        (count(|fate| *fate == Fate::Gone), "gone already"),
+        (count(|fate| matches!(fate, Fate::Retained(_))), "retained"),
+        (count(|fate| matches!(fate, Fate::Failed(..))), "failed"),
+    ];
+    let others: String = others.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+    let deleted = count(|fate| *fate == Fate::Deleted);
+    let failed = sets.iter().find_map(|set| match set.fate {
+        Fate::Failed(kind, _) => Some(kind),
+        Fate::Deleted | Fate::Gone | Fate::Retained(_) => None,
+    });
+    let kept = sets.iter().any(|set| matches!(set.fate, Fate::Retained(_))).then_some(Kind::Refused);
+    let not_done = failed.or(kept);
+    let told = Guarded {
+        status: if not_done.is_some() { GuardedStatus::Failed } else { GuardedStatus::Succeeded },
+        message: format!("{deleted} of {} backups deleted{others}; {} freed", sets.len(), bytes(freed_bytes)),
+        next_actions: Vec::new(),
+        backups: sets.iter().map(row).collect(),
+        freed_bytes: Some(freed_bytes),
+        ..reply
+    };
+    Outcome::reply(&told, not_done.map_or(FollowUp::Nothing, FollowUp::Failed))
+}
+
 impl Guarded {
     /// The outcome of a call that answers with this.
     ///
@@ -279,5 +338,46 @@ impl Guarded {
                 | GuardedStatus::Declined => FollowUp::Failed(Kind::Refused),
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FollowUp, Guarded, Outcome, pruned};
+    use crate::model::fault::Kind;
+    use crate::model::pruning::{Fate, PrunedSet};
+
+    /// All sets are told, each with what became of it; what was asked to go and is there still is no success, and a failure says more than that.
+    #[test]
+    fn a_pruning_tells_of_each_set() {
+        let set = |fate| PrunedSet { backup_id: "b-1".into(), freed_bytes: 0, fate };
+        let deleted = || PrunedSet { freed_bytes: 2048, ..set(Fate::Deleted) };
+        let retained = || set(Fate::Retained("its bucket refused".into()));
+        let failed = set(Fate::Failed(Kind::Provider, "the disk is gone".into()));
+        for (sets, told, follow_up) in [
+            (vec![deleted(), deleted()], "2 of 2 backups deleted; 4.0 KiB freed", FollowUp::Nothing),
+            (
+                vec![deleted(), set(Fate::Gone)],
+                "1 of 2 backups deleted, 1 gone already; 2.0 KiB freed",
+                FollowUp::Nothing,
+            ),
+            (
+                vec![deleted(), retained()],
+                "1 of 2 backups deleted, 1 retained; 2.0 KiB freed",
+                FollowUp::Failed(Kind::Refused),
+            ),
+            (
+                vec![retained(), failed],
+                "0 of 2 backups deleted, 1 retained, 1 failed; 0 B freed",
+                FollowUp::Failed(Kind::Provider),
+            ),
+        ] {
+            let Ok(Outcome::Reply { json, follow_up: next }) = pruned(Guarded::default(), &sets) else {
+                panic!("a reply");
+            };
+            assert_eq!((json.get("message").and_then(|m| m.as_str()), next), (Some(told), follow_up));
+            let rows = json.get("backups").and_then(|rows| rows.as_array()).map(Vec::len);
+            assert_eq!(rows, Some(sets.len()), "{json}");
+        }
     }
 }

@@ -6,5 +6,6 @@ mod demo;
 mod doctor;
 mod first_minute;
 mod logs;
+mod prune;
 mod terminal;
 mod vault_verify;

@@ -5,6 +5,7 @@ mod estimate;
 pub mod flow;
 mod keys;
 mod last_look;
+mod pruning;
 mod replay;
 mod retention;
 mod way_back;
