@@ -5,6 +5,7 @@
 
 pub mod backup_log;
 pub mod blocking;
+pub mod command;
 pub mod durable;
 pub mod encryption;
 pub mod guard;
@@ -21,7 +22,7 @@ pub mod tair;
 pub mod vault;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, shell_word, unknown_field};
+use crate::model::text::{clean, unknown_field};
 use backup_log::BackupLogConfig;
 use encryption::{Encryption, RawEncryption};
 use guard::GuardConfig;
@@ -142,26 +143,6 @@ impl Config {
     /// What is wrong and what would be right, as a sentence.
     pub fn place(&self, key: &str, text: &str, base: &Path) -> Result<VaultPlace, String> {
         VaultPlace::parse(key, text, base, cloud_defaults(self.tair.as_ref()))
-    }
-
-    /// What a person types at a terminal to run a subcommand on what this process works with: a home or a file that is not the
-    /// one read anyway is named.
-    #[must_use]
-    pub fn command(&self, subcommand: &str) -> String {
-        let mut command = String::from("tair-backup-mcp");
-        let mut option = |name: &str, path: &Path| {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            command += &format!(" {name} {}", shell_word(&path.to_string_lossy()));
-        };
-        if Home::new(None).map_or(true, |usual| usual.dir() != self.home.dir()) {
-            option("--home", self.home.dir());
-        }
-        if let Some(file) = &self.file
-            && home::default_config_file().map_or(true, |usual| usual != *file)
-        {
-            option("--config", file);
-        }
-        format!("{command} {subcommand}")
     }
 
     /// Reads the file named, or the one in the XDG directory when it exists, or none.

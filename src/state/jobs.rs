@@ -1,6 +1,7 @@
 //! The store of jobs, as a trait: a job is begun once, progresses, and ends once; jobs of dead processes are handed out to be
 //! reconciled.
 
+use crate::config::command::line;
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
@@ -245,7 +246,7 @@ pub trait JobStore: Send + Sync {
 /// What a person types to say that nothing of a restore is left to roll back.
 #[must_use]
 pub fn clear_command(job_id: &str) -> String {
-    format!("tair-backup-mcp clear-rollback --job-id {job_id}")
+    line(&format!("clear-rollback --job-id {job_id}"))
 }
 
 /// The fault of a job id that no job has.
