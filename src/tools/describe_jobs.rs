@@ -2,6 +2,7 @@
 
 use crate::model::fault::Fault;
 use crate::tools::ToolCall;
+use crate::tools::plan_rows::{WaitingPlan, plans};
 use crate::tools::rows::JobRow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Args {
 pub struct Jobs {
     /// The jobs, newest first, at most 50.
     pub jobs: Vec<JobRow>,
+    /// The plans that wait for a person, were approved or have lapsed, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<WaitingPlan>,
 }
 
 /// Lists jobs.
@@ -40,5 +44,9 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Jobs, Fault> {
         Some(id) => vec![call.app.state.job(id).await?],
         None => call.app.state.jobs(args.instance_id.as_deref()).await?,
     };
-    Ok(Jobs { jobs: jobs.iter().map(JobRow::of).collect() })
+    let plans = match &args.job_id {
+        Some(_) => Vec::new(),
+        None => plans(call, args.instance_id.as_deref()).await?,
+    };
+    Ok(Jobs { jobs: jobs.iter().map(JobRow::of).collect(), plans })
 }
