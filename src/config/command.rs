@@ -49,6 +49,12 @@ pub fn line(subcommand: &str) -> String {
     format!("{program} {subcommand}")
 }
 
+/// What a person types to say that nothing of a restore is left to roll back.
+#[must_use]
+pub fn clear_rollback(job_id: &str) -> String {
+    line(&format!("clear-rollback --job-id {job_id}"))
+}
+
 /// The path of this program; its name alone where the system does not tell.
 fn program() -> PathBuf {
     let Ok(path) = std::env::current_exe() else { return "tair-backup-mcp".into() };

@@ -1,7 +1,6 @@
 //! The store of jobs, as a trait: a job is begun once, progresses, and ends once; jobs of dead processes are handed out to be
 //! reconciled.
 
-use crate::config::command::line;
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
@@ -241,12 +240,6 @@ pub trait JobStore: Send + Sync {
     /// Changes of jobs from now on. To wait for a job, call this first and then read the job, so that no change falls in
     /// between.
     fn changes(&self) -> Changes;
-}
-
-/// What a person types to say that nothing of a restore is left to roll back.
-#[must_use]
-pub fn clear_command(job_id: &str) -> String {
-    line(&format!("clear-rollback --job-id {job_id}"))
 }
 
 /// The fault of a job id that no job has.
