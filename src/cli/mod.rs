@@ -151,6 +151,7 @@ fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
     if let (Some(tair), Some(agent)) = (&mut config.tair, &cli.user_agent) {
         tair.user_agent.clone_from(agent);
     }
+    config.remember();
     if matches!(cli.command, Command::Emulate(_)) { wiring::app_without_cloud(config) } else { wiring::app(config) }
 }
 

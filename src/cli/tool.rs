@@ -7,8 +7,9 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
+use crate::tools::arguments::MAX_WAIT;
 use crate::tools::registry::{TOOLS, Tool};
-use crate::tools::{App, FollowUp, Outcome, ToolCall, create_backup};
+use crate::tools::{App, FollowUp, Outcome, ToolCall};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
 use serde_json::Value;
 use std::io::Write as _;
@@ -74,7 +75,7 @@ impl ToolCommand {
             && let Some(wait) = self.arguments.get_mut("wait_seconds").filter(|wait| wait.is_null())
         {
             // For a person the command waits, for as long as a tool may.
-            *wait = create_backup::MAX_WAIT.into();
+            *wait = MAX_WAIT.into();
         }
         drain::recover(app).await?;
         let (bar, mut signals) = (Bar::new(), Signals::new()?);

@@ -6,6 +6,7 @@
 pub mod advice;
 pub mod backup_log;
 pub mod blocking;
+pub mod command;
 pub mod denied;
 pub mod durable;
 pub mod encryption;
@@ -24,7 +25,6 @@ pub mod vault;
 mod wrong;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::shell_word;
 use backup_log::BackupLogConfig;
 use denied::Denied;
 use encryption::{Encryption, RawEncryption};
@@ -151,26 +151,6 @@ impl Config {
     /// What is wrong and what would be right, as a sentence.
     pub fn place(&self, key: &str, text: &str, base: &Path) -> Result<VaultPlace, String> {
         VaultPlace::parse(key, text, base, cloud_defaults(self.tair.as_ref()))
-    }
-
-    /// What a person types at a terminal to run a subcommand on what this process works with: a home or a file that is not the
-    /// one read anyway is named.
-    #[must_use]
-    pub fn command(&self, subcommand: &str) -> String {
-        let mut command = String::from("tair-backup-mcp");
-        let mut option = |name: &str, path: &Path| {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            command += &format!(" {name} {}", shell_word(&path.to_string_lossy()));
-        };
-        if Home::new(None).map_or(true, |usual| usual.dir() != self.home.dir()) {
-            option("--home", self.home.dir());
-        }
-        if let Some(file) = &self.file
-            && home::default_config_file().map_or(true, |usual| usual != *file)
-        {
-            option("--config", file);
-        }
-        format!("{command} {subcommand}")
     }
 
     /// Reads the file named, or the one in the XDG directory when it exists, or none.

@@ -248,12 +248,6 @@ pub trait JobStore: Send + Sync {
     fn changes(&self) -> Changes;
 }
 
-/// What a person types to say that nothing of a restore is left to roll back.
-#[must_use]
-pub fn clear_command(job_id: &str) -> String {
-    format!("tair-backup-mcp clear-rollback --job-id {job_id}")
-}
-
 /// The fault of a job id that no job has.
 #[must_use]
 pub fn not_found(id: &str) -> Fault {

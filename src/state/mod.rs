@@ -33,6 +33,7 @@ use policies::Policies;
 use portable::Portable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 use verifications::Verifications;
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
@@ -67,7 +68,9 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
     ///
     /// # Errors
     /// `state.failed`.
-    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault>;
+    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
+        self.plans(Duration::ZERO).await
+    }
 
     /// Plans that a person may still approve, newest first.
     ///

@@ -6,6 +6,7 @@ use crate::model::text::{clean, quoted, unknown_field};
 use serde::Deserialize as _;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Longest name of a tool or an argument, in bytes.
 pub const NAME_MAX: usize = 64;
@@ -19,6 +20,23 @@ const DEPTH_MAX: usize = 2;
 const TEXT_MAX: usize = 1024;
 /// The arguments whose text may be longer: a path as long as the system takes them, and the ids of all shards of a large cluster.
 const LONGER: [(&str, usize); 2] = [("directory", 4096), ("backup_id", 256 * 21)];
+
+/// Longest wait that a call may ask for, in seconds.
+pub const MAX_WAIT: u64 = 3600;
+
+/// How long a call waits: as long as it says, in seconds, or as usual where it does not.
+///
+/// # Errors
+/// `arguments.invalid` where that is longer than a call may wait.
+pub fn wait(wait_seconds: Option<u64>, usual: u64) -> Result<Duration, Fault> {
+    match wait_seconds.unwrap_or(usual) {
+        wait if wait <= MAX_WAIT => Ok(Duration::from_secs(wait)),
+        wait => {
+            Err(Fault::new(Kind::Usage, "arguments.invalid", format!("wait_seconds is {wait}; at most {MAX_WAIT}"))
+                .hint("Wait less, and follow it with describe_jobs."))
+        }
+    }
+}
 
 /// Reads a tool's arguments from JSON. An explicit null counts as an argument left out: some clients send every argument they know.
 ///

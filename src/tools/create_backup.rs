@@ -6,15 +6,12 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::text::clean;
 use crate::tools::rows::JobRow;
-use crate::tools::{FollowUp, Outcome, ToolCall, estimates, follow, run_detached};
+use crate::tools::{FollowUp, Outcome, ToolCall, arguments, estimates, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Longest wait that a call may ask for, in seconds.
-pub const MAX_WAIT: u64 = 3600;
 /// Days for which a set may be kept that somebody asks for.
 const KEPT_DAYS: RangeInclusive<u32> = 1..=3650;
 
@@ -74,15 +71,7 @@ pub struct Created {
 /// `instance.not_found`, `arguments.invalid`, `job.busy`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
-    let wait = args.wait_seconds.unwrap_or(0);
-    if wait > MAX_WAIT {
-        return Err(Fault::new(
-            Kind::Usage,
-            "arguments.invalid",
-            format!("wait_seconds is {wait}; at most {MAX_WAIT}"),
-        )
-        .hint("Wait less and follow the job with describe_jobs."));
-    }
+    let wait = arguments::wait(args.wait_seconds, 0)?;
     let days = args.backup_retention_period;
     if let Some(days) = days.filter(|days| !KEPT_DAYS.contains(days)) {
         let message =
@@ -94,7 +83,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     let (provider, id, caller) = (Arc::clone(&call.app.provider), args.instance_id, call.caller.id().to_owned());
     let begun = async move { provider.create_backup(&id, Mode::Manual, &note, days, &caller).await };
     let (job, joined) = run_detached(call, "asking for a backup", begun).await?;
-    let job = follow(call, job, Duration::from_secs(wait)).await?;
+    let job = follow(call, job, wait).await?;
     let row = JobRow::of(&job);
     let (is_running, how_far) = match job.status {
         JobStatus::Running => (true, &job.stage),

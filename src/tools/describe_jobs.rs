@@ -3,6 +3,7 @@
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
 use crate::tools::ToolCall;
+use crate::tools::plan_rows::{WaitingPlan, plans};
 use crate::tools::rows::JobRow;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -52,6 +53,9 @@ pub struct Jobs {
     /// When the jobs were read, by this machine's clock, UTC.
     #[schemars(with = "serde_json::Value")]
     pub now: String,
+    /// The plans that wait for a person, were approved or have lapsed, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<WaitingPlan>,
 }
 
 /// Lists jobs.
@@ -77,6 +81,10 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Jobs, Fault> {
             (jobs, total, page_number)
         }
     };
+    let plans = match &args.job_id {
+        Some(_) => Vec::new(),
+        None => plans(call, args.instance_id.as_deref()).await?,
+    };
     let now = written(Timestamp::now());
-    Ok(Jobs { jobs: jobs.iter().map(JobRow::of).collect(), total, page_number, page_size, now })
+    Ok(Jobs { jobs: jobs.iter().map(JobRow::of).collect(), total, page_number, page_size, now, plans })
 }

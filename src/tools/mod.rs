@@ -19,6 +19,7 @@ pub mod key_rows;
 pub mod log_row;
 pub mod modify_backup_policy;
 pub mod newest_rows;
+pub mod plan_rows;
 pub mod registry;
 pub mod restore_instance;
 pub mod rows;

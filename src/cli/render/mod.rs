@@ -9,6 +9,7 @@ mod instances;
 mod jobs;
 pub mod keys;
 mod plain;
+mod plans;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
@@ -23,7 +24,7 @@ pub fn reply(verb: &str, json: &Value) -> String {
         "describe_backups" => backup::list(json),
         "download_backup" => backup::download(json),
         "verify_backup" => jobs::one(json),
-        "describe_jobs" => jobs::list(json),
+        "describe_jobs" => jobs::list(json) + &plans::below(json),
         "describe_backup_policy" => backup::policy(json),
         "restore_instance" | "modify_backup_policy" | "delete_backup" | "create_instance_from_backup" => {
             guarded::reply(json)

@@ -10,6 +10,7 @@ use crate::state::sql::fault::damaged;
 use crate::state::sql::ledger;
 use crate::state::sql::statement::Statement;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Most restores, or sets that were taken for plans, that are read at once: the latest.
 const MOST: u32 = 1000;
@@ -61,7 +62,7 @@ pub(super) async fn of_sets<D: Database>(
             found.entry(row.get("undone_with")?).or_default().push(restore);
         }
     }
-    for open in ledger::redeemable(database).await? {
+    for open in ledger::plans(database, Duration::ZERO).await? {
         let counted = counted_on(database, instance_id, &open).await?;
         for (id, restores) in counted.into_iter().filter(|(id, _)| backup_ids.contains(id)) {
             found.entry(id).or_default().push(Dependent::Plan {

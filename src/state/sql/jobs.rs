@@ -1,14 +1,13 @@
 //! Jobs on a database. Code reads a job's typed columns; the job's texts are written for people and never interpreted.
 
+use crate::config::command::clear_rollback;
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery, last_safety_id};
 use crate::model::restore::RestoredTo;
 use crate::model::restored_keys::RestoredKeys;
-use crate::state::jobs::{
-    Begun, Changes, JobStore, JobsOf, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found, taken_over,
-};
+use crate::state::jobs::{Begun, Changes, JobStore, JobsOf, NewJob, Orphan, ROLLBACK_PENDING, not_found, taken_over};
 use crate::state::leases::Leases as _;
 use crate::state::liveness::NOBODY;
 use crate::state::sql::database::Database;
@@ -111,7 +110,7 @@ impl<D: Database> Store<D> {
         Err(Fault::new(Kind::Provider, "restore.unsettled", what).hint(format!(
             "Bring the instance back and call describe_jobs, which rolls it back, or says what to look at; then make a new plan. Where \
              that is of no use, a person who has looked at the instance clears it at a terminal: {}.",
-            clear_command(&other)
+            clear_rollback(&other)
         )))
     }
 }

@@ -1,6 +1,6 @@
 //! The guard's ledger on a database: confirmations and the audit.
 
-use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger, Superseded};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean_to, short_digests};
 use crate::state::sql::Store;
@@ -8,6 +8,7 @@ use crate::state::sql::database::Database;
 use crate::state::sql::statement::{Row, Statement};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::time::Duration;
 use tracing::field::display;
 
 fn confirmation(row: &Row) -> Result<Confirmation, Fault> {
@@ -34,22 +35,52 @@ fn wrong_answers(row: &Row) -> Result<u32, Fault> {
 
 #[async_trait]
 impl<D: Database> Ledger for Store<D> {
-    async fn open(&self, c: &Confirmation) -> Result<(), Fault> {
+    async fn open(&self, c: &Confirmation) -> Result<Option<Superseded>, Fault> {
+        let plan = c.plan.to_json()?;
+        // Both sides are read by the database in the same way: what it makes of an act's JSON does not matter.
+        let same = |field| format!("{} = {}", D::json_text("plan", &[field]), D::json_text("$6", &[field]));
+        let supersede = Statement::new(format!(
+            "UPDATE confirmations SET status = CASE status WHEN $1 THEN $2 ELSE $3 END
+             WHERE status IN ($1, $4) AND caller = $5 AND {} AND {} RETURNING status, expires_at",
+            same("instance_id"),
+            same("act")
+        ))
+        .bind(ConfirmationStatus::Approved.as_str())
+        .bind(ConfirmationStatus::Approved.withdrawn().as_str())
+        .bind(ConfirmationStatus::Open.withdrawn().as_str())
+        .bind(ConfirmationStatus::Open.as_str())
+        .bind(&c.caller)
+        .bind(&plan)
+        // Without this two calls at once would not see each other's plan, and both plans would stay.
+        .one_by_one(format!("plans {} {}", c.caller, c.plan.instance_id));
         let open = Statement::new(
             "INSERT INTO confirmations (nonce, plan, caller, status, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(&c.nonce)
-        .bind(c.plan.to_json()?)
+        .bind(plan)
         .bind(&c.caller)
         .bind(c.status.as_str())
         .bind(c.created_at)
         .bind(c.expires_at);
-        self.write(open).await.map(drop)
+        let mut superseded = None;
+        for row in &self.database.write(vec![supersede, open]).await?.rows {
+            let status: String = row.get("status")?;
+            if status == ConfirmationStatus::ApprovalSuperseded.as_str() {
+                superseded = Some(Superseded::Approved);
+            } else if superseded.is_none() && row.moment("expires_at")? > c.created_at {
+                superseded = Some(Superseded::Waiting);
+            }
+        }
+        Ok(superseded)
     }
 
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault> {
         let row = self.row(Statement::new("SELECT * FROM confirmations WHERE nonce = $1").bind(nonce)).await?;
         row.as_ref().map(confirmation).transpose()
+    }
+
+    async fn plans(&self, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault> {
+        plans(&*self.database, lapsed_within).await
     }
 
     async fn transition(
@@ -133,15 +164,18 @@ pub(super) fn tell(r: &AuditRecord, job: Option<&str>) {
     );
 }
 
-/// Plans whose token may still be echoed, approved or not yet, newest first.
-pub(super) async fn redeemable<D: Database>(database: &D) -> Result<Vec<Confirmation>, Fault> {
+/// Plans whose token may still be echoed, approved or not yet, or could be until so long ago; newest first.
+pub(super) async fn plans<D: Database>(database: &D, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault> {
     let open = Statement::new(format!(
-        "SELECT * FROM confirmations WHERE status IN ($1, $2) AND expires_at > {} ORDER BY created_at DESC",
+        "SELECT * FROM confirmations WHERE status IN ($1, $2) AND expires_at > {} - $3 ORDER BY created_at DESC",
         D::NOW
     ))
     .bind(ConfirmationStatus::Open.as_str())
-    .bind(ConfirmationStatus::Approved.as_str());
-    database.read(open).await?.iter().map(confirmation).collect()
+    .bind(ConfirmationStatus::Approved.as_str())
+    .bind(u64::try_from(lapsed_within.as_millis()).unwrap_or(u64::MAX));
+    let rows = database.read(open).await?;
+    let read = rows.iter().map(confirmation);
+    if lapsed_within.is_zero() { read.collect() } else { Ok(read.filter_map(Result::ok).collect()) }
 }
 
 /// The audit, oldest first: the last `limit` records, of one instance and from a moment on where these are given.

@@ -21,7 +21,7 @@ pub mod statement;
 mod verifications;
 
 use crate::guard::facts::backup::Dependent;
-use crate::guard::ledger::{AuditRecord, Confirmation};
+use crate::guard::ledger::AuditRecord;
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use crate::state::State;
@@ -112,10 +112,6 @@ impl<D: Database> State for Store<D> {
             all.push(key.to_owned());
         }
         Ok(all)
-    }
-
-    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
-        ledger::redeemable(&*self.database).await
     }
 
     async fn dependents(

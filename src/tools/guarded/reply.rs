@@ -6,7 +6,6 @@ use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan, Safety, way_back};
 use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
-use crate::model::impact::KeyImpact;
 use crate::model::job::JobStatus;
 use crate::model::pruning::{Fate, PrunedSet};
 use crate::model::restore::Cutover;
@@ -33,6 +32,11 @@ pub struct PrecheckRow {
 /// A plan in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanRow {
+    /// Short id of the plan, as describe_jobs and `approve --list` show it.
+    pub plan_id: String,
+    /// What had become of the equal plan whose place this one took: `waiting` or `approved`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<&'static str>,
     /// Name of the tool that carries the act out.
     pub act: &'static str,
     /// Id of the instance that is acted on.
@@ -162,7 +166,7 @@ pub struct PrunedRow {
 pub(super) fn shown(open: &Confirmation, prechecks: &[Precheck]) -> Guarded {
     Guarded {
         expires_at: Some(written(open.expires_at)),
-        plan: Some(PlanRow::of(&open.plan)),
+        plan: Some(PlanRow::of(open)),
         prechecks: rows(prechecks),
         ..Guarded::default()
     }
@@ -177,7 +181,9 @@ pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
 
 impl PlanRow {
     /// The fields of this type; any other field of a plan's JSON is one of its details.
-    pub const NAMED: [&str; 9] = [
+    pub const NAMED: [&str; 11] = [
+        "plan_id",
+        "supersedes",
         "act",
         "instance_id",
         "address",
@@ -189,8 +195,11 @@ impl PlanRow {
         "confirmation",
     ];
 
-    fn of(plan: &Plan) -> Self {
+    fn of(open: &Confirmation) -> Self {
+        let plan = &open.plan;
         Self {
+            plan_id: open.plan_id(),
+            supersedes: None,
             act: plan.act.verb(),
             instance_id: plan.instance_id.clone(),
             address: plan.address.clone(),
@@ -205,10 +214,10 @@ impl PlanRow {
     }
 }
 
-/// `keys`: in place of what the plan says of them, where they could be compared only later.
-pub(super) fn impact(plan: &Plan, keys: Option<&KeyImpact>) -> ImpactRow {
+/// What a plan would change and cost.
+pub(super) fn impact(plan: &Plan) -> ImpactRow {
     let impact = plan.impact.clone();
-    let keys = keys.or(plan.impact.keys.as_ref()).map(|keys| KeyRows::of(keys, Shown::BRIEF));
+    let keys = impact.keys.as_ref().map(|keys| KeyRows::of(keys, Shown::BRIEF));
     ImpactRow { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back, keys }
 }
 
@@ -233,7 +242,7 @@ pub(super) fn carried_out(
     cutover: Option<Cutover>,
     human_verified: bool,
 ) -> Result<Outcome, Fault> {
-    let mut plan = PlanRow::of(&open.plan);
+    let mut plan = PlanRow::of(open);
     let mut back = open.plan.impact.way_back.clone();
     let last_write = cutover.as_ref().and_then(Cutover::last_write);
     if let Some(id) = cutover.filter(|c| c.taken_after_yes).map(|c| c.safety_backup_id) {

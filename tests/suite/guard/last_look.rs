@@ -156,7 +156,7 @@ fn a_server_that_is_another_by_now() {
         assert_eq!((void.code, &void.json()["code"]), (3, &"plan.changed".into()), "{what}: {void:?}");
         assert_eq!(redis.digest(), before, "{what}");
         let again = bench.run(&Bench::echo(&backup, &token));
-        assert_eq!(again.json()["code"], "confirm.used", "{what}: {again:?}");
+        assert_eq!(again.json()["code"], "confirm.superseded", "{what}: {again:?}");
     }
 }
 

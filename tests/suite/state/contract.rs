@@ -7,7 +7,8 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
+use tair_backup_mcp::guard::act::Act;
+use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status, Superseded};
 use tair_backup_mcp::model::backup::ManifestDigest;
 use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
@@ -41,6 +42,7 @@ promises! {
     a_policy_is_kept_whole_and_since_when,
     a_confirmation_moves_once,
     what_was_taken_for_a_plan_stays_known,
+    of_equal_plans_one_is_left,
     the_audit_is_in_order,
     what_was_verified_last_is_kept,
     a_manifest_is_remembered_as_it_was_put,
@@ -543,7 +545,9 @@ async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
 async fn a_confirmation_moves_once(place: &impl Place) {
     let (one, two) = (place.open(), place.open());
     one.open(&confirmation("1", "orders", 15)).await.unwrap();
-    one.open(&confirmation("2", "orders", 15)).await.unwrap();
+    let mut other = confirmation("2", "orders", 15);
+    other.plan.act = Act::DeleteBackup { backup_id: "b-2".into() };
+    one.open(&other).await.unwrap();
     one.open(&confirmation("3", "carts", 15)).await.unwrap();
     one.open(&confirmation("4", "carts", -1)).await.unwrap();
     let (a, b) = tokio::join!(
@@ -588,6 +592,59 @@ async fn what_was_taken_for_a_plan_stays_known(place: &impl Place) {
     assert!(store.transition("1", &[Status::Open], Status::Superseded).await.unwrap());
     let of = async |id: &str| place.open().taken_for_plans(id).await.unwrap().into_iter().collect::<Vec<_>>();
     assert_eq!((of("orders").await, of("carts").await), (vec!["b-1".to_owned()], Vec::new()));
+}
+
+/// Of equal plans, which one caller made of one act, one is left that can be carried out, whichever facts each has and however many are made at
+/// once; and that an earlier one had a yes is not forgotten. Lapsed ones are there for who asks for them.
+async fn of_equal_plans_one_is_left(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    let made = |nonce: &str, change: fn(&mut Confirmation)| {
+        let mut made = confirmation(nonce, "orders", 15);
+        change(&mut made);
+        made
+    };
+    assert_eq!(one.open(&made("1", |_| {})).await.unwrap(), None);
+    let others: [(&str, fn(&mut Confirmation)); 3] = [
+        ("2", |c| c.caller = "b".into()),
+        ("3", |c| c.plan.instance_id = "carts".into()),
+        ("4", |c| c.plan.act = Act::DeleteBackup { backup_id: "b-2".into() }),
+    ];
+    for (nonce, change) in others {
+        assert_eq!(one.open(&made(nonce, change)).await.unwrap(), None, "{nonce}");
+    }
+    let facts: fn(&mut Confirmation) = |c| c.plan.warnings.clear();
+    assert_eq!(two.open(&made("5", facts)).await.unwrap(), Some(Superseded::Waiting));
+    let status = async |nonce: &str| one.find(nonce).await.unwrap().unwrap().status;
+    assert_eq!((status("1").await, status("5").await), (Status::Superseded, Status::Open));
+    assert!(!one.transition("1", &[Status::Open, Status::Approved], Status::Approved).await.unwrap());
+    for nonce in ["2", "3", "4"] {
+        assert_eq!(status(nonce).await, Status::Open, "{nonce}");
+    }
+    assert!(one.transition("5", &[Status::Open], Status::Approved).await.unwrap());
+    assert_eq!(two.open(&made("6", |_| {})).await.unwrap(), Some(Superseded::Approved));
+    assert_eq!((status("5").await, status("6").await), (Status::ApprovalSuperseded, Status::Open));
+    assert!(!two.transition("5", &[Status::Open, Status::Approved], Status::Redeemed).await.unwrap());
+
+    let many: Vec<_> = (0..4).map(|_| place.open()).collect();
+    for round in 0..4 {
+        let plans: Vec<_> = (0..4).map(|n| confirmation(&format!("{round}/{n}"), "users", 15)).collect();
+        let opened = join_all(many.iter().zip(&plans).map(|(store, plan)| store.open(plan))).await;
+        let none = opened.into_iter().filter(|superseded| superseded.as_ref().unwrap().is_none()).count();
+        assert_eq!(none, usize::from(round == 0), "each but the first took another's place");
+        let left = one.redeemable().await.unwrap().into_iter().filter(|c| c.plan.instance_id == "users").count();
+        assert_eq!(left, 1, "round {round}");
+    }
+
+    let of = async |within: u64, instance: &str| {
+        let all = two.plans(Duration::from_secs(within)).await.unwrap();
+        all.into_iter().filter(|c| c.plan.instance_id == instance).map(|c| c.nonce).collect::<Vec<_>>()
+    };
+    assert_eq!(one.open(&confirmation("late", "mail", -1)).await.unwrap(), None);
+    assert_eq!((of(0, "mail").await, of(10, "mail").await), (vec![], vec![]));
+    assert_eq!(of(3600, "mail").await, ["late"]);
+    // What has lapsed is no plan that somebody could still carry out; it is not shown beside the one that took its place.
+    assert_eq!(two.open(&confirmation("next", "mail", 15)).await.unwrap(), None);
+    assert_eq!(of(3600, "mail").await, ["next"]);
 }
 
 async fn the_audit_is_in_order(place: &impl Place) {
