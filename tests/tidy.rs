@@ -64,8 +64,8 @@ const OWNED: [(&str, &str); 24] = [
     (".is(\"", "tair/error.rs"),
     ("sqlx::", "state"),
     ("rmcp::", "mcp"),
-    ("reqwest::", "tair|vault/bucket/again.rs|vault/bucket/client.rs"),
-    ("opendal::", "vault/bucket/client.rs|vault/bucket/listing.rs"),
+    ("reqwest::", "tair|vault/bucket/again.rs|vault/bucket/client.rs|vault/bucket/failure.rs"),
+    ("opendal::", "vault/bucket/client.rs|vault/bucket/failure.rs|vault/bucket/listing.rs"),
     ("reqsign_", "vault/bucket/client.rs|vault/bucket/extending.rs"),
 ];
 

@@ -68,16 +68,8 @@ impl Archive {
             if !listed.contains_key(id) {
                 listed.insert(id.to_owned(), Listed::default());
             }
-            let Some(of) = listed.get_mut(id) else { return };
-            match what {
-                Name::Timeline => of.has_record = true,
-                Name::Segment(segment) => {
-                    let replid = replids.get(&segment.replid).cloned().unwrap_or_else(|| Arc::clone(&segment.replid));
-                    replids.insert(Arc::clone(&replid));
-                    of.segments.push(SegmentName { replid, ..segment });
-                }
-                Name::Pruned(offset) => of.marks.push(offset),
-                Name::Gap => {}
+            if let Some(of) = listed.get_mut(id) {
+                of.add(what, &mut replids);
             }
         };
         self.store.each(&prefix, &mut add).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
@@ -89,22 +81,18 @@ impl Archive {
         gaps.sort_by_key(|gap| (gap.from, gap.after_offset));
         let mut timelines = Vec::new();
         for (id, listed) in listed.into_iter().filter(|(id, listed)| listed.has_record && is_timeline_id(id)) {
-            let mut segments = listed.segments;
-            // What is being removed is there no more.
-            let pruned = layout::kept_from(&listed.marks, &segments);
-            segments.retain(|segment| segment.last > pruned);
-            timelines.push((self.timeline(instance_id, shard, &id)?, pruned, segments));
+            timelines.push((self.timeline(instance_id, shard, &id)?, listed));
         }
-        timelines.sort_by(|(a, ..), (b, ..)| a.by_age(b));
+        timelines.sort_by(|(a, _), (b, _)| a.by_age(b));
         let (mut runs, mut holes) = (Vec::new(), Vec::new());
-        for (timeline, pruned, segments) in timelines {
-            cover(&timeline, pruned, segments, &mut runs, &mut holes);
+        for (timeline, listed) in timelines {
+            listed.cover(&timeline, &mut runs, &mut holes);
         }
         Ok(Coverage { archive: self.clone(), runs, holes, gaps })
     }
 
-    /// Up to when the log of a set's instance goes on behind the set, as [`Self::coverage`] tells; `None` where it does not. A timeline is listed at a
-    /// time, the newest first, and only what ends behind the set is held.
+    /// Up to when the log of a set's instance goes on behind the set, as [`Self::coverage`] tells; `None` where it does not. A timeline is listed and
+    /// held at a time, the newest first; all of it, for what ends before the set may contradict what holds it.
     ///
     /// # Errors
     /// `log.damaged`, `log.failed`; where `watch` was stopped, whatever that looks like.
@@ -115,27 +103,19 @@ impl Archive {
         ids.sort_unstable();
         for id in ids.iter().rev() {
             let prefix = layout::timeline(&set.instance_id, shard, id);
-            let mut listed = Listed::default();
-            let mut add = |name: &str| match layout::name_of(name) {
-                Some(Name::Timeline) => listed.has_record = true,
-                Some(Name::Segment(segment)) if segment.last >= set.replication_offset => {
-                    let same = listed.segments.last().filter(|before| before.replid == segment.replid);
-                    let replid = Arc::clone(same.map_or(&segment.replid, |before| &before.replid));
-                    listed.segments.push(SegmentName { replid, ..segment });
+            let (mut listed, mut replids) = (Listed::default(), BTreeSet::new());
+            let mut add = |name: &str| {
+                if let Some(what) = layout::name_of(name) {
+                    listed.add(what, &mut replids);
                 }
-                Some(Name::Pruned(offset)) => listed.marks.push(offset),
-                Some(Name::Segment(_) | Name::Gap) | None => {}
             };
             let each = self.store.each_watched(&prefix, watch, &mut add);
             each.map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-            let Listed { has_record, marks, mut segments } = listed;
-            if !has_record || !segments.iter().any(|segment| segment.holds(set)) {
+            if !listed.has_record || !listed.segments.iter().any(|segment| segment.holds(set)) {
                 continue;
             }
-            let pruned = layout::kept_from(&marks, &segments);
-            segments.retain(|segment| segment.last > pruned);
             let (mut runs, mut holes) = (Vec::new(), Vec::new());
-            cover(&self.timeline(&set.instance_id, shard, id)?, pruned, segments, &mut runs, &mut holes);
+            listed.cover(&self.timeline(&set.instance_id, shard, id)?, &mut runs, &mut holes);
             let until = runs.iter().filter(|run| run.holds(set)).map(Run::until).max();
             if until.is_some() {
                 return Ok(until);
@@ -152,6 +132,29 @@ struct Listed {
     /// Offsets of which a mark says that nothing before is kept any more.
     marks: Vec<u64>,
     segments: Vec<SegmentName>,
+}
+
+impl Listed {
+    /// Takes a name in. Of each history one text is held, in `replids`.
+    fn add(&mut self, what: Name, replids: &mut BTreeSet<Arc<str>>) {
+        match what {
+            Name::Timeline => self.has_record = true,
+            Name::Segment(segment) => {
+                let replid = replids.get(&segment.replid).cloned().unwrap_or_else(|| Arc::clone(&segment.replid));
+                replids.insert(Arc::clone(&replid));
+                self.segments.push(SegmentName { replid, ..segment });
+            }
+            Name::Pruned(offset) => self.marks.push(offset),
+            Name::Gap => {}
+        }
+    }
+
+    /// Finds the runs and holes of the timeline. What is being removed is there no more.
+    fn cover(mut self, timeline: &Timeline, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
+        let pruned = layout::kept_from(&self.marks, &self.segments);
+        self.segments.retain(|segment| segment.last > pruned);
+        cover(timeline, pruned, self.segments, runs, holes);
+    }
 }
 
 fn at(ms: i64) -> Timestamp {

@@ -29,6 +29,7 @@ mod spool;
 mod timeline;
 mod writer;
 
+use crate::config::denied::Denied;
 use crate::model::fault::{Fault, Kind};
 use crate::vault::Vault;
 use crate::vault::lacking;
@@ -98,6 +99,10 @@ impl Archive {
 
 /// The fault of a failed operation on the log, on the vault or in the spool.
 fn failed(what: &str, place: &str, e: io::Error) -> Fault {
+    if let Some(denied) = Denied::of(&e, Path::new(place)) {
+        let message = format!("cannot {what} {place}: {denied}");
+        return Fault::new(Kind::Unexpected, "log.unreadable", message).hint(denied.hint()).because(e);
+    }
     let hint = match lacking::hint(&e) {
         Some(hint) => hint,
         None if e.kind() == io::ErrorKind::StorageFull => {

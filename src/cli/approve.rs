@@ -1,14 +1,19 @@
-//! `approve`: a person's yes or no at a terminal, for clients that cannot ask.
+//! `approve`: a person's yes or no at a terminal, for clients that cannot ask; and the list of what waits for one.
 
+use crate::cli::render::screen::Screen;
 use crate::cli::terminal::Bar;
-use crate::cli::{print, terminal};
+use crate::cli::{print, render, terminal};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, question};
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
+use crate::model::text::clean;
 use crate::model::time::written;
 use crate::tools::guarded::keys_of_later_backup;
+use crate::tools::plan_rows::{LAPSED_WITHIN, PlanStatus};
 use crate::tools::{App, Progress as _};
+use jiff::Timestamp;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a person waits before they are told for what.
@@ -20,13 +25,22 @@ pub struct Args {
     /// Only plans for this instance
     #[arg(long)]
     instance_id: Option<String>,
+    /// Only list the plans that wait, were approved or have lapsed within a day, and who asked for them
+    #[arg(long)]
+    list: bool,
 }
 
-/// Shows each waiting plan and records the person's answer.
+/// Shows each waiting plan and records the person's answer; or lists plans.
 ///
 /// # Errors
-/// `person.no_channel` where there is no terminal.
+/// `person.no_channel` where there is no terminal and somebody would be asked.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
+    let is_wanted = |c: &Confirmation| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id);
+    if args.list {
+        let plans: Vec<Confirmation> = app.state.plans(LAPSED_WITHIN).await?.into_iter().filter(is_wanted).collect();
+        print(&listed(app, &plans));
+        return Ok(0);
+    }
     if !terminal::is_interactive() {
         return Err(Fault::new(
             Kind::Refused,
@@ -35,25 +49,24 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         )
         .hint(format!("Run `{}` yourself in a terminal.", app.config.command("approve"))));
     }
-    let waiting: Vec<Confirmation> = app
-        .state
-        .waiting()
-        .await?
-        .into_iter()
-        .filter(|c| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id))
-        .collect();
+    let mut waiting: VecDeque<Confirmation> = app.state.waiting().await?.into_iter().filter(is_wanted).collect();
     if waiting.is_empty() {
-        print(&format!("Nothing waits for approval in {}.", app.config.home.dir().display()));
+        print(&format!("Nothing waits for approval in {}.", place(app)));
+        let others = app.state.plans(LAPSED_WITHIN).await?.len();
+        if others > 0 {
+            print(&format!("`{}` shows what else there is: {others}.", app.config.command("approve --list")));
+        }
         return Ok(0);
     }
-    for open in waiting {
+    print(&format!("In {}: {} to be answered.", place(app), waiting.len()));
+    while let Some(open) = waiting.pop_front() {
         print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
         let question = question(&open.plan, keys(app, &open).await.as_ref(), &open.plan.warnings);
         let (status, event, reply) = match terminal::ask(&open, &question).await {
             Answer::Yes(_) => (
                 Some(ConfirmationStatus::Approved),
                 "approved",
-                "Approved. The agent may now call again with its token.".to_owned(),
+                "Approved. The agent may now call again with its token; if it waits, it goes on by itself.".to_owned(),
             ),
             Answer::Declined => {
                 (Some(ConfirmationStatus::Declined), "declined", "Declined. The token is void.".to_owned())
@@ -64,7 +77,12 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         if let Some(status) = status
             && !app.state.transition(&open.nonce, &[ConfirmationStatus::Open], status).await?
         {
-            print("Too late: it has expired or was answered meanwhile.");
+            let newer = newer(app, &open).await?;
+            print(match newer {
+                Some(_) => "Too late: the agent has made the plan anew meanwhile. The new one is asked now.",
+                None => "Too late: it has expired or was answered meanwhile.",
+            });
+            waiting.extend(newer);
             continue;
         }
         let detail = format!("by terminal: {}", open.plan.act.on(&open.plan.instance_id));
@@ -72,6 +90,42 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         print(&reply);
     }
     Ok(0)
+}
+
+/// The plan that took the place of one while the person read that, and waits for an answer too.
+async fn newer(app: &App, was: &Confirmation) -> Result<Option<Confirmation>, Fault> {
+    let mut waiting = app.state.waiting().await?.into_iter();
+    let same = |c: &Confirmation| c.asks_for(&was.caller, &was.plan.instance_id, &was.plan.act);
+    Ok(waiting.find(|c| c.nonce != was.nonce && same(c)))
+}
+
+/// Where plans are looked for.
+fn place(app: &App) -> String {
+    let home = app.config.home.dir().display();
+    match &app.config.state {
+        None => home.to_string(),
+        Some(url) => format!("{home} (its state is on the PostgreSQL at {})", url.place),
+    }
+}
+
+/// The plans as a table, newest first.
+fn listed(app: &App, plans: &[Confirmation]) -> String {
+    if plans.is_empty() {
+        return format!("No plan waits, was approved or has lapsed within a day in {}.", place(app));
+    }
+    let now = Timestamp::now();
+    let rows = plans.iter().map(|open| {
+        [
+            open.plan_id(),
+            PlanStatus::of(open, now).as_str().to_owned(),
+            clean(&open.caller),
+            open.plan.act.verb().to_owned(),
+            clean(&open.plan.instance_id),
+            written(open.created_at),
+            written(open.expires_at),
+        ]
+    });
+    format!("Plans in {}:\n{}", place(app), render::listed_plans(&Screen::stdout(), rows))
 }
 
 /// What becomes of keys, where that could not be told when the plan was made. Whoever waits for it is told.

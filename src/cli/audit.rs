@@ -1,12 +1,19 @@
-//! `audit`: prints the guard's records.
+//! `audit`: prints what was done for whom: the guard's steps, jobs, downloads, refusals.
 
-use crate::cli::print;
-use crate::cli::render::records;
 use crate::cli::render::screen::Screen;
+use crate::cli::{print, render, terminal};
 use crate::model::fault::Fault;
-use crate::model::time::written;
+use crate::model::text::{clean_to, short_digests};
+use crate::model::time::{Reading, read, written};
 use crate::tools::App;
+use crate::tools::arguments::ReadTime;
+use jiff::Timestamp;
 use serde_json::json;
+
+/// The last so many records, where neither a number nor a moment is given.
+const LAST: u32 = 100;
+/// Longest detail in the table, in characters; `--json` has all of it.
+const DETAIL_SHOWN: usize = 400;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -14,10 +21,13 @@ pub struct Args {
     /// Only this instance
     #[arg(long)]
     instance_id: Option<String>,
-    /// The last so many records
-    #[arg(long, default_value_t = 50)]
-    limit: u32,
-    /// One JSON object a line
+    /// Only from this moment on, UTC: 2026-11-23T06:15Z, 2026-11-23, yesterday, "2h ago"
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// The last so many records [default: 100, with --since all]
+    #[arg(long)]
+    limit: Option<u32>,
+    /// One JSON object a line, nothing cut
     #[arg(long)]
     json: bool,
 }
@@ -25,18 +35,30 @@ pub struct Args {
 /// Prints the audit, oldest first.
 ///
 /// # Errors
-/// `state.failed`.
+/// `time.bad_format`; `state.failed`.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
-    let records = app.state.audit(args.instance_id.as_deref(), args.limit).await?;
+    let since = args.since.as_deref().map(since).transpose()?;
+    let limit = args.limit.unwrap_or(if since.is_some() { u32::MAX } else { LAST });
+    let records = app.state.audit(args.instance_id.as_deref(), since, limit).await?;
     if args.json {
         for r in records {
             print(&json!({ "at": written(r.at), "event": r.event, "caller": r.caller, "instance_id": r.instance_id, "confirmation": r.nonce, "detail": r.detail }).to_string());
         }
         return Ok(0);
     }
-    let rows = records
-        .into_iter()
-        .map(|r| [written(r.at), r.event, r.instance_id, r.nonce.chars().take(8).collect(), r.detail]);
-    print(&records(&Screen::stdout(), rows));
+    let rows = records.into_iter().map(|r| {
+        let (plan, detail) = (r.plan().to_owned(), clean_to(&short_digests(&r.detail), DETAIL_SHOWN));
+        [written(r.at), r.event, r.instance_id, r.caller, plan, detail]
+    });
+    print(&render::records(&Screen::stdout(), rows));
     Ok(0)
+}
+
+/// Reads the moment from which on records are printed, and tells how it was read.
+fn since(given: &str) -> Result<Timestamp, Fault> {
+    let now = Timestamp::now();
+    if let Some(time) = ReadTime::of("since", given, Reading::From, now)? {
+        terminal::note(&time.describe());
+    }
+    read("since", given, Reading::From, now)
 }

@@ -4,6 +4,7 @@
 //! dead processes left behind.
 
 mod cloud;
+mod cluster;
 mod instances;
 mod log;
 mod machine;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 
 /// Longest detail, in characters; reasons from a server are capped before.
 const DETAIL: usize = 400;
+/// Most lines of a next step, such as those to write into a file.
+const LINES: usize = 60;
 
 /// Arguments.
 #[derive(clap::Args, Default)]
@@ -74,12 +77,13 @@ impl Findings {
     }
 
     fn add(&mut self, status: Status, name: &'static str, detail: impl AsRef<str>, next: impl AsRef<str>) {
+        let lines: Vec<String> = next.as_ref().lines().take(LINES).map(|line| clean_to(line, DETAIL)).collect();
         self.checks.push(Check {
             instance_id: self.instance_id.clone(),
             name,
             status,
             detail: clean_to(detail.as_ref(), DETAIL),
-            next: clean_to(next.as_ref(), DETAIL),
+            next: lines.join("\n"),
         });
     }
 

@@ -13,6 +13,7 @@ mod doctor;
 mod emulate;
 mod init;
 mod line;
+mod prune;
 pub mod render;
 mod retention;
 mod state;
@@ -26,7 +27,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::provider::local::clones::keep;
 use crate::runtime::drain::Ended;
 use crate::runtime::signals::Signals;
-use crate::runtime::{drain, wiring};
+use crate::runtime::{drain, log, wiring};
 use crate::tools::App;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -65,6 +66,9 @@ struct Cli {
     /// What the cloud is told of who calls, in place of the configured text
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TEXT")]
     user_agent: Option<String>,
+    /// How the log on standard error is written [default: text]; what it says is set by TAIR_BACKUP_MCP_LOG
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FORMAT")]
+    log_format: Option<log::Format>,
     /// What `url` and its variable come to.
     #[arg(skip)]
     named_urls: NamedUrls,
@@ -85,6 +89,7 @@ const EXAMPLES: &str = "Examples:
   tair-backup-mcp describe-backups orders --start-time yesterday
   tair-backup-mcp restore-instance orders --backup-id b-20261123T061500Z-3f9a1c
   tair-backup-mcp compare-backups orders b-20261123T061500Z-3f9a1c    which keys differ by now
+  tair-backup-mcp prune orders --keep-last 5 --dry-run     which manual and safety backups would go
   tair-backup-mcp approve                                  say yes or no to what an agent has planned
 
 Without a configuration file and --url there is one instance, `sandbox`: a real server of our own with sample data.
@@ -113,6 +118,8 @@ enum Command {
     CompareBackups(compare::Args),
     /// Show which backups of an instance would expire now, and why each other one stays; deletes nothing
     Retention(retention::Args),
+    /// Delete the manual and safety backups of an instance that no rule of yours keeps, after your yes at a terminal
+    Prune(prune::Args),
     /// Look for what of the vault is damaged or was changed from outside, or copy it to another place
     Vault(vault::Args),
     /// Show what the guard has recorded
@@ -152,6 +159,7 @@ fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
     if let (Some(tair), Some(agent)) = (&mut config.tair, &cli.user_agent) {
         tair.user_agent.clone_from(agent);
     }
+    config.remember();
     if matches!(cli.command, Command::Emulate(_)) { wiring::app_without_cloud(config) } else { wiring::app(config) }
 }
 
@@ -199,10 +207,13 @@ pub fn main() -> ExitCode {
     if let Command::KeepClone(args) = &cli.command {
         return keep::run(args);
     }
-    crate::runtime::log(match cli.command {
+    let filter = match cli.command {
         Command::Serve | Command::Run | Command::Emulate(_) => LOG_OF_A_SERVICE,
         _ => LOG_OF_A_COMMAND,
-    });
+    };
+    if let Err(fault) = log::begin(filter, cli.log_format.unwrap_or_default()) {
+        return fail(&fault);
+    }
     terminal::set_quiet(cli.quiet);
     cli.named_urls = urls(&given);
     match crate::runtime::run(run(cli)) {
@@ -270,6 +281,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::DeleteInstance(args) => delete_instance::run(&*app?, args).await,
         Command::CompareBackups(args) => compare::run(&*app?, args).await,
         Command::Retention(args) => retention::run(&*app?, args).await,
+        Command::Prune(args) => prune::run(&*app?, args).await,
         Command::Vault(args) => vault::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::State(args) => state::run(&*app?, args).await.map(|code| code.unwrap_or(INTERRUPTED)),

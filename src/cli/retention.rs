@@ -26,18 +26,20 @@ pub struct Args {
 /// `instance.not_found`; `vault.failed`, `state.failed`; `act.unsupported` for an instance of the cloud, which expires its sets itself.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     app.known(&args.instance_id).await?;
-    let Retention { sets, log_segments } = app.provider.retention(&args.instance_id).await?;
+    let Retention { sets, log_segments } = app.provider.retention(&args.instance_id, None).await?;
     let rows: Vec<Value> = sets.iter().map(row).collect();
     let report = json!({ "sets": rows, "log_segments": log_segments });
     print(&if args.json { report.to_string() } else { verdicts(&Screen::stdout(), &report) });
     Ok(0)
 }
 
-fn row(set: &Retained) -> Value {
+/// What becomes of a set, as a row of a reply.
+pub fn row(set: &Retained) -> Value {
     json!({
         "backup_id": set.backup_id,
         "mode": set.mode,
         "taken_at": set.taken_at.map(written),
+        "stored_bytes": set.stored_bytes,
         "goes": set.goes,
         "why": set.why,
     })

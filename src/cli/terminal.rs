@@ -5,7 +5,8 @@
 use crate::cli::render::screen::{Screen, Tone};
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::{Answer, Channel, typed_answer};
-use crate::tools::{Asked, Person, Progress};
+use crate::model::estimate::percent;
+use crate::tools::{Asked, Person, Progress, with_bytes};
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::OpenOptions;
@@ -82,12 +83,17 @@ impl Person for TerminalPerson<'_> {
     }
 }
 
-/// Asks for the instance id; `no` declines, an empty line leaves the plan open.
-pub async fn ask(open: &Confirmation, question: &str) -> Answer {
+/// A question as it stands at the terminal: its first line says what is at stake, and stands out.
+#[must_use]
+pub fn laid_out(question: &str) -> String {
     let screen = Screen::stderr();
     let (first, rest) = question.split_once('\n').unwrap_or((question, ""));
-    let (first, rest) = (screen.paint(Tone::Bad, &screen.prose(first)), screen.prose(rest));
-    match read_line(format!("{first}\n{rest}\n(`no` declines, Enter leaves it open) > ")).await.as_deref() {
+    format!("{}\n{}", screen.paint(Tone::Bad, &screen.prose(first)), screen.prose(rest))
+}
+
+/// Asks for the instance id; `no` declines, an empty line leaves the plan open.
+pub async fn ask(open: &Confirmation, question: &str) -> Answer {
+    match read_line(format!("{}\n(`no` declines, Enter leaves it open) > ", laid_out(question))).await.as_deref() {
         None | Some("") => Answer::Dismissed,
         Some("no" | "n") => Answer::Declined,
         Some(typed) => typed_answer(&open.plan, typed, Channel::Terminal),
@@ -124,13 +130,13 @@ impl Progress for Bar {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        let template =
-            if total > 0 { "{spinner} {msg} {wide_bar} {bytes}/{total_bytes}" } else { "{spinner} {msg} {bytes}" };
+        let percent = percent(done, total);
+        let template = if percent.is_some() { "{spinner} {msg} {wide_bar} {pos}%" } else { "{spinner} {msg}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_length(total);
-        bar.set_position(done);
-        bar.set_message(message.to_owned());
+        bar.set_length(100);
+        bar.set_position(percent.unwrap_or_default().into());
+        bar.set_message(with_bytes(message, done, total));
     }
 }

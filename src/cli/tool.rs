@@ -8,8 +8,9 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
+use crate::tools::arguments::{self, MAX_WAIT};
 use crate::tools::registry::{TOOLS, Tool};
-use crate::tools::{App, FollowUp, Outcome, ToolCall, arguments, create_backup};
+use crate::tools::{App, FollowUp, Outcome, ToolCall};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -86,14 +87,15 @@ impl ToolCommand {
     pub async fn run(mut self, app: &App, stays: bool) -> Result<u8, Fault> {
         match arguments::write_out_times(&mut self.arguments, Timestamp::now()) {
             Err(fault) => return self.show(Err(fault)).0,
-            Ok(times) => times.iter().for_each(|time| {
-                terminal::note(&format!("note: --{} {} is {}", time.name.replace('_', "-"), time.given, time.at));
-            }),
+            Ok(times) => times.iter().for_each(|time| terminal::note(&time.describe())),
         }
-        if let Some(wait) = self.arguments.get_mut(WAIT) {
+        // The wait of other tools is one for a person's yes.
+        if matches!(self.tool.name, "create_backup" | "verify_backup")
+            && let Some(wait) = self.arguments.get_mut(WAIT)
+        {
             if wait.is_null() {
                 // For a person the command waits, for as long as a tool may.
-                *wait = create_backup::MAX_WAIT.into();
+                *wait = MAX_WAIT.into();
             } else if *wait == 0 && !stays {
                 return background::run(app, self.tool.name, self.as_json).await;
             }

@@ -2,6 +2,7 @@
 //!
 //! It must not say which instances those are: that is each instance's own, or the state store's.
 
+use crate::config::wrong::out_of_range;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -45,21 +46,26 @@ impl BackupLogConfig {
     /// # Errors
     /// Which value is out of its range, as a sentence.
     pub fn check(self) -> Result<Self, String> {
-        for (key, value, least, most) in [
-            ("segment_megabytes", self.segment_megabytes, 1, 1024),
-            ("seal_seconds", self.seal_seconds, 1, 3600),
-            ("spool_megabytes", self.spool_megabytes, 16, 1 << 24),
-            ("base_hours", self.base_hours, 1, 24 * 30),
-            ("base_replay_minutes", self.base_replay_minutes, 0, 24 * 60),
-            ("base_apart_minutes", self.base_apart_minutes, 0, 24 * 60),
+        let usual = Self::default();
+        for (key, value, least, most, usual) in [
+            ("segment_megabytes", self.segment_megabytes, 1, 1024, usual.segment_megabytes),
+            ("seal_seconds", self.seal_seconds, 1, 3600, usual.seal_seconds),
+            ("spool_megabytes", self.spool_megabytes, 16, 1 << 24, usual.spool_megabytes),
+            ("base_hours", self.base_hours, 1, 24 * 30, usual.base_hours),
+            ("base_replay_minutes", self.base_replay_minutes, 0, 24 * 60, usual.base_replay_minutes),
+            ("base_apart_minutes", self.base_apart_minutes, 0, 24 * 60, usual.base_apart_minutes),
         ] {
             if !(least..=most).contains(&value) {
-                return Err(format!("backup_log.{key} must be between {least} and {most}"));
+                return Err(out_of_range("backup_log.", key, value, (least, most), usual));
             }
         }
         // Else every segment would be sealed by a spool that has no room for it.
         if self.spool_megabytes < 2 * self.segment_megabytes {
-            return Err("backup_log.spool_megabytes must hold two segments at least".to_owned());
+            let (spool, segment) = (self.spool_megabytes, self.segment_megabytes);
+            return Err(format!(
+                "backup_log.spool_megabytes is {spool}, and must hold two segments of {segment} at least; write spool_megabytes = {} or more",
+                2 * segment
+            ));
         }
         Ok(self)
     }

@@ -53,12 +53,12 @@ impl RawEncryption {
         if recipients.iter().any(|key| key.parse::<age::x25519::Recipient>().is_err()) {
             // Most likely the secret key itself, which no message may hold.
             return Err(format!(
-                "encryption.recipients are public keys, {RECIPIENT}…, as age-keygen -y prints them; one of them is none"
+                "encryption.recipients are public keys, and one of them is none; write what age-keygen -y prints, recipients = [\"{RECIPIENT}…\"]"
             ));
         }
         if recipients.len() > RECIPIENTS_MAX {
             let n = recipients.len();
-            return Err(format!("encryption.recipients has {n} keys; {RECIPIENTS_MAX} is the most"));
+            return Err(format!("encryption.recipients has {n} keys; {RECIPIENTS_MAX} is the most: take others out"));
         }
         let key = match (identity_file, passphrase_file, passphrase_env) {
             (Some(file), None, None) => KeySource::Identity(base.join(file)),
@@ -67,15 +67,15 @@ impl RawEncryption {
             (None, None, Some(_)) => {
                 // Most likely the passphrase itself.
                 return Err(
-                    "encryption.passphrase_env is the name of an environment variable, in letters, digits and _; \
-                            the passphrase is its value"
+                    "encryption.passphrase_env is the name of an environment variable, in letters, digits and _; the passphrase is \
+                     its value; write passphrase_env = \"VAULT_PASSPHRASE\""
                         .to_owned(),
                 );
             }
             _ => {
                 return Err(
-                    "encryption: give one of identity_file, passphrase_file, passphrase_env: each set is read \
-                            back before it counts as one"
+                    "encryption: give one of identity_file, passphrase_file, passphrase_env, for each set is read back before it \
+                     counts as one; write identity_file = \"/etc/tair-backup-mcp/key.txt\""
                         .to_owned(),
                 );
             }

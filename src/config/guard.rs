@@ -1,5 +1,6 @@
 //! `[guard]`: the operator's rules for acts that need a yes.
 
+use crate::config::wrong::out_of_range;
 use serde::{Deserialize, Serialize};
 
 /// Who has to say yes to a restore.
@@ -50,20 +51,21 @@ impl GuardConfig {
     /// # Errors
     /// What is wrong, as a sentence.
     pub(super) fn check(self) -> Result<Self, String> {
-        if self.max_writes_per_second.is_some_and(|most| !most.is_finite() || most < 0.0) {
-            return Err("guard.max_writes_per_second must be 0 or more".to_owned());
+        if let Some(most) = self.max_writes_per_second.filter(|most| !most.is_finite() || *most < 0.0) {
+            return Err(format!(
+                "guard.max_writes_per_second is {most}, and must be 0 or more; write max_writes_per_second = 100, or leave it out"
+            ));
         }
-        if !(1..=1440).contains(&self.token_minutes) {
-            return Err("guard.token_minutes must be between 1 and 1440".to_owned());
-        }
-        if !(1..=3650).contains(&self.safety_retention_days) {
-            return Err("guard.safety_retention_days must be between 1 and 3650".to_owned());
-        }
-        if self.impact_seconds > 3600 {
-            return Err("guard.impact_seconds must be between 0 and 3600".to_owned());
-        }
-        if !(1..=1 << 24).contains(&self.tail_megabytes) {
-            return Err("guard.tail_megabytes must be between 1 and 16777216".to_owned());
+        let usual = Self::default();
+        for (key, value, least, most, usual) in [
+            ("token_minutes", self.token_minutes, 1, 1440, usual.token_minutes),
+            ("safety_retention_days", self.safety_retention_days, 1, 3650, usual.safety_retention_days),
+            ("impact_seconds", self.impact_seconds, 0, 3600, usual.impact_seconds),
+            ("tail_megabytes", self.tail_megabytes, 1, 1 << 24, usual.tail_megabytes),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(out_of_range("guard.", key, value, (least, most), usual));
+            }
         }
         Ok(self)
     }

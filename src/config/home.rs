@@ -1,5 +1,6 @@
 //! The home directory and the directories in it.
 
+use crate::config::denied::Denied;
 use crate::config::durable;
 use crate::model::fault::{Fault, Kind};
 use etcetera::BaseStrategy as _;
@@ -90,8 +91,12 @@ impl Home {
     }
 }
 
-/// A failed file operation under the home directory.
+/// A failed file operation under the home directory: `home.unreadable` where this user may not, else `home.failed`. Blocking.
 pub(crate) fn file_fault(what: &str, path: &Path, e: std::io::Error) -> Fault {
+    if let Some(denied) = Denied::of(&e, path) {
+        let message = format!("cannot {what} {}: {denied}", path.display());
+        return Fault::new(Kind::Unexpected, "home.unreadable", message).hint(denied.hint()).because(e);
+    }
     Fault::new(Kind::Unexpected, "home.failed", format!("cannot {what} {}: {e}", path.display()))
         .hint("Check that the home directory (--home) is on a disk with room and belongs to this user.")
         .because(e)

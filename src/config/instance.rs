@@ -2,6 +2,7 @@
 
 use crate::config::instance_url::InstanceUrl;
 use crate::config::vault::VaultPlace;
+use crate::config::wrong::out_of_range;
 use crate::model::calendar::{retention, usual, weekdays, window};
 use crate::model::fault::Fault;
 use crate::model::ids::check_instance_id;
@@ -227,7 +228,7 @@ fn calendar(time: Option<&str>, days: Option<&[String]>, kept: Option<u32>) -> R
     let Some(time) = time else {
         return match (days, kept) {
             (None, None) => Ok(None),
-            _ => Err("preferred_backup_period and backup_retention_period need a preferred_backup_time such as 02:00Z-03:00Z".to_owned()),
+            _ => Err("preferred_backup_period and backup_retention_period need an hour; write preferred_backup_time = \"02:00Z-03:00Z\"".to_owned()),
         };
     };
     let read = || {
@@ -242,7 +243,7 @@ fn calendar(time: Option<&str>, days: Option<&[String]>, kept: Option<u32>) -> R
             ..BackupPolicy::none()
         })
     };
-    read().map(Some).map_err(|fault: Fault| fault.message)
+    read().map(Some).map_err(|fault: Fault| format!("{}: {}", fault.message, fault.hint))
 }
 
 /// Whether a text can be the name of an environment variable.
@@ -281,18 +282,25 @@ impl RawInstance {
     pub fn check(self, base: &Path) -> Result<InstanceConfig, String> {
         if self.id.contains(['/', '@', ':']) {
             // A url in the wrong place, with the password in it.
-            return Err("an instance's id is no address: 1 to 64 letters, digits, '.', '_' or '-'".to_owned());
+            return Err("an instance's id is no address: 1 to 64 letters, digits, '.', '_' or '-'; write id = \"orders\" and the address as url".to_owned());
         }
-        check_instance_id(&self.id).map_err(|f| format!("{}: {}", f.message, f.hint))?;
+        check_instance_id(&self.id).map_err(|fault| {
+            format!("id: {}; write 1 to 64 letters, digits, '.', '_' or '-', such as id = \"orders\"", fault.message)
+        })?;
+        let wrong = |why: &str| format!("instance \"{}\": {why}", self.id);
         let files = [("password_file", &self.password_file), ("tls_key_file", &self.tls_key_file)];
         if let Some((key, _)) = files.iter().find(|(_, file)| file.as_deref().is_some_and(|file| !is_file_name(file))) {
-            return Err(format!("instance \"{}\": {key} is the name of a file, not what is in it", self.id));
+            let why = format!(
+                "{key} is the name of a file, not what is in it; write {key} = \"/etc/tair-backup-mcp/{}\"",
+                self.id
+            );
+            return Err(wrong(&why));
         }
         if self.password_env.as_deref().is_some_and(|name| !is_variable(name)) {
             // Most likely the password itself, which no message may hold.
-            return Err(format!(
-                "instance \"{}\": password_env is the name of an environment variable, in letters, digits and _; the password is its value",
-                self.id
+            return Err(wrong(
+                "password_env is the name of an environment variable, in letters, digits and _; the password is its value; write \
+                 password_env = \"REDIS_PASSWORD\"",
             ));
         }
         let password = match (self.password, self.password_file, self.password_env) {
@@ -300,29 +308,29 @@ impl RawInstance {
             (Some(p), None, None) => Password::Given(Secret::new(p)),
             (None, Some(f), None) => Password::File(base.join(f)),
             (None, None, Some(e)) => Password::Env(e),
-            _ => return Err(format!("instance \"{}\": give one of password, password_file, password_env", self.id)),
+            _ => {
+                let why =
+                    "give one of password, password_file, password_env; write password_env = \"REDIS_PASSWORD\" alone";
+                return Err(wrong(why));
+            }
         };
         let no_data = self.no_data_seconds.unwrap_or(NO_DATA_SECONDS);
         if !(1..=NO_DATA_SECONDS_MAX).contains(&no_data) {
-            return Err(format!(
-                "instance \"{}\": no_data_seconds must be between 1 and {NO_DATA_SECONDS_MAX}",
-                self.id
-            ));
+            let range = (1, NO_DATA_SECONDS_MAX);
+            return Err(wrong(&out_of_range("", "no_data_seconds", no_data, range, NO_DATA_SECONDS)));
         }
         let free_stall = self.free_stall_seconds.unwrap_or(FREE_STALL_SECONDS);
         if free_stall > FREE_STALL_SECONDS_MAX {
-            return Err(format!(
-                "instance \"{}\": free_stall_seconds must be between 0 and {FREE_STALL_SECONDS_MAX}",
-                self.id
-            ));
+            let range = (0, FREE_STALL_SECONDS_MAX);
+            return Err(wrong(&out_of_range("", "free_stall_seconds", free_stall, range, FREE_STALL_SECONDS)));
         }
         let mut by_tls = false;
-        for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
+        for (key, url) in [("url", Some(&self.url)), ("backup_from", self.backup_from.as_ref())] {
+            let Some(url) = url else { continue };
             let read = InstanceUrl::parse(url).map_err(|why| {
-                format!(
-                    "instance \"{}\": {why}; a url is redis://host:port, rediss://host:port (TLS) or unix:///path/to/socket",
-                    self.id
-                )
+                wrong(&format!(
+                    "{key}: {why}; write {key} = \"redis://host:6379\", \"rediss://host:6379\" (TLS) or \"unix:///path/to/socket\""
+                ))
             })?;
             by_tls |= read.tls;
         }
@@ -331,12 +339,11 @@ impl RawInstance {
             self.preferred_backup_period.as_deref(),
             self.backup_retention_period,
         )
-        .map_err(|why| format!("instance \"{}\": {why}", self.id))?;
+        .map_err(|why| wrong(&why))?;
         let announce = self.announce.as_deref().map(|text| {
             Announce::parse(text).ok_or_else(|| {
-                format!(
-                    "instance \"{}\": announce is host, host:port or [ipv6]:port, under which the target reaches us",
-                    self.id
+                wrong(
+                    "announce is host, host:port or [ipv6]:port, under which the target reaches us; write announce = \"10.0.0.9:7400\"",
                 )
             })
         });
@@ -349,7 +356,7 @@ impl RawInstance {
         };
         // Without TLS they would do nothing, and the password would go out in clear.
         if tls.is_set() && !by_tls {
-            return Err(format!("instance \"{}\": tls_… needs a url with TLS: rediss://host:port", self.id));
+            return Err(wrong("tls_… needs a url with TLS; write url = \"rediss://host:6379\", or take tls_… out"));
         }
         Ok(InstanceConfig {
             announce: announce.transpose()?,

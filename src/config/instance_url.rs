@@ -72,7 +72,7 @@ pub fn has_userinfo(text: &str) -> bool {
 impl InstanceUrl {
     /// Reads `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, `redis+unix://` and `valkey+unix://`.
     ///
-    /// A database number in the path is accepted and ignored: a backup is of the whole instance.
+    /// A database number in the path is refused, but for 0, which services write as a matter of course: a backup is of all databases.
     ///
     /// # Errors
     /// What is wrong, in words that quote nothing of the url.
@@ -100,8 +100,14 @@ impl InstanceUrl {
                 "the address has a part after ? or #, which is not read (escape ? as %3F and # as %23 in a password)",
             );
         }
-        if !url.path().trim_matches('/').bytes().all(|b| b.is_ascii_digit()) {
-            return Err("the path of the address is not a database number (write / as %2F in a password)");
+        match url.path().trim_matches('/') {
+            "" | "0" => {}
+            number if number.bytes().all(|b| b.is_ascii_digit()) => {
+                return Err(
+                    "the url ends in the number of a database, and a backup has all databases: write it without / and number, as redis://host:6379",
+                );
+            }
+            _ => return Err("the url has a path, and an instance has none (write / as %2F in a password)"),
         }
         let host = match url.host() {
             Some(url::Host::Domain(name)) if !name.is_empty() => {
@@ -184,7 +190,9 @@ mod tests {
             ("redis://h:0", "bad port"),
             ("redis://h:s3cret", "bad port"),
             ("redis://h?db=1", "after ? or #"),
-            ("redis://h/db", "not a database number"),
+            ("redis://h/db", "has a path"),
+            ("redis://h/3", "has all databases: write it without / and number"),
+            ("redis://:s3cret@h:6379/15/", "has all databases"),
             ("redis://:s3%zzcret@h", "percent-encoding"),
             ("redis://:s3/cret@h", "write / as %2F in a password"),
             ("redis://:s3#cret@h", "# as %23"),

@@ -3,8 +3,11 @@
 //! Without a file there is one instance, `sandbox`, a server of our own. With a file, or with urls on the command line, there
 //! is only what they name.
 
+pub mod advice;
 pub mod backup_log;
 pub mod blocking;
+pub mod command;
+pub mod denied;
 pub mod durable;
 pub mod encryption;
 pub mod guard;
@@ -19,10 +22,11 @@ pub mod public_key;
 pub mod state_url;
 pub mod tair;
 pub mod vault;
+mod wrong;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, shell_word, unknown_field};
 use backup_log::BackupLogConfig;
+use denied::Denied;
 use encryption::{Encryption, RawEncryption};
 use guard::GuardConfig;
 use home::Home;
@@ -36,6 +40,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
 use vault::{CloudDefaults, VaultPlace};
+use wrong::{invalid, out_of_range, refused};
 
 /// Id of the instance that exists without configuration.
 pub const SANDBOX: &str = "sandbox";
@@ -83,6 +88,10 @@ pub struct Config {
     pub home: Home,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// The keys of the file whose values are secrets that stand there, and of which instance each is.
+    pub inline_secrets: Vec<String>,
+    /// Whether the file has nothing but blanks and comments.
+    pub is_blank: bool,
     /// The guard's rules.
     pub guard: GuardConfig,
     /// Directories under which downloads may be written, beside the home's own.
@@ -144,26 +153,6 @@ impl Config {
         VaultPlace::parse(key, text, base, cloud_defaults(self.tair.as_ref()))
     }
 
-    /// What a person types at a terminal to run a subcommand on what this process works with: a home or a file that is not the
-    /// one read anyway is named.
-    #[must_use]
-    pub fn command(&self, subcommand: &str) -> String {
-        let mut command = String::from("tair-backup-mcp");
-        let mut option = |name: &str, path: &Path| {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            command += &format!(" {name} {}", shell_word(&path.to_string_lossy()));
-        };
-        if Home::new(None).map_or(true, |usual| usual.dir() != self.home.dir()) {
-            option("--home", self.home.dir());
-        }
-        if let Some(file) = &self.file
-            && home::default_config_file().map_or(true, |usual| usual != *file)
-        {
-            option("--config", file);
-        }
-        format!("{command} {subcommand}")
-    }
-
     /// Reads the file named, or the one in the XDG directory when it exists, or none.
     ///
     /// # Errors
@@ -223,6 +212,8 @@ impl Config {
             encryption: None,
             home,
             file: None,
+            inline_secrets: Vec::new(),
+            is_blank: false,
             guard: GuardConfig::default(),
             download_roots: Vec::new(),
             state: None,
@@ -254,36 +245,50 @@ impl Config {
             let instance = raw.check(base).map_err(|why| refused(&path, &why))?;
             let instance = InstanceConfig { copy_to, ..instance };
             if instances.iter().any(|i| i.id == instance.id) {
-                return Err(refused(&path, &format!("instance id \"{}\" is given twice", instance.id)));
+                let why = format!(
+                    "instance id \"{0}\" is given twice; give each [[instance]] an id of its own, such as id = \"{0}-2\"",
+                    instance.id
+                );
+                return Err(refused(&path, &why));
             }
             instances.push(instance);
         }
         let guard = raw.guard.check().map_err(|why| refused(&path, &why))?;
         if !(1..=CLONE_LIFETIME_MAX).contains(&raw.clone_lifetime_hours) {
-            let why = format!("clone_lifetime_hours must be between 1 and {CLONE_LIFETIME_MAX}");
+            let (found, usual) = (raw.clone_lifetime_hours, clone_lifetime_hours());
+            let why = out_of_range("", "clone_lifetime_hours", found, (1, CLONE_LIFETIME_MAX), usual);
             return Err(refused(&path, &why));
         }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let state = raw.state.as_deref().map(StateUrl::parse).transpose().map_err(|why| refused(&path, &why))?;
         let vault = match raw.vault.as_deref() {
             None => VaultPlace::Directory(home.vault()),
-            Some("") => return Err(refused(&path, "vault is empty; leave it out for a directory in the home")),
+            Some("") => {
+                let why = "vault is empty; leave it out for a directory in the home, or write vault = \"/srv/backups\"";
+                return Err(refused(&path, why));
+            }
             Some(text) => place("vault", text)?,
         };
         let trusted_keys = public_key::trusted(&raw.trusted_keys).map_err(|why| refused(&path, &why))?;
         let copy_to = raw.copy_to.map(|text| place("copy_to", &text)).transpose()?;
         if instances.iter().map(|of| &of.copy_to).chain([&copy_to]).flatten().any(|copy_to| *copy_to == vault) {
-            return Err(refused(&path, "copy_to is the vault itself; a second copy belongs elsewhere"));
+            let why = format!(
+                "copy_to is {vault}, the vault itself; name another place, such as copy_to = \"/mnt/elsewhere\""
+            );
+            return Err(refused(&path, &why));
         }
         let encryption =
             raw.encryption.map(|table| table.check(base)).transpose().map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let notify = raw.notify.map(|notify| notify.check(base)).transpose().map_err(|why| refused(&path, &why))?;
+        let inline_secrets = advice::inline_secrets(&instances, raw.state.as_deref(), notify.as_ref());
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
         Ok(Self {
             home,
             file: Some(path),
+            inline_secrets,
+            is_blank: text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#')),
             guard,
             download_roots,
             state,
@@ -320,41 +325,24 @@ fn read(path: &Path, named: bool) -> Result<Option<String>, Fault> {
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text));
     match read {
-        Ok(n) if n as u64 > FILE_MAX => Err(refused(path, &format!("the file has more than {FILE_MAX} bytes"))),
+        Ok(n) if n as u64 > FILE_MAX => {
+            let why = format!(
+                "the file has more than {FILE_MAX} bytes; give some instances a file and a --home of their own"
+            );
+            Err(refused(path, &why))
+        }
         Ok(_) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
-        Err(e) => Err(Fault::new(Kind::Usage, "config.missing", format!("cannot read {}: {e}", path.display()))
-            .hint("Name an existing file with --config, make one with `tair-backup-mcp init`, or leave --config out to work with the sandbox.")
-            .because(e)),
-    }
-}
-
-fn refused(path: &Path, why: &str) -> Fault {
-    Fault::new(Kind::Usage, "config.invalid", format!("{}: {why}", path.display()))
-        .hint("docs/configuration.md lists every key.")
-}
-
-/// The message of a TOML error without the value that it is about, which may be a password: of a value that is wrong only what was
-/// expected is kept. Names of keys stay, and so do the words that a setting can have.
-fn without_values(message: &str) -> String {
-    for what in ["invalid type", "invalid value", "invalid length"] {
-        if let Some(rest) = message.strip_prefix(what) {
-            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
-            return format!("{what}: expected {expected}");
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+            Err(refused(path, "this is no text in UTF-8; write it anew in that encoding, or let `init --force` do so"))
         }
-    }
-    message.to_owned()
-}
-
-/// Turns a TOML error into one line, with the nearest right key for an unknown one.
-fn invalid(path: &Path, text: &str, e: &toml::de::Error) -> Fault {
-    let message = clean(&without_values(e.message()));
-    let near = unknown_field(e.message()).and_then(|(_, near)| near);
-    let line = e.span().map(|s| text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1));
-    let at = line.map(|n| format!(" line {n}")).unwrap_or_default();
-    let fault = Fault::new(Kind::Usage, "config.invalid", format!("{}{at}: {message}", path.display()));
-    match near {
-        Some(near) => fault.hint(format!("Did you mean `{near}`?")),
-        None => fault.hint("docs/configuration.md lists every key."),
+        Err(e) => {
+            let (why, hint) = match Denied::of(&e, path) {
+                Some(denied) => (denied.to_string(), denied.hint()),
+                None => (e.to_string(), "Name an existing file with --config, make one with `tair-backup-mcp init`, or leave --config out to work with the sandbox.".to_owned()),
+            };
+            let message = format!("cannot read {}: {why}", path.display());
+            Err(Fault::new(Kind::Usage, "config.missing", message).hint(hint).because(e))
+        }
     }
 }

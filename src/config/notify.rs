@@ -3,6 +3,7 @@
 //! An address may be a key to whoever is told, and so may an argument: nothing here quotes one, or more of it than the host.
 
 use crate::config::tair::is_this_machine;
+use crate::config::wrong::out_of_range;
 use crate::model::secret::Secret;
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -80,7 +81,7 @@ pub struct NotifyConfig {
 
 impl Place {
     fn parse(key: &str, text: &str, allow_http: bool) -> Result<Self, String> {
-        let wrong = |why: &str| format!("notify.{key}: {why}; write https://host/path");
+        let wrong = |why: &str| format!("notify.{key}: {why}; write {key} = \"https://host/path\"");
         let text = text.trim();
         if text.len() > URL_MAX {
             return Err(wrong(&format!("this is longer than {URL_MAX} bytes")));
@@ -120,7 +121,7 @@ impl Program {
     fn check(words: Vec<String>, base: &Path) -> Result<Self, String> {
         let wrong = |why: &str| {
             format!(
-                "notify.command: {why}; write the program and each argument by itself: [\"/usr/local/bin/tell\", \"on-call\"]"
+                "notify.command: {why}; write the program and each argument by itself: command = [\"/usr/local/bin/tell\", \"on-call\"]"
             )
         };
         if words.len() > WORDS_MAX || words.iter().any(|word| word.len() > WORD_MAX) {
@@ -169,12 +170,12 @@ impl RawNotify {
         let (webhook, ping) = (place("webhook_url", self.webhook_url)?, place("ping_url", self.ping_url)?);
         let command = self.command.map(|words| Program::check(words, base)).transpose()?;
         if webhook.is_none() && ping.is_none() && command.is_none() {
-            return Err(
-                "notify: it names nobody; give webhook_url, command or ping_url, or leave [notify] out".to_owned()
-            );
+            let why = "notify: it names nobody; write webhook_url = \"https://host/path\" (or command, or ping_url), or leave [notify] out";
+            return Err(why.to_owned());
         }
         if self.grace_minutes > GRACE_MAX {
-            return Err(format!("notify.grace_minutes must be between 0 and {GRACE_MAX}"));
+            let usual = Self::default().grace_minutes;
+            return Err(out_of_range("notify.", "grace_minutes", self.grace_minutes, (0, GRACE_MAX), usual));
         }
         Ok(NotifyConfig { webhook, command, ping, grace: SignedDuration::from_mins(i64::from(self.grace_minutes)) })
     }
@@ -194,7 +195,7 @@ mod tests {
         for (text, told) in [
             ("", "names nobody"),
             ("grace_minutes = 5", "names nobody"),
-            ("webhook_url = \"hooks.example.com/s3cret\"", "this is no url; write https://host/path"),
+            ("webhook_url = \"hooks.example.com/s3cret\"", "this is no url; write webhook_url = \"https://host/path\""),
             ("webhook_url = \"http://hooks.example.com/s3cret\"", "notify.allow_http = true"),
             ("webhook_url = \"ftp://hooks.example.com/s3cret\"", "the scheme must be https"),
             ("ping_url = \"https://hc.example.com/s3cret#s3cret\"", "notify.ping_url: nothing can stand behind #"),

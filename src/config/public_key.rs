@@ -26,7 +26,10 @@ impl PublicKey {
     /// What is wrong and what would be right, as a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         let bad = || {
-            format!("{} is no public key of minisign; take the second line of its .pub file, as in RWQ…", quoted(text))
+            format!(
+                "{} is no public key of minisign; write the second line of its .pub file, trusted_keys = [\"RWQ…\"]",
+                quoted(text)
+            )
         };
         let bytes = STANDARD.decode(text.trim()).map_err(|_| bad())?;
         let (algorithm, rest) = bytes.split_first_chunk::<2>().ok_or_else(bad)?;
@@ -54,7 +57,7 @@ impl PublicKey {
 /// What is wrong with one of them, or that there are too many, as a sentence.
 pub fn trusted(lines: &[String]) -> Result<Vec<PublicKey>, String> {
     if lines.len() > MOST_TRUSTED {
-        return Err(format!("trusted_keys has more than {MOST_TRUSTED} keys"));
+        return Err(format!("trusted_keys has {} keys; {MOST_TRUSTED} is the most: take others out", lines.len()));
     }
     lines.iter().map(|line| PublicKey::parse(line).map_err(|why| format!("trusted_keys: {why}"))).collect()
 }

@@ -34,8 +34,7 @@ impl StateUrl {
     /// # Errors
     /// What is wrong, as a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let form = "postgres://user@host:5432/database";
-        let wrong = |why: &str| format!("state: {why}; it is {form}");
+        let wrong = |why: &str| format!("state: {why}; write state = \"postgres://user@host:5432/database\"");
         // What is quoted by the parser's own reason may be a password.
         let url = Url::parse(text).map_err(|_| wrong("this is no url (write / in a password as %2F, # as %23)"))?;
         if !SCHEMES.contains(&url.scheme()) {

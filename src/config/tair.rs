@@ -1,5 +1,6 @@
 //! `[tair]`: how Alibaba Cloud is reached. Credentials are not written here: they come from where Alibaba's own tools keep them.
 
+use crate::config::wrong::out_of_range;
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -97,25 +98,31 @@ impl RawTair {
     pub fn check(self) -> Result<TairConfig, String> {
         if let Some(region) = self.region.as_deref().filter(|r| !is_region(r)) {
             return Err(format!(
-                "tair.region: {} is not a region such as \"cn-hangzhou\"",
+                "tair.region: {} is not a region; write region = \"cn-hangzhou\"",
                 crate::model::text::quoted(region)
             ));
         }
         if !self.requests_per_second.is_finite() || !(0.1..=1000.0).contains(&self.requests_per_second) {
-            return Err("tair.requests_per_second must be between 0.1 and 1000".to_owned());
+            let usual = Self::default().requests_per_second;
+            return Err(out_of_range("tair.", "requests_per_second", self.requests_per_second, (0.1, 1000), usual));
         }
-        let seconds = |name: &str, n: u64| {
+        let usual = Self::default();
+        let seconds = |name: &str, n: u64, usual: u64| {
             if (1..=600).contains(&n) {
                 Ok(Duration::from_secs(n))
             } else {
-                Err(format!("tair.{name} must be between 1 and 600"))
+                Err(out_of_range("tair.", name, n, (1, 600), usual))
             }
         };
         let allow_http = self.allow_http;
         let address = |name: &str, text: Option<String>| text.map(|t| address(name, &t, allow_http)).transpose();
         Ok(TairConfig {
-            connect_timeout: seconds("connect_timeout_seconds", self.connect_timeout_seconds)?,
-            read_timeout: seconds("read_timeout_seconds", self.read_timeout_seconds)?,
+            connect_timeout: seconds(
+                "connect_timeout_seconds",
+                self.connect_timeout_seconds,
+                usual.connect_timeout_seconds,
+            )?,
+            read_timeout: seconds("read_timeout_seconds", self.read_timeout_seconds, usual.read_timeout_seconds)?,
             endpoint: address("endpoint", self.endpoint)?,
             sts_endpoint: address("sts_endpoint", self.sts_endpoint)?,
             region: self.region,
@@ -217,13 +224,16 @@ pub fn address(name: &str, text: &str, allow_http: bool) -> Result<Url, String> 
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let bad = |why: &str| {
         format!(
-            "tair.{name}: {} {why}; write a host name such as r-kvstore.cn-beijing.aliyuncs.com, or https://host:port",
+            "tair.{name}: {} {why}; write a host name or https://host:port, such as {name} = \"r-kvstore.cn-beijing.aliyuncs.com\"",
             crate::model::text::quoted(text)
         )
     };
     if text.contains('@') {
         // The address is not repeated: it may hold a password.
-        return Err(format!("tair.{name} must not hold a user name or a password"));
+        return Err(format!(
+            "tair.{name} must not hold a user name or a password; write {name} = \"https://host:port\", and leave credentials where \
+             Alibaba's own tools keep them"
+        ));
     }
     let url = Url::parse(&whole).map_err(|e| bad(&format!("is not an address ({e})")))?;
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {

@@ -6,10 +6,16 @@ use crate::config::tair::{is_region, is_this_machine};
 use crate::model::text::quoted;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use url::Url;
 
 /// Longest prefix within a bucket, in bytes: names of objects have at most 1024, and ours add some 300.
 const PREFIX_MAX: usize = 512;
+
+/// How long a store may send nothing, where its url does not say; while a part goes up it sends nothing.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest such time that a url may say, in seconds: each request is tried several times.
+const TIMEOUT_SECONDS_MAX: u64 = 3600;
 
 /// Where the vault is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +33,9 @@ impl VaultPlace {
     /// What is wrong and what would be right, as a sentence.
     pub fn parse(key: &str, text: &str, base: &Path, cloud: CloudDefaults<'_>) -> Result<Self, String> {
         match text {
-            "" => Err(format!("{key} is empty")),
+            "" => Err(format!(
+                "{key} is empty; write {key} = \"/srv/backups\", or the url of a bucket, s3://bucket/prefix"
+            )),
             url if url.contains("://") => match BucketPlace::parse(url, cloud) {
                 Ok(place) => Ok(Self::Bucket(place)),
                 Err(why) => Err(match why.strip_prefix("vault") {
@@ -73,6 +81,8 @@ pub struct BucketPlace {
     pub endpoint: Option<Url>,
     /// Whether the bucket stands in the host's name instead of the path; the service's own way when `None`.
     pub in_host: Option<bool>,
+    /// How long the service may send nothing before a request is tried again.
+    pub timeout: Duration,
 }
 
 impl fmt::Display for BucketPlace {
@@ -111,7 +121,8 @@ impl BucketPlace {
         if text.contains('@') {
             // The url is not repeated: it may hold a key.
             return Err(
-                "vault must not hold an access key; credentials are looked for where the store's own tools keep them"
+                "vault must not hold an access key, and nothing else before an @; write s3://bucket/prefix: credentials are looked for where \
+                 the store's own tools keep them"
                     .to_owned(),
             );
         }
@@ -146,6 +157,7 @@ impl BucketPlace {
             region: None,
             endpoint: None,
             in_host: None,
+            timeout: TIMEOUT,
         };
         let (mut endpoint, mut allow_http) = (None, false);
         for (name, value) in url.query_pairs() {
@@ -156,11 +168,20 @@ impl BucketPlace {
                 ("addressing", "virtual") => place.in_host = Some(true),
                 ("allow_http", "true") => allow_http = true,
                 ("allow_http", "false") => allow_http = false,
+                ("timeout_seconds", value) => {
+                    let seconds =
+                        value.parse::<u64>().ok().filter(|seconds| (1..=TIMEOUT_SECONDS_MAX).contains(seconds));
+                    let wrong = || {
+                        let right = format!("which is 1 to {TIMEOUT_SECONDS_MAX}, as in timeout_seconds=120");
+                        bad(&format!("has {} for timeout_seconds, {right}", quoted(value)))
+                    };
+                    place.timeout = Duration::from_secs(seconds.ok_or_else(wrong)?);
+                }
                 ("region" | "addressing" | "allow_http", value) => {
                     return Err(bad(&format!("has {} for {name}", quoted(value))));
                 }
                 (name, _) => {
-                    let all = "region, endpoint, addressing and allow_http are known";
+                    let all = "region, endpoint, addressing, timeout_seconds and allow_http are known";
                     return Err(bad(&format!("has the setting {}; {all}", quoted(name))));
                 }
             }
@@ -232,7 +253,8 @@ mod tests {
     fn urls_of_buckets() {
         let s3 = read("s3://backups/redis/prod/?region=eu-central-1").unwrap();
         assert_eq!((s3.to_string().as_str(), s3.region.as_deref()), ("s3://backups/redis/prod", Some("eu-central-1")));
-        assert_eq!((s3.endpoint, s3.in_host), (None, None));
+        assert_eq!((s3.endpoint, s3.in_host, s3.timeout), (None, None, TIMEOUT));
+        assert_eq!(read("s3://backups?timeout_seconds=600").unwrap().timeout, Duration::from_secs(600));
         let own = read("s3://backups?endpoint=http://127.0.0.1:8333&addressing=path").unwrap();
         assert_eq!(own.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:8333/");
         assert_eq!((own.to_string().as_str(), own.in_host, own.region), ("s3://backups", Some(false), None));
@@ -259,6 +281,8 @@ mod tests {
             ("s3://backups?regoin=x", "regoin"),
             ("s3://backups?region=EU", "region"),
             ("s3://backups?addressing=dns", "addressing"),
+            ("s3://backups?timeout_seconds=0", "1 to 3600, as in timeout_seconds=120"),
+            ("s3://backups?timeout_seconds=2m", "1 to 3600, as in timeout_seconds=120"),
             ("s3://backups?endpoint=http://minio:9000", "allow_http"),
             ("s3://backups?endpoint=ftp://minio", "scheme"),
             ("s3://backups?endpoint=https://minio/x", "host and a port"),

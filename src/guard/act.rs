@@ -3,6 +3,7 @@
 use crate::model::instance::Capability;
 use crate::model::key_filter::SomeKeys;
 use crate::model::persistence::PersistenceSettings;
+use crate::model::pruning::Keep;
 use crate::model::time::written_short;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,13 @@ pub enum Act {
     DeleteBackup {
         /// The id of the set to delete.
         backup_id: String,
+    },
+    /// Deletes several backup sets for ever, which no rule of a person keeps.
+    Prune {
+        /// The rules, by which each of the sets has to go at every look.
+        keep: Keep,
+        /// The ids of the sets to delete, oldest first, each once; at most [`PRUNED_AT_ONCE`](crate::model::pruning::PRUNED_AT_ONCE).
+        backup_ids: Vec<String>,
     },
     /// Changes the backup policy so that less can be recovered.
     ModifyBackupPolicy {
@@ -139,12 +147,13 @@ impl Act {
         }
     }
 
-    /// Name of the tool that carries the act out.
+    /// Name of the tool that carries the act out; of a pruning, which no tool does, that of the command.
     #[must_use]
     pub const fn verb(&self) -> &'static str {
         match self {
             Self::RestoreInstance { .. } => "restore_instance",
             Self::DeleteBackup { .. } => "delete_backup",
+            Self::Prune { .. } => "prune",
             Self::ModifyBackupPolicy { .. } => "modify_backup_policy",
             Self::CreateInstanceFromBackup { .. } => "create_instance_from_backup",
         }
@@ -156,6 +165,7 @@ impl Act {
         match self {
             Self::RestoreInstance { .. } => "restore",
             Self::DeleteBackup { .. } => "deletion",
+            Self::Prune { .. } => "pruning",
             Self::ModifyBackupPolicy { .. } => "change of the backup policy",
             Self::CreateInstanceFromBackup { .. } => "new instance",
         }
@@ -166,7 +176,7 @@ impl Act {
     pub const fn warning(&self) -> &'static str {
         match self {
             Self::RestoreInstance { .. } => "RESTORE OVERWRITES DATA",
-            Self::DeleteBackup { .. } => "A DELETED BACKUP CANNOT BE BROUGHT BACK",
+            Self::DeleteBackup { .. } | Self::Prune { .. } => "A DELETED BACKUP CANNOT BE BROUGHT BACK",
             Self::ModifyBackupPolicy { .. } => "THIS LOWERS PROTECTION",
             Self::CreateInstanceFromBackup { .. } => "THIS COSTS MONEY",
         }
@@ -186,6 +196,10 @@ impl Act {
                 format!("restore of {instance_id} from {from}{keys}")
             }
             Self::DeleteBackup { backup_id } => format!("deletion of backup {backup_id} of {instance_id}"),
+            Self::Prune { keep, backup_ids } => {
+                let n = backup_ids.len();
+                format!("deletion of {n} backup{} of {instance_id} ({keep})", if n == 1 { "" } else { "s" })
+            }
             Self::ModifyBackupPolicy { change } => {
                 format!("change of {instance_id}'s backup policy: {}", change.describe())
             }
@@ -214,7 +228,7 @@ impl Act {
                 let keys = keys.as_ref().and_then(keys_of);
                 source.into_iter().chain(write_fence.then_some(Capability::WriteFence)).chain(keys).collect()
             }
-            Self::DeleteBackup { .. } => Vec::new(),
+            Self::DeleteBackup { .. } | Self::Prune { .. } => Vec::new(),
             Self::ModifyBackupPolicy { .. } => vec![Capability::BackupPolicy],
             Self::CreateInstanceFromBackup { .. } => vec![Capability::Clone],
         }

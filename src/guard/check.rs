@@ -39,6 +39,8 @@ pub enum CheckName {
     SafetyBackup,
     /// The set was taken by hand or for a restore, so deleting it is allowed.
     ManualBackup,
+    /// No rule keeps any of the sets that are pruned.
+    KeepRules,
     /// What counts on the set that is deleted.
     Dependents,
     /// Other sets of the instance stay after a deletion.
@@ -74,6 +76,7 @@ impl CheckName {
             Self::RoomHere => "room_here",
             Self::SafetyBackup => "safety_backup",
             Self::ManualBackup => "manual_backup",
+            Self::KeepRules => "keep_rules",
             Self::Dependents => "dependents",
             Self::OtherBackups => "other_backups",
             Self::Protection => "protection",

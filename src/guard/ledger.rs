@@ -1,9 +1,14 @@
 //! The guard's ledger, as a trait that the state store implements: what must be remembered beyond one call.
 
+use crate::guard::act::Act;
 use crate::guard::plan::Plan;
 use crate::model::fault::Fault;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::time::Duration;
+
+/// Characters of a nonce that tell plans apart for a reader.
+const PLAN_SHOWN: usize = 8;
 
 /// The status of a confirmation. Only `Open` and `Approved` can still become a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub enum ConfirmationStatus {
     Redeemed,
     /// Withdrawn: a newer plan took its place, or the person was asked too often without a yes.
     Superseded,
+    /// Withdrawn after a person's yes, for a newer plan took its place: the yes was to this one alone.
+    ApprovalSuperseded,
 }
 
 impl ConfirmationStatus {
@@ -30,17 +37,50 @@ impl ConfirmationStatus {
             Self::Declined => "declined",
             Self::Redeemed => "redeemed",
             Self::Superseded => "superseded",
+            Self::ApprovalSuperseded => "approval_superseded",
         }
     }
 
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Open, Self::Approved, Self::Declined, Self::Redeemed, Self::Superseded]
+        [Self::Open, Self::Approved, Self::Declined, Self::Redeemed, Self::Superseded, Self::ApprovalSuperseded]
             .into_iter()
             .find(|s| s.as_str() == text)
     }
+
+    /// What a withdrawn confirmation of this status becomes: that it had a yes is not forgotten.
+    #[must_use]
+    pub const fn withdrawn(self) -> Self {
+        match self {
+            Self::Approved => Self::ApprovalSuperseded,
+            _ => Self::Superseded,
+        }
+    }
 }
+
+/// What a new plan took the place of: a plan of the same act for the same caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Superseded {
+    /// One that waited for a yes, and could still have got it.
+    Waiting,
+    /// One that had a yes, which is none to the new plan; also where its time was over.
+    Approved,
+}
+
+impl Superseded {
+    /// What became of it, in a reply.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Approved => "approved",
+        }
+    }
+}
+
+/// Characters of the nonce that a plan's id has.
+const ID_CHARACTERS: usize = 8;
 
 /// A plan that waits for its token to be echoed and for a person's yes.
 #[derive(Debug, Clone)]
@@ -62,6 +102,19 @@ pub struct Confirmation {
 }
 
 impl Confirmation {
+    /// The short id by which people and replies tell plans apart. It is no token, and opens nothing.
+    #[must_use]
+    pub fn plan_id(&self) -> String {
+        let name: String = self.nonce.chars().take(ID_CHARACTERS).collect();
+        format!("p-{name}")
+    }
+
+    /// Whether this caller asked for this act: two such plans are equal, and one of them is good.
+    #[must_use]
+    pub fn asks_for(&self, caller: &str, instance_id: &str, act: &Act) -> bool {
+        self.caller == caller && self.plan.instance_id == instance_id && self.plan.act == *act
+    }
+
     /// An audit record of an event of this confirmation.
     #[must_use]
     pub fn record(&self, event: &str, detail: impl Into<String>) -> AuditRecord {
@@ -75,9 +128,9 @@ impl Confirmation {
 pub struct AuditRecord {
     /// When the event happened.
     pub at: Timestamp,
-    /// The event: `planned`, `asked`, `approved`, `declined`, `refused`, `restore.started`, …
+    /// The event: `planned`, `asked`, `approved`, `declined`, `refused`, `restore.started`, `backup.downloaded`, …
     pub event: String,
-    /// Id of the caller.
+    /// Id of the caller; of what this program does by itself what does it, such as `schedule`.
     pub caller: String,
     /// Id of the instance that the event is about.
     pub instance_id: String,
@@ -100,15 +153,25 @@ impl AuditRecord {
             detail: detail.into(),
         }
     }
+
+    /// What records of one plan have in common, short enough for a line: the beginning of the nonce. Empty where no plan is behind the event.
+    #[must_use]
+    pub fn plan(&self) -> &str {
+        self.nonce.get(..PLAN_SHOWN).unwrap_or(&self.nonce)
+    }
 }
 
 /// Memory of the guard. Every method that writes is durable when it returns.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Stores a new confirmation.
-    async fn open(&self, confirmation: &Confirmation) -> Result<(), Fault>;
+    /// Stores a new confirmation, and in the same step withdraws the caller's others of the same act: of calls at once, one is left with a
+    /// plan that can be carried out. Returns what that took the place of.
+    async fn open(&self, confirmation: &Confirmation) -> Result<Option<Superseded>, Fault>;
     /// Finds a confirmation by its nonce.
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault>;
+    /// Plans that were neither carried out nor declined nor withdrawn, newest first: those whose token may still be echoed, and those that
+    /// have lapsed no longer ago than that. Where lapsed ones are asked for, one that cannot be read is passed over: an earlier version's.
+    async fn plans(&self, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault>;
     /// Moves a confirmation from one of `from` to `to` atomically; `false` when its status was another or it had expired.
     async fn transition(&self, nonce: &str, from: &[ConfirmationStatus], to: ConfirmationStatus)
     -> Result<bool, Fault>;

@@ -13,6 +13,7 @@
 pub mod act;
 pub mod assess;
 pub mod check;
+pub mod estimate;
 pub mod facts;
 pub mod grant;
 pub mod impact;
@@ -21,6 +22,7 @@ pub mod permit;
 pub mod person;
 pub mod plan;
 pub mod preconditions;
+pub mod pruning;
 pub mod retention;
 pub mod room;
 pub mod rules;

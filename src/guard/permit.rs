@@ -5,8 +5,9 @@ use crate::guard::grant::{Delete, Grant, Order, Overwrite};
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
 use crate::guard::person::{Channel, Yes};
 use crate::guard::plan::{PLAN_AGAIN, Plan};
-use crate::guard::token::mismatch;
+use crate::guard::token::{expired, mismatch};
 use crate::model::fault::{Fault, Kind};
+use std::time::Duration;
 
 /// Permission to carry out one plan, once.
 ///
@@ -37,8 +38,8 @@ impl Permit {
         &self.open.plan
     }
 
-    /// `make` says of the instance and the act whether they give the grant.
-    fn grant<For>(self, make: impl FnOnce(&str, &Act) -> Option<Grant<For>>) -> Result<Grant<For>, Fault> {
+    /// `make` says of the instance and the act whether they give the grant, or the grants.
+    fn grant<G>(self, make: impl FnOnce(&str, &Act) -> Option<G>) -> Result<G, Fault> {
         let Plan { act, instance_id, .. } = &self.open.plan;
         make(instance_id, act).ok_or_else(|| {
             let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
@@ -61,6 +62,17 @@ impl Permit {
     pub fn delete(self) -> Result<Grant<Delete>, Fault> {
         self.grant(|id, act| match act {
             Act::DeleteBackup { backup_id } => Some(Grant::of_set(id, backup_id)),
+            _ => None,
+        })
+    }
+
+    /// Exchanges the permit for the right to delete each of the backup sets it names, in their order, and no other.
+    ///
+    /// # Errors
+    /// `act.unsupported` where the yes was to something else than a pruning.
+    pub fn delete_each(self) -> Result<Vec<Grant<Delete>>, Fault> {
+        self.grant(|id, act| match act {
+            Act::Prune { backup_ids, .. } => Some(backup_ids.iter().map(|set| Grant::of_set(id, set)).collect()),
             _ => None,
         })
     }
@@ -110,6 +122,35 @@ pub fn used() -> Fault {
     .next(&["describe_jobs", PLAN_AGAIN])
 }
 
+/// The fault of a token whose plan a newer one of the same act took the place of.
+fn superseded(was: &Confirmation, newer: &Confirmation) -> Fault {
+    let yes = match was.status {
+        ConfirmationStatus::ApprovalSuperseded => "; the person's yes was to the earlier one, and they are asked again",
+        _ => "",
+    };
+    let message = format!("confirmation_token is of an earlier plan: plan {} took its place{yes}", newer.plan_id());
+    Fault::new(Kind::Refused, "confirm.superseded", message)
+        .hint("Echo that plan's token. Where it is lost, make a new plan, which takes the place of both.")
+        .next(&[PLAN_AGAIN])
+}
+
+/// Why a confirmation can no longer become a permit.
+///
+/// # Errors
+/// Whatever the ledger fails with.
+pub async fn no_longer(ledger: &dyn Ledger, nonce: &str) -> Result<Fault, Fault> {
+    let Some(was) = ledger.find(nonce).await? else { return Ok(used()) };
+    match was.status {
+        ConfirmationStatus::Declined | ConfirmationStatus::Redeemed => Ok(used()),
+        ConfirmationStatus::Open | ConfirmationStatus::Approved => Ok(expired()),
+        ConfirmationStatus::Superseded | ConfirmationStatus::ApprovalSuperseded => {
+            let mut plans = ledger.plans(Duration::ZERO).await?.into_iter();
+            let newer = plans.find(|c| c.asks_for(&was.caller, &was.plan.instance_id, &was.plan.act));
+            Ok(newer.map_or_else(used, |newer| superseded(&was, &newer)))
+        }
+    }
+}
+
 /// The fault of an act that failed under its permit. The token is redeemed: calling again with it is of no use.
 #[must_use]
 pub fn token_used_up(mut fault: Fault) -> Fault {
@@ -122,7 +163,7 @@ pub fn token_used_up(mut fault: Fault) -> Fault {
 /// the ledger holds: `open`, whose fields anybody may write, has to be the same, and the yes has to be one to that.
 ///
 /// # Errors
-/// `confirm.used`; `confirm.mismatch`; whatever the ledger fails with, and then there is no permit.
+/// `confirm.used`, `confirm.superseded`, `confirm.expired`; `confirm.mismatch`; whatever the ledger fails with, and then there is no permit.
 pub async fn redeem(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
     let stored = ledger.find(&open.nonce).await?.ok_or_else(used)?;
     let same = stored.plan.digest()? == open.plan.digest()?
@@ -138,7 +179,7 @@ pub async fn redeem(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Resul
     // came. The other order would let one yes start two restores.
     let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
     if !ledger.transition(&stored.nonce, &redeemable, ConfirmationStatus::Redeemed).await? {
-        return Err(used());
+        return Err(no_longer(ledger, &stored.nonce).await?);
     }
     ledger.record(stored.record("redeemed", "the token is used up; the act begins")).await?;
     ledger.withdraw_others(&stored.plan.instance_id, &stored.nonce).await?;

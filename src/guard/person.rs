@@ -7,6 +7,7 @@ use crate::guard::impact::{Impact, key_lines};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::Plan;
 use crate::guard::rules::Rules;
+use crate::model::estimate::Estimate;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
 use crate::model::text::{clean, clean_to};
@@ -149,6 +150,8 @@ pub fn question(plan: &Plan, keys: Option<&KeyImpact>, warnings: &[String]) -> S
     let keys = keys.or(planned.as_ref()).map(key_lines).unwrap_or_default();
     lines.extend(keys.iter().map(|(name, text)| format!("{name}: {}.", clean_to(text, KEYS_SHOWN))));
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean_to(how_meaning, IMPACT_SHOWN)));
+    let estimate = plan.estimate.as_ref().map(Estimate::describe);
+    lines.extend(estimate.map(|estimate| format!("Takes: {}.", clean_to(&estimate, IMPACT_SHOWN))));
     lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean_to(value, 400))));
     lines.extend(warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));
     lines.push(format!("Way back: {}.", clean_to(way_back, IMPACT_SHOWN)));

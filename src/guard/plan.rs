@@ -9,6 +9,7 @@ use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::guard::writes::{Writes, per_second};
+use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::model::key_filter::{SomeKeys, of_keys};
@@ -67,6 +68,10 @@ pub struct Plan {
     pub writes: Option<Writes>,
     /// The operator's rules when the plan was made.
     pub rules: Rules,
+    /// How long the act takes, about, and what clients see meanwhile. Nothing depends on it. `None` for an act that is done at once, and in
+    /// plans of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 impl Plan {
@@ -100,6 +105,7 @@ impl Plan {
             safety,
             writes: assessment.writes,
             rules,
+            estimate: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Preconditions: what must still hold when a plan is carried out. Typed per act, and compared here alone.
 
 use crate::guard::facts::CloudInstance;
-use crate::guard::facts::backup::CloudSet;
+use crate::guard::facts::backup::{CloudSet, VaultSet};
 use crate::guard::facts::clone::OrderTerms;
 use crate::model::persistence::PersistenceSettings;
 use crate::model::policy::BackupPolicy;
@@ -37,6 +37,11 @@ pub enum Preconditions {
         mode: String,
         /// Whether other sets stay: a yes to deleting one of several is none to deleting the last one.
         others: Others,
+    },
+    /// Of a pruning of this program's vault.
+    Pruning {
+        /// The sets that go, in the order of the act.
+        sets: Vec<VaultSet>,
     },
     /// Of a deletion in the cloud.
     CloudDeletion {
@@ -310,6 +315,12 @@ impl Preconditions {
                 changes.compare("the backup's checksum", sha256, sha256_now);
                 changes.compare("mode", mode, mode_now);
                 changes.others(*others, *others_now);
+            }
+            (Self::Pruning { sets }, Self::Pruning { sets: now }) => {
+                let changed: Vec<&VaultSet> = sets.iter().filter(|set| !now.contains(set)).collect();
+                changes.0.extend(changed.first().map(|first| {
+                    format!("of {} backups {} no longer go as planned: {}", sets.len(), changed.len(), first.backup_id)
+                }));
             }
             (
                 Self::CloudDeletion { instance, set, others },

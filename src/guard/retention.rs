@@ -57,7 +57,7 @@ fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp)
 }
 
 /// Whether policies say how long a set is kept. What has a time of its own stands in for nothing.
-fn is_of_a_policy(set: &BackupSet) -> bool {
+pub(super) fn is_of_a_policy(set: &BackupSet) -> bool {
     set.mode == Mode::Automated && set.expires_at.is_none()
 }
 

@@ -123,12 +123,36 @@ impl Echo {
             return Err(mismatch("confirmation_token does not match its plan or this caller"));
         }
         if now.as_second() >= self.expires_at {
-            return Err(Fault::new(Kind::Refused, "confirm.expired", "confirmation_token has expired")
-                .hint("Make a new plan.")
-                .next(&[PLAN_AGAIN]));
+            return Err(expired());
         }
         Ok(())
     }
+}
+
+/// The fault of a token that came too late.
+#[must_use]
+pub fn expired() -> Fault {
+    Fault::new(Kind::Refused, "confirm.expired", "confirmation_token has expired")
+        .hint("Make a new plan.")
+        .next(&[PLAN_AGAIN])
+}
+
+/// The token of a plan that is in the ledger, once more, for the caller whose plan it is: whoever has lost it gets the very same.
+///
+/// # Errors
+/// `guard.key` where the key cannot be used; `confirm.mismatch` where the name is none of a token's.
+pub fn again(key: &Key, nonce: &str, caller: &str, digest: &[u8; 32], expires_at: Timestamp) -> Result<String, Fault> {
+    let nonce = bytes_of(nonce).ok_or_else(|| mismatch("the plan has no token"))?;
+    mint(key, nonce, caller, digest, expires_at).map(|(token, _)| token)
+}
+
+/// The nonce that a confirmation is named by.
+fn bytes_of(name: &str) -> Option<[u8; NONCE]> {
+    let mut nonce = [0; NONCE];
+    for (n, byte) in nonce.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(name.get(2 * n..2 * n + 2)?, 16).ok()?;
+    }
+    (name.len() == 2 * NONCE).then_some(nonce)
 }
 
 /// The fault of a token that belongs to another plan than the one called for.

@@ -4,6 +4,7 @@
 //! the repository and compared by a test. Schemas are slimmed: every user pays for every token in every request.
 
 use crate::model::fault::Fault;
+use crate::tools::NOW;
 use crate::tools::registry::{self, Listing, TOOLS};
 use rmcp::model::{CallToolResult, ContentBlock, Tool};
 use schemars::generate::SchemaSettings;
@@ -12,6 +13,9 @@ use std::sync::OnceLock;
 
 /// The reply fields listed for a tool whose reply another tool's listing has whole.
 const ESSENCE: [&str; 4] = ["status", "message", "confirmation_token", "job_id"];
+
+/// The reply fields that no listing has: their names explain themselves to whoever has a reply.
+const UNLISTED: [&str; 2] = [NOW, "newest"];
 
 /// The tools as `tools/list` sends them.
 pub fn tools() -> &'static [Tool] {
@@ -26,6 +30,7 @@ pub fn generate(verb: &str) -> Option<Value> {
     let tool = registry::find(verb)?;
     let (input, mut output) = (arguments(tool), reply(tool));
     if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.retain(|name, _| !UNLISTED.contains(&name.as_str()));
         properties.values_mut().for_each(shallow);
     }
     if tool.listing == Listing::Essence
@@ -74,11 +79,14 @@ fn arguments(tool: &registry::Tool) -> Value {
     input
 }
 
-/// The schema of a tool's reply with all of its fields, of which the listing has the outermost.
+/// The schema of a tool's reply with all of its fields, of which the listing has most of the outermost.
 #[must_use]
 pub fn reply(tool: &registry::Tool) -> Value {
     let mut output = (tool.output)(settings().for_serialize().into_generator()).to_value();
     slim(&mut output, false);
+    if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(NOW.into(), json!({ "type": "string" }));
+    }
     output
 }
 

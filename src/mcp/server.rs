@@ -123,7 +123,8 @@ impl ServerHandler for Server {
             () = cx.ct.cancelled() => Err(Fault::new(Kind::Provider, "call.cancelled", "the call was cancelled")),
         };
         Ok(done.unwrap_or_else(|fault| {
-            tracing::info!(tool = %request.name, code = fault.code, cause = ?std::error::Error::source(&fault), "{fault}");
+            // What the guard refuses is told by the audit's line.
+            tracing::debug!(tool = %request.name, code = fault.code, cause = ?std::error::Error::source(&fault), "{fault}");
             error_result(&fault).into()
         }))
     }

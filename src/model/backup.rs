@@ -173,6 +173,12 @@ pub struct ManifestDigest {
 }
 
 impl BackupSet {
+    /// Whether the set was walked when it was made, so that its checksum and what it holds are known. Of a set of the cloud they are not.
+    #[must_use]
+    pub const fn is_walked(&self) -> bool {
+        !self.sha256.is_empty()
+    }
+
     /// What was proven of the set when it was made, for a reader.
     #[must_use]
     pub fn verified(&self) -> Option<String> {

@@ -6,6 +6,9 @@ use std::fmt;
 /// user alone, so both are one caller, and a token of the one is good for the other.
 const LOCAL: &str = "local";
 
+/// Who takes a base of an instance's log, in place of a caller's id.
+pub const BY_LOG: &str = "log";
+
 /// The interface through which a call came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Face {

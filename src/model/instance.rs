@@ -47,13 +47,13 @@ pub struct Instance {
 pub struct Live {
     /// `running`, or the cloud's own status, such as `Normal` or `BackupRecovering`.
     pub status: String,
-    /// `redis`, `valkey` or `tair`.
+    /// `redis`, `valkey` or `tair`; empty where it is not known.
     pub engine: String,
-    /// The server's version, as INFO or the cloud writes it.
+    /// The server's version, as INFO or the cloud writes it; empty where it is not known.
     pub version: String,
     /// `master` or `slave`, as INFO writes it.
     pub role: Option<String>,
-    /// `standalone`, `cluster`, `cluster shard (n of 16384 slots)`; of the cloud also the generation: `classic standard`.
+    /// `standalone`, `cluster`, `cluster shard (n of 16384 slots)`; of the cloud also the generation: `classic standard`; empty where it is not known.
     pub architecture: String,
     /// Bytes of memory used by data and overhead.
     pub used_memory: Option<u64>,
@@ -61,12 +61,16 @@ pub struct Live {
     pub maxmemory: Option<u64>,
     /// Keys per database.
     pub counts: Option<Counts>,
-    /// Number of replicas attached.
+    /// Number of replicas attached, without who only reads the stream: our own captures and archivers.
     pub replicas: Option<u64>,
     /// The cloud's region, such as `cn-hangzhou`.
     pub region: Option<String>,
     /// The earliest second that can be restored, with data flashback on.
     pub backup_log_start_time: Option<jiff::Timestamp>,
+    /// Commands that the instance's user may not run, for which something here is not known.
+    pub unreadable: Vec<String>,
+    /// Of a cluster's node: urls of the masters of shards at whose nodes no instance is configured.
+    pub other_shards: Vec<String>,
 }
 
 /// An ability that not every instance has.

@@ -68,16 +68,6 @@ impl JobKind {
         }
     }
 
-    /// Whether such a job begins only with a permit, or, as a change of policy that lowers nothing, could have needed one. The audit
-    /// then records how the job began and how it ended.
-    #[must_use]
-    pub const fn takes_permit(self) -> bool {
-        match self {
-            Self::Backup | Self::Verification => false,
-            Self::Restore | Self::Clone | Self::Deletion | Self::Policy => true,
-        }
-    }
-
     /// Whether no other exclusive job may run on the instance at the same time.
     #[must_use]
     pub const fn is_exclusive(self) -> bool {
@@ -358,16 +348,5 @@ impl Job {
     #[must_use]
     pub fn needs_reconciliation(&self) -> bool {
         self.rollback_pending || (self.status == JobStatus::Running && self.phase == Phase::Interrupted)
-    }
-
-    /// Share of the bytes done, between 0 and 1; `None` while the total is unknown.
-    #[must_use]
-    pub fn fraction(&self) -> Option<f64> {
-        match self.status {
-            JobStatus::Succeeded => Some(1.0),
-            _ if self.total == 0 => None,
-            #[expect(clippy::cast_precision_loss, reason = "a share shown in per cent")]
-            _ => Some((self.done as f64 / self.total as f64).min(1.0)),
-        }
     }
 }

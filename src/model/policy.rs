@@ -92,7 +92,7 @@ impl BackupPolicy {
     }
 }
 
-/// What retention does to the sets of an instance, and to its log.
+/// What retention, or pruning by hand, does to the sets of an instance, and to its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// The sets: those that can be read, newest first, and the others.
@@ -101,7 +101,7 @@ pub struct Retention {
     pub log_segments: usize,
 }
 
-/// What retention does to a backup set.
+/// What retention, or pruning by hand, does to a backup set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retained {
     /// The set's id.
@@ -110,6 +110,8 @@ pub struct Retained {
     pub mode: &'static str,
     /// When the set was taken; `None` where its manifest cannot be read.
     pub taken_at: Option<Timestamp>,
+    /// Bytes of the set's files as stored; 0 where its manifest cannot be read.
+    pub stored_bytes: u64,
     /// Whether the set goes.
     pub goes: bool,
     /// Why it goes or stays, as part of a sentence.

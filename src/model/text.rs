@@ -88,6 +88,22 @@ pub fn shell_word(word: &str) -> String {
     if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
+/// Digits of a digest from which on it is cut for people, and how many are left.
+const DIGEST_MIN: usize = 40;
+const DIGEST_SHOWN: usize = 8;
+
+/// A text whose long digests are cut to their first digits: `plan 3f9a1c20…`.
+#[must_use]
+pub fn short_digests(text: &str) -> String {
+    let is_other = |c: char| !c.is_ascii_hexdigit();
+    let short = |piece: &str| {
+        let digits = piece.trim_end_matches(is_other);
+        let shown = digits.get(..DIGEST_SHOWN).filter(|_| digits.len() >= DIGEST_MIN);
+        shown.map(|shown| format!("{shown}…{}", piece.strip_prefix(digits).unwrap_or_default()))
+    };
+    text.split_inclusive(is_other).map(|piece| short(piece).unwrap_or_else(|| piece.to_owned())).collect()
+}
+
 /// Characters that change how the rest is shown, or are not shown at all.
 pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -159,7 +175,17 @@ pub fn nearer_than<'a>(least: f64, given: &str, candidates: impl IntoIterator<It
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, grouped, nearest, shell_word};
+    use super::{escaped, grouped, nearest, shell_word, short_digests};
+
+    /// A digest is cut, wherever it stands; an id and a word of hexadecimal digits are not.
+    #[test]
+    fn long_digests_are_cut() {
+        let digest = "3f9a1c20".repeat(8);
+        assert_eq!(short_digests(&format!("plan {digest}, sha256 {digest}")), "plan 3f9a1c20…, sha256 3f9a1c20…");
+        for same in ["", "backup b-20261123T061500Z-3f9a1c: faced", "größe decade", "3f9a1c20"] {
+            assert_eq!(short_digests(same), same);
+        }
+    }
 
     #[test]
     fn digits_are_grouped() {

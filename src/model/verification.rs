@@ -1,6 +1,6 @@
 //! Verification of a backup set at rest: how deep it goes, and what is kept of it.
 
-use crate::model::backup::BackupSet;
+use crate::model::backup::{BackupSet, Depth, Proof};
 use crate::model::time::written;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -90,6 +90,52 @@ impl Verification {
         let of_it = self.0.iter().map(|(level, look)| (*level, look)).filter(|(_, look)| look.sha256 == sha256);
         let all = self.fault().is_none().then_some(of_it);
         newest_and_deepest(all.into_iter().flatten(), |(level, look)| (*level, look.at)).into_iter()
+    }
+}
+
+/// What was proven of a set in which no fault is known, by the deepest look at its contents, whenever that was: the word that replies have as its
+/// `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proven {
+    /// Nothing here: the cloud lists the set as complete, and nobody has read it.
+    Unverified,
+    /// Its bytes are those that were written, by their checksums.
+    Verified,
+    /// The inside of every value is sound, and nothing is there twice.
+    Deep,
+    /// A scratch server has loaded it, and held what it claims.
+    Drilled,
+}
+
+impl Proven {
+    /// What was proven of a set when it was made, and by what is kept of its verifications since.
+    #[must_use]
+    pub fn of(set: &BackupSet, since: Option<&Verification>) -> Self {
+        let look = since.and_then(|since| since.looks(&set.sha256).map(|(level, _)| level).max());
+        let looked = match look {
+            Some(Level::Drill) => Self::Drilled,
+            Some(Level::Structure) => Self::Deep,
+            Some(Level::Checksum) => Self::Verified,
+            None => Self::Unverified,
+        };
+        let made = match set.proof {
+            Some(Proof { depth: Depth::Deep, .. }) => Self::Deep,
+            // Of before proofs were written down: what arrived was checked by its checksum.
+            None if set.is_walked() => Self::Verified,
+            None => Self::Unverified,
+        };
+        looked.max(made)
+    }
+
+    /// The word in replies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unverified => "unverified",
+            Self::Verified => "verified",
+            Self::Deep => "deep",
+            Self::Drilled => "drilled",
+        }
     }
 }
 

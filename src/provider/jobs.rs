@@ -1,5 +1,5 @@
-//! Jobs of a provider: begun once, run in the background to their end whoever waits for them, and their end written down, in the
-//! store and, where a permit stands behind the job, in the audit.
+//! Jobs of a provider: begun once, run in the background to their end whoever waits for them, and their beginning and end written down, in
+//! the store and in the audit.
 
 use crate::guard::ledger::AuditRecord;
 use crate::guard::permit::Permit;
@@ -8,7 +8,7 @@ use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{Job, JobEnd, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery, Unfinished};
-use crate::model::restored_keys::RestoredKeys;
+use crate::provider::audited::{self, Right};
 use crate::state::State;
 use crate::state::jobs::{Begun, NewJob, Orphan, stage_of_orphan};
 use crate::state::leases::Lease;
@@ -114,8 +114,8 @@ impl Jobs {
         Self { access: Some(access), ..self.clone() }
     }
 
-    /// Begins a job that takes no permit and runs it in the background; or joins the one of its kind that runs on the instance. `under`: the lease
-    /// that must still be held then; `None` where none is needed.
+    /// Begins a job that takes no permit, for a caller, and runs it in the background; or joins the one of its kind that runs on the instance.
+    /// `under`: the lease that must still be held then; `None` where none is needed.
     ///
     /// # Errors
     /// `job.busy` when another kind runs there, or the lease is another's; `state.failed`.
@@ -124,13 +124,15 @@ impl Jobs {
         kind: JobKind,
         instance_id: &str,
         backup_id: &str,
+        caller: &str,
         under: Option<&Lease>,
         work: impl FnOnce(Job) -> F,
     ) -> Result<Begun, Fault>
     where
         F: Future<Output = JobEnd> + Send + 'static,
     {
-        self.begin_for(kind, instance_id, backup_id, ("", "", under), work).await
+        let by = Right { caller, ..Right::default() };
+        self.begin_for(kind, (instance_id, backup_id), by, under, work).await
     }
 
     /// Begins what is permitted and runs it in the background. The work gets the plan, and the permit to make its grant of. The
@@ -151,14 +153,10 @@ impl Jobs {
         let plan = permit.plan().clone();
         let instance_id = plan.instance_id.clone();
         let (caller, nonce) = (permit.caller().to_owned(), permit.nonce().to_owned());
-        let state = Arc::clone(&self.state);
-        let begun = self
-            .begin_for(kind, &instance_id, backup_id, (&caller, &nonce, None), |job| async move {
-                let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
-                state.record(permit.record(&kind.event(None), started)).await?;
-                work(job, plan, permit).await
-            })
-            .await?;
+        let human_verified = Some(permit.human_verified());
+        let by = Right { caller: &caller, confirmation: &nonce, human_verified };
+        let begin = self.begin_for(kind, (&instance_id, backup_id), by, None, |job| work(job, plan, permit));
+        let begun = begin.await?;
         let other = match begun {
             Begun::Started(job) => return Ok(job),
             Begun::Joined(other) => other,
@@ -167,7 +165,8 @@ impl Jobs {
             JobKind::Clone => format!("clone {} of {instance_id} is running", other.id),
             kind => format!("{} {} is running on {instance_id}", kind.as_str(), other.id),
         };
-        Err(Fault::new(Kind::Provider, "job.busy", what).hint("Wait for it with describe_jobs; then make a new plan."))
+        let hint = format!("describe_jobs with job_id {} shows when it has ended; then make a new plan.", other.id);
+        Err(Fault::new(Kind::Provider, "job.busy", what).hint(hint))
     }
 
     /// Begins a job that takes no permit, for a caller, beside whatever runs on the instance; `backup_id` is empty where it is about no set.
@@ -184,9 +183,8 @@ impl Jobs {
     where
         F: Future<Output = JobEnd> + Send + 'static,
     {
-        match self.begin_for(kind, instance_id, backup_id, (caller, "", None), work).await? {
-            Begun::Started(job) | Begun::Joined(job) => Ok(job),
-        }
+        let (job, _) = self.begin(kind, instance_id, backup_id, caller, None, work).await?.into_job();
+        Ok(job)
     }
 
     /// Waits until a job's end is written down, and returns what its work told about it by [`tell`].
@@ -207,9 +205,9 @@ impl Jobs {
     async fn begin_for<F>(
         &self,
         kind: JobKind,
-        instance_id: &str,
-        backup_id: &str,
-        (caller, confirmation, under): (&str, &str, Option<&Lease>),
+        (instance_id, backup_id): (&str, &str),
+        by: Right<'_>,
+        under: Option<&Lease>,
         work: impl FnOnce(Job) -> F,
     ) -> Result<Begun, Fault>
     where
@@ -222,7 +220,21 @@ impl Jobs {
         let leaves_alone = kind == JobKind::Clone && access.is_none();
         let exclusive = kind.is_exclusive() && !leaves_alone;
         let id = id.as_str();
-        let new = NewJob { id, provider, kind, instance_id, backup_id, exclusive, caller, confirmation, access, under };
+        let began = audited::began(id, kind, (instance_id, backup_id), by);
+        let (caller, confirmation, audit) = (by.caller, by.confirmation, Some(&began));
+        let new = NewJob {
+            id,
+            provider,
+            kind,
+            instance_id,
+            backup_id,
+            exclusive,
+            caller,
+            confirmation,
+            access,
+            under,
+            audit,
+        };
         let begun = self.state.begin(new).await?;
         if let Begun::Started(job) = &begun {
             self.run(job.clone(), work(job.clone()));
@@ -241,7 +253,8 @@ impl Jobs {
             });
             if let Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) = &end {
                 // A target of its own: a command that prints by itself what came of its job leaves it out of the log.
-                tracing::warn!(target: "tair_backup_mcp::job_failed", job = %job.id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
+                let cause = std::error::Error::source(fault);
+                tracing::warn!(target: "tair_backup_mcp::job_failed", job = %job.id, instance = %job.instance_id, code = fault.code, cause = ?cause, "{fault}");
             }
             jobs.end(&job, &end).await;
             jobs.state.leave(&job.id);
@@ -251,12 +264,12 @@ impl Jobs {
     /// Writes down how a job's work ended. A job that cannot even be written about is left for the next process.
     async fn end(&self, job: &Job, end: &JobEnd) {
         let mut wait = Duration::from_millis(100);
-        let keys = match job.kind {
-            JobKind::Restore => self.state.job(&job.id).await.ok().and_then(|job| job.restored_keys),
+        let now = match job.kind {
+            JobKind::Backup | JobKind::Restore => self.state.job(&job.id).await.ok(),
             _ => None,
         };
         for _ in 0..WRITINGS {
-            let line = self.end_line(job, end, keys.as_ref());
+            let line = audited::ended(job, end, now.as_ref());
             let written = match end {
                 Ok(message) => self.state.finish(&job.id, Ok(message), line).await,
                 Err(Unfinished::Failed(fault)) => self.state.finish(&job.id, Err(fault), line).await,
@@ -297,30 +310,10 @@ impl Jobs {
     /// Writes down in the audit what came of something that cannot be undone any more: a full disk must not turn it into a
     /// failure.
     pub async fn audit(&self, record: AuditRecord) {
+        let (event, instance) = (record.event.clone(), record.instance_id.clone());
         if let Err(fault) = self.state.record(record).await {
-            tracing::error!("the audit could not be written: {fault}");
+            tracing::error!(instance = %instance, event = %event, "the audit could not be written: {fault}");
         }
-    }
-
-    /// The audit's line about how a permitted job ended: who had asked for it, and under which confirmation, the job knows.
-    fn end_line(&self, job: &Job, end: &JobEnd, keys: Option<&RestoredKeys>) -> Option<AuditRecord> {
-        let (how, mut detail) = match end {
-            Ok(message) => (JobStatus::Succeeded, message.clone()),
-            Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) => {
-                (JobStatus::ended_by(fault.kind), format!("{}: {}", fault.code, fault.message))
-            }
-            Err(Unfinished::Detached(_)) => return None,
-        };
-        if let Some(keys) = keys {
-            detail = format!("{detail}; key statistics: {}", keys.describe());
-        }
-        self.line(job, job.kind.event(Some(how)), &detail)
-    }
-
-    fn line(&self, job: &Job, event: String, detail: &str) -> Option<AuditRecord> {
-        let detail = format!("job {}: {detail}", job.id);
-        let record = AuditRecord::now(&event, &job.caller, &job.instance_id, detail);
-        job.kind.takes_permit().then(|| AuditRecord { nonce: job.confirmation.clone(), ..record })
     }
 
     /// Adopts the jobs that nobody works on and has each reconciled by itself. This process sees all of them to their end, and they are waited
@@ -380,9 +373,7 @@ impl Jobs {
             }
             Reconciled::RolledBack { message, hint } => {
                 // The failure has its line already. Only of a restore is there more to say: it was rolled back.
-                let line = (job.kind == JobKind::Restore)
-                    .then(|| self.line(job, "restore.rolled_back".into(), &message))
-                    .flatten();
+                let line = (job.kind == JobKind::Restore).then(|| audited::line(job, "restore.rolled_back", &message));
                 self.state.reconciled(&job.id, &message, &hint, line).await.map(drop)
             }
         }

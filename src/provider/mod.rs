@@ -1,7 +1,9 @@
 //! Providers: what can be done to an instance, behind one trait. Each mutating call takes the guard's `Permit` by value.
 
+pub mod audited;
 pub mod comparison;
 pub mod download;
+pub mod expected;
 pub mod exported;
 pub mod jobs;
 pub mod local;
@@ -30,6 +32,7 @@ use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
+use crate::model::pruning::{Keep, PrunedSet};
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
 use crate::model::verification::Level;
@@ -116,6 +119,8 @@ pub enum Carried {
     Job(Job),
     /// The act is done; its outcome for the reader.
     Done(String),
+    /// Sets were pruned; what became of each.
+    Pruned(Vec<PrunedSet>),
 }
 
 /// Whether an instance refuses writes because of a lock that was put on it.
@@ -155,14 +160,15 @@ pub trait Provider: Send + Sync {
     /// Reads an instance as it is now.
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault>;
 
-    /// Starts a backup, or joins the one that runs. `true` beside the job: joined. A manual set is kept for so many days; `None`: until somebody
-    /// deletes it, or as its provider keeps such sets.
+    /// Starts a backup for the caller of that id, or joins the one that runs. `true` beside the job: joined. A manual set is kept for so many
+    /// days; `None`: until somebody deletes it, or as its provider keeps such sets.
     async fn create_backup(
         &self,
         instance_id: &str,
         mode: Mode,
         note: &str,
         days: Option<u32>,
+        caller: &str,
     ) -> Result<(Job, bool), Fault>;
 
     /// Starts the backup that is due by an instance's calendar, or joins the one that runs, where the lease under which that was judged is held
@@ -236,8 +242,8 @@ pub trait Provider: Send + Sync {
     /// plan, and what was proved for the plan need not be proved anew.
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault>;
 
-    /// Finds a fresh backup of what the instance holds, or starts one.
-    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault>;
+    /// Finds a fresh backup of what the instance holds, or starts one for the caller of that id.
+    async fn safety_backup(&self, id: &str, assessment: &Assessment, caller: &str) -> Result<SafetyFacts, Fault>;
 
     /// How far a safety backup is, and once it is there whether it brings back what the instance holds. Where its file was not
     /// read for a plan, all of it is read now.
@@ -303,10 +309,10 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
-    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
-    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+    /// What retention would do now to the sets and the log of an instance; with a person's rules what pruning by them would. Deletes nothing.
+    async fn retention(&self, instance_id: &str, keep: Option<&Keep>) -> Result<Retention, Fault> {
         let _ = instance_id;
-        Err(unsupported("retention"))
+        Err(unsupported(keep.map_or("retention", |_| "prune")))
     }
 
     /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.
@@ -340,6 +346,12 @@ pub trait Provider: Send + Sync {
     async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
         let _ = (instance_id, range);
         Err(unsupported("destructive"))
+    }
+
+    /// Whether a clone of a set can be made on this machine, as far as that is known without reading the set.
+    async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
+        let _ = (instance_id, backup_id);
+        false
     }
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.

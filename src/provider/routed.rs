@@ -18,6 +18,7 @@ use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
+use crate::model::pruning::Keep;
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
 use crate::model::verification::Level;
@@ -109,8 +110,15 @@ impl Provider for Routed {
         self.local.delete_instance(instance_id, caller).await
     }
 
-    async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
-        self.of(id).create_backup(id, mode, note, days).await
+    async fn create_backup(
+        &self,
+        id: &str,
+        mode: Mode,
+        note: &str,
+        days: Option<u32>,
+        caller: &str,
+    ) -> Result<(Job, bool), Fault> {
+        self.of(id).create_backup(id, mode, note, days, caller).await
     }
 
     async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
@@ -163,12 +171,16 @@ impl Provider for Routed {
         self.of(instance_id).capabilities(instance_id).await
     }
 
+    async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
+        self.of(instance_id).can_clone(instance_id, backup_id).await
+    }
+
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         self.of(instance_id).facts(instance_id, act, earlier).await
     }
 
-    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault> {
-        self.of(instance_id).safety_backup(instance_id, assessment).await
+    async fn safety_backup(&self, id: &str, assessment: &Assessment, caller: &str) -> Result<SafetyFacts, Fault> {
+        self.of(id).safety_backup(id, assessment, caller).await
     }
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
@@ -208,8 +220,8 @@ impl Provider for Routed {
         self.of(instance_id).scheduled(instance_id).await
     }
 
-    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
-        self.of(instance_id).retention(instance_id).await
+    async fn retention(&self, instance_id: &str, keep: Option<&Keep>) -> Result<Retention, Fault> {
+        self.of(instance_id).retention(instance_id, keep).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

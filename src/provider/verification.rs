@@ -43,9 +43,12 @@ pub async fn alone(jobs: &Jobs, (instance_id, backup_id): (&str, &str)) -> Resul
     let running = JobsOf { kind: Some(JobKind::Verification), ..JobsOf::running(instance_id) };
     let job = jobs.state.latest(running).await?.into_iter().find(|job| job.backup_id == backup_id);
     // The other may not have begun its job yet.
-    let job = job.map_or_else(|| "another verification".to_owned(), |job| format!("verification {}", job.id));
+    let (job, follow) = match job {
+        Some(job) => (format!("verification {}", job.id), format!("describe_jobs with job_id {}", job.id)),
+        None => ("another verification".to_owned(), format!("describe_jobs with instance_id {instance_id}")),
+    };
     Err(Fault::new(Kind::Provider, "job.busy", format!("{job} of {backup_id} is running"))
-        .hint("Follow it with describe_jobs.")
+        .hint(format!("{follow} shows when it has ended."))
         .retry_after(Duration::from_secs(5)))
 }
 

@@ -44,7 +44,7 @@ const SHAPES: &str = "write redis://[user:password@]host[:6379], rediss:// for T
 impl Endpoint {
     /// Reads `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, `redis+unix://` and `valkey+unix://`.
     ///
-    /// A database number in the path is accepted and ignored: a backup is of the whole instance.
+    /// A database number in the path is refused, but for 0: a backup is of the whole instance.
     ///
     /// # Errors
     /// [`RedisError::BadAddress`] says what is wrong and what would be right; it never quotes the URL, which may hold a
@@ -78,7 +78,7 @@ mod tests {
         let e = Endpoint::parse("redis://10.0.0.1").unwrap();
         assert_eq!(e.address, Address::Tcp { host: "10.0.0.1".into(), port: 6379 });
         assert!(e.tls.is_none() && e.password.is_none());
-        let e = Endpoint::parse("valkeys://ops:p%40ss%2Fw@cache.example:6380/3").unwrap();
+        let e = Endpoint::parse("valkeys://ops:p%40ss%2Fw@cache.example:6380/0").unwrap();
         assert_eq!(e.username.as_deref(), Some("ops"));
         assert_eq!(e.password.as_ref().map(Secret::expose), Some("p@ss/w"));
         assert_eq!(e.to_string(), "rediss://cache.example:6380");

@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use super::prefix::ErrorPrefix;
+use super::sentinel::Sentinel;
 use super::target::{Refusal, TargetState};
 use crate::model::fault::Fault;
 use crate::model::text::clean;
@@ -177,6 +178,9 @@ pub enum RedisError {
         /// For how long.
         after: Duration,
     },
+    /// A Sentinel answers, which has no data.
+    #[error(transparent)]
+    Sentinel(#[from] Sentinel),
     /// The target cannot be restored through replication.
     #[error(transparent)]
     Refused(#[from] Refusal),

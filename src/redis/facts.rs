@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use super::conn::Conn;
 use super::error::RedisError;
+use super::modules;
 use super::rdb::compat::{Flavor, Server};
 use super::resp::Value;
+use super::sentinel_masters::instead;
 use crate::model::text::clean_to;
 use jiff::Timestamp;
 
@@ -56,8 +58,8 @@ pub struct ServerFacts {
     pub role: Role,
     /// The link of a replica; `None` for a master.
     pub master: Option<MasterLink>,
-    /// Number of replicas attached to the instance, our own captures included while they run.
-    pub connected_slaves: u64,
+    /// Number of servers attached to the instance as its replicas; who only reads its stream, as our captures and archivers do, is none.
+    pub replicas: u64,
     /// `master_replid`: id of the replication history this instance is on.
     pub replid: String,
     /// `master_repl_offset`: the instance's position in that history. Stands still while there is no backlog.
@@ -117,18 +119,14 @@ impl ServerFacts {
     /// Reads INFO and MODULE LIST.
     ///
     /// # Errors
-    /// What the connection or the server refused; INFO is the one command that is needed.
+    /// What the connection or the server refused; INFO is the one command that is needed. [`RedisError::Sentinel`] names its masters.
     pub async fn read(conn: &mut Conn) -> Result<Self, RedisError> {
         let text = info(conn, None).await?;
-        let modules = match conn.cmd_str(&["MODULE", "LIST"]).await {
-            Ok(list) => Some(module_names(&list)),
-            Err(RedisError::Denied { .. } | RedisError::Server { .. } | RedisError::Loading { .. }) => {
-                modules_in_info(&text)
-            }
-            Err(error) => return Err(error),
-        };
+        if is_sentinel(&text) {
+            return Err(instead(conn).await);
+        }
         let mut facts = Self::from_info(&text);
-        facts.modules = modules;
+        facts.modules = modules::loaded(conn, &text).await?;
         Ok(facts)
     }
 
@@ -159,7 +157,7 @@ impl ServerFacts {
             run_id: text_of("run_id"),
             role: if replica { Role::Replica } else { Role::Master },
             master,
-            connected_slaves: number("connected_slaves"),
+            replicas: fields.iter().filter(|(name, value)| is_replica(name, value)).count() as u64,
             replid: text_of("master_replid"),
             offset: number("master_repl_offset"),
             backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
@@ -207,20 +205,6 @@ impl ServerFacts {
     }
 }
 
-/// Flavor and version by HELLO, which any user may send; `None` where the reply tells neither.
-pub(super) async fn hello(conn: &mut Conn) -> Result<Option<Server>, RedisError> {
-    let reply = conn.cmd_str(&["HELLO"]).await?;
-    let field = |name: &str| {
-        reply.as_array()?.chunks(2).find_map(|pair| match pair {
-            [key, value] if key.as_str() == Some(name) => value.as_str(),
-            _ => None,
-        })
-    };
-    let flavor = if field("server") == Some("valkey") { Flavor::Valkey } else { Flavor::Redis };
-    let (major, minor, _) = version_number(field("version").unwrap_or_default());
-    Ok((major > 0).then_some(Server { flavor, major, minor }))
-}
-
 /// The text of INFO: one section, or the default ones.
 pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<String, RedisError> {
     let reply = match section {
@@ -232,6 +216,11 @@ pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<Strin
         Value::Bulk(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         _ => Err(conn.protocol("INFO gave no text")),
     }
+}
+
+/// Whether a text of INFO is a Sentinel's.
+pub(super) fn is_sentinel(text: &str) -> bool {
+    field(text, "redis_mode") == Some("sentinel")
 }
 
 /// By how many milliseconds the server's clock is ahead of this machine's; 0 where INFO does not tell.
@@ -339,6 +328,14 @@ fn is_write(name: &str, entry: &Value) -> bool {
     flags.iter().any(|f| f.as_str() == Some("write"))
 }
 
+/// `slave0:ip=10.0.0.2,port=6379,state=online,offset=14,lag=0`, of a server. Who has told no port that it listens on serves nobody, and our
+/// own connections besides acknowledge nothing but offset 0.
+fn is_replica(name: &str, value: &str) -> bool {
+    let numbered = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    let says = |what: &str| value.split(',').any(|part| part == what);
+    name.strip_prefix("slave").is_some_and(numbered) && !(says("port=0") && says("offset=0"))
+}
+
 /// `db0:keys=3,expires=1,avg_ttl=0`
 fn keyspace(text: &str) -> BTreeMap<u64, Keyspace> {
     let line = |line: &str| -> Option<(u64, Keyspace)> {
@@ -350,30 +347,10 @@ fn keyspace(text: &str) -> BTreeMap<u64, Keyspace> {
     text.lines().filter_map(line).collect()
 }
 
-fn version_number(version: &str) -> (u32, u32, u32) {
+pub(super) fn version_number(version: &str) -> (u32, u32, u32) {
     let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse().unwrap_or(0));
     let mut part = || parts.next().unwrap_or(0);
     (part(), part(), part())
-}
-
-/// MODULE LIST is an array of flat arrays of names and values.
-fn module_names(list: &Value) -> Vec<String> {
-    let name = |module: &Value| {
-        let fields = module.as_array()?;
-        fields.chunks(2).find_map(|pair| match pair {
-            [key, value] if key.as_str() == Some("name") => value.as_str().map(str::to_owned),
-            _ => None,
-        })
-    };
-    list.as_array().unwrap_or_default().iter().filter_map(name).collect()
-}
-
-/// `module:name=vectorset,ver=1,…`, from INFO. `None` where INFO has no such section, for then nothing is known.
-fn modules_in_info(text: &str) -> Option<Vec<String>> {
-    text.lines().any(|l| l.trim_end() == "# Modules").then(|| {
-        let name = |l: &str| l.strip_prefix("module:name=")?.split(',').next().map(str::to_owned);
-        text.lines().filter_map(name).collect()
-    })
 }
 
 #[cfg(test)]
@@ -385,12 +362,20 @@ mod tests {
     #[test]
     fn valkey_tells_its_own_version() {
         let text = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nrole:master\r\nmaxmemory:100\r\n\
-                    # Modules\r\nmodule:name=json,ver=1\r\n# Keyspace\r\ndb0:keys=10,expires=2,avg_ttl=0\r\ndb7:keys=1,expires=0,avg_ttl=0,subexpiry=0\r\n";
+                    # Keyspace\r\ndb0:keys=10,expires=2,avg_ttl=0\r\ndb7:keys=1,expires=0,avg_ttl=0,subexpiry=0\r\n";
         let facts = ServerFacts::from_info(text);
         assert_eq!((facts.flavor, facts.version_number), (Flavor::Valkey, (8, 1, 1)));
         assert_eq!((facts.key_count(), facts.maxmemory, facts.role), (11, 100, Role::Master));
-        assert_eq!(modules_in_info(text), Some(vec!["json".to_owned()]));
-        assert_eq!(modules_in_info("# Server\r\n"), None);
+    }
+
+    #[test]
+    fn who_only_reads_the_stream_is_no_replica() {
+        let facts = ServerFacts::from_info(
+            "role:master\r\nconnected_slaves:3\r\nslave0:ip=10.1.1.2,port=6379,state=wait_bgsave,offset=0,lag=0\r\n\
+             slave1:ip=10.1.1.3,port=0,state=online,offset=0,lag=1\r\nslave2:ip=10.1.1.4,port=0,state=online,offset=99,lag=0,type=replica\r\n\
+             slave_priority:100\r\n",
+        );
+        assert_eq!(facts.replicas, 2);
     }
 
     #[test]

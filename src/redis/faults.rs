@@ -52,7 +52,10 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
         E::Auth { .. } => {
             (Kind::Provider, "instance.auth", "set the user and password of the instance in the configuration", None)
         }
-        E::Denied { hint, .. } => return (Kind::Provider, "instance.denied", hint.clone(), None),
+        E::Denied { hint, .. } => {
+            let hint = format!("{hint}; tair-backup-mcp doctor names every right that the user lacks");
+            return (Kind::Provider, "instance.denied", hint, None);
+        }
         E::Loading { .. } => {
             (Kind::Provider, "instance.busy_loading", "wait until the instance has loaded its data", Some(10))
         }
@@ -89,9 +92,10 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
         E::NoReplication { .. } => (
             Kind::Provider,
             "instance.no_replication",
-            "name a server that hands out its data: a node of its own instead of a proxy or Sentinel, with PSYNC and REPLCONF under their own names; a managed service has its own backups",
+            "name a server that hands out its data: a node of its own instead of a proxy, with PSYNC and REPLCONF under their own names; a managed service has its own backups",
             None,
         ),
+        E::Sentinel(sentinel) => return (Kind::Provider, "instance.sentinel", sentinel.hint(), None),
         E::Server { prefix: ErrorPrefix::Misconf, .. } => (
             Kind::Provider,
             "instance.error_reply",

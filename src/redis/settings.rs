@@ -86,7 +86,7 @@ const PREPARED: [(&str, &str); 3] =
 /// `lua` is the scripting engine of Valkey 9.1.
 const ASYNC_LOADING_MODULES: [&str; 2] = ["vectorset", "lua"];
 
-/// Checks that the target can be restored by acting as its master. Replicas of its own (`facts.connected_slaves`) are no
+/// Checks that the target can be restored by acting as its master. Replicas of its own (`facts.replicas`) are no
 /// obstacle, but they are cut off and copy everything anew.
 ///
 /// # Errors

@@ -13,6 +13,8 @@ use crate::model::text::clean_to;
 pub const SLOTS: u16 = 16384;
 /// Characters kept of a node's id.
 const ID_MAX: usize = 64;
+/// Characters kept of a node's host.
+const HOST_MAX: usize = 255;
 
 /// The slot of a key: CRC16 (XMODEM) of the hash tag, or of the whole key without one.
 #[must_use]
@@ -32,23 +34,77 @@ pub fn slot(key: &[u8]) -> u16 {
     crc % SLOTS
 }
 
-/// The ranges of slots, ends included, that the connected node serves as their master.
+/// A shard of a cluster, as one of its nodes tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Ranges of the slots that it serves, ends included.
+    pub slots: Vec<(u16, u16)>,
+    /// Its nodes, the master first.
+    pub nodes: Vec<Node>,
+}
+
+/// A node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Address or name; `None` where the cluster does not tell: then it is where the node that was asked is reached.
+    pub host: Option<String>,
+    /// Port, of the kind that was asked on.
+    pub port: u16,
+    /// Whether it is the node that was asked.
+    pub myself: bool,
+}
+
+/// The shards that serve slots.
 ///
 /// # Errors
 /// What the connection or the server refused; an instance that is not in cluster mode refuses.
-pub async fn owned_slots(conn: &mut Conn) -> Result<Vec<(u16, u16)>, RedisError> {
+pub async fn shards(conn: &mut Conn) -> Result<Vec<Shard>, RedisError> {
     let me = conn.cmd_str(&["CLUSTER", "MYID"]).await?;
     let Some(me) = me.as_str().map(str::to_owned) else { return Err(conn.protocol("CLUSTER MYID gave no text")) };
     let reply = conn.cmd_str(&["CLUSTER", "SLOTS"]).await?;
-    // Each entry: first slot, last slot, master [ip, port, id, …], replicas…
-    let range = |entry: &Value| {
-        let entry = entry.as_array()?;
-        let id = entry.get(2)?.as_array()?.get(2)?.as_str()?;
-        let first = u16::try_from(entry.first()?.as_int()?).ok()?;
-        let last = u16::try_from(entry.get(1)?.as_int()?).ok()?;
-        (id == me).then_some((first, last))
+    Ok(shards_of(&reply, &me))
+}
+
+/// Each entry: first slot, last slot, master [ip, port, id, …], replicas…
+fn shards_of(reply: &Value, me: &str) -> Vec<Shard> {
+    let node = |node: &Value| {
+        let node = node.as_array()?;
+        let (port, id) = (u16::try_from(node.get(1)?.as_int()?).ok()?, node.get(2)?.as_str()?);
+        let host = node.first()?.as_str().filter(|host| !matches!(*host, "" | "?"));
+        Some((id.to_owned(), Node { host: host.map(|host| clean_to(host, HOST_MAX)), port, myself: id == me }))
     };
-    Ok(reply.as_array().unwrap_or_default().iter().filter_map(range).collect())
+    let mut found: Vec<(String, Shard)> = Vec::new();
+    for entry in reply.as_array().unwrap_or_default().iter().filter_map(Value::as_array) {
+        let slot = |at: usize| entry.get(at).and_then(Value::as_int).and_then(|n| u16::try_from(n).ok());
+        let (Some(first), Some(last)) = (slot(0), slot(1)) else { continue };
+        let nodes: Vec<(String, Node)> = entry.iter().skip(2).filter_map(node).collect();
+        let Some((master, _)) = nodes.first().cloned() else { continue };
+        match found.iter_mut().find(|(id, _)| *id == master) {
+            Some((_, shard)) => shard.slots.push((first, last)),
+            None => {
+                let nodes = nodes.into_iter().map(|(_, node)| node).collect();
+                found.push((master, Shard { slots: vec![(first, last)], nodes }));
+            }
+        }
+    }
+    found.into_iter().map(|(_, shard)| shard).collect()
+}
+
+/// The ranges of slots, ends included, that the connected node serves as their master.
+///
+/// # Errors
+/// As [`shards`].
+pub async fn owned_slots(conn: &mut Conn) -> Result<Vec<(u16, u16)>, RedisError> {
+    let all = shards(conn).await?;
+    Ok(all.into_iter().filter(Shard::is_mine).flat_map(|shard| shard.slots).collect())
+}
+
+impl Shard {
+    /// Whether the node that was asked is the shard's master.
+    #[must_use]
+    pub fn is_mine(&self) -> bool {
+        self.nodes.first().is_some_and(|master| master.myself)
+    }
 }
 
 /// The slots whose keys the connected server holds whole.
@@ -110,6 +166,26 @@ mod tests {
         assert_eq!(slot(b"foo{}{bar}"), 8363);
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
         assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
+    }
+
+    #[test]
+    fn a_shard_is_told_once() {
+        let text = |text: &str| Value::Bulk(text.as_bytes().to_vec());
+        let node = |host: Value, port: i64, id: &str| {
+            Value::Array(vec![host, Value::Int(port), text(id), Value::Array(Vec::new())])
+        };
+        let range = |from: i64, to: i64, nodes: &[Value]| {
+            Value::Array([&[Value::Int(from), Value::Int(to)][..], nodes].concat())
+        };
+        let (a, b) = (node(Value::Nil, 7001, "a"), node(text("10.0.0.2"), 7002, "b"));
+        let reply = Value::Array(vec![range(0, 5, std::slice::from_ref(&a)), range(6, 9, &[b]), range(10, 11, &[a])]);
+        let shard = |slots: &[(u16, u16)], host: Option<&str>, port: u16, myself: bool| {
+            let node = Node { host: host.map(str::to_owned), port, myself };
+            Shard { slots: slots.to_vec(), nodes: vec![node] }
+        };
+        let wanted = [shard(&[(0, 5), (10, 11)], None, 7001, false), shard(&[(6, 9)], Some("10.0.0.2"), 7002, true)];
+        assert_eq!(shards_of(&reply, "b"), wanted);
+        assert!(shards_of(&reply, "b").iter().map(Shard::is_mine).eq([false, true]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::mcp;
 use crate::model::fault::Fault;
 use crate::provider::LogScope;
+use crate::runtime::advice;
 use crate::runtime::background::Background;
 use crate::runtime::drain::{self, Ended, reconcile_every};
 use crate::runtime::signals::Signals;
@@ -38,7 +39,7 @@ async fn reconcile(app: &App) {
 pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     let Some(session) = mcp::stdio(Arc::clone(&app)).await? else { return Ok(()) };
     let reconciling = Arc::clone(&app);
-    tokio::spawn(async move { reconcile(&reconciling).await });
+    tokio::spawn(async move { tokio::join!(advice::tell(&reconciling), reconcile(&reconciling)) });
     // A chat that ends must not leave a gap: but for the sandbox, which ends with it, `run` keeps the logs.
     let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
     let mut background = Background::default();

@@ -3,6 +3,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
+use crate::runtime::advice;
 use crate::runtime::background::Background;
 use crate::runtime::drain::{self, Ended, reconcile_every};
 use crate::runtime::signals::Signals;
@@ -24,12 +25,16 @@ pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
         .hint("Leave --read-only out."));
     }
     let (manager, mut signals) = (Manager::of_environment(), Signals::new()?);
+    let advised = Arc::clone(&app);
+    tokio::spawn(async move { advice::tell(&advised).await });
     drain::recover(&app).await?;
     app.provider.keep_logs(LogScope::All).await?;
     let mut background = Background::begin(&app);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service is ready");
     manager.tell("READY=1");
     let _ = drain::unless_asked_to_end(&mut signals, forever(&app, &manager)).await;
     manager.tell("STOPPING=1");
+    tracing::info!("the service is asked to end");
     background.end().await;
     let ended = drain::stop(&app, &mut signals).await;
     background.told(ended).await;

@@ -183,7 +183,6 @@ impl Schedule {
             return Ok(());
         }
         let job = self.provider.verify((id, &set), Level::Drill, BY_SCHEDULE).await?;
-        tracing::info!(instance = %id, job = %job.id, backup = %set, "the weekly drill");
         let ended = self.wait_for(&job).await?;
         if ended.status == JobStatus::Failed {
             tracing::warn!(instance = %id, job = %job.id, "the weekly drill failed: {}", ended.message);
@@ -206,8 +205,7 @@ impl Schedule {
             format!("taken by the policy, due at {}", written(begins))
         };
         // One that somebody else began is none of the calendar's: it is waited for, and the next look takes ours.
-        let (job, joined) = self.provider.take_due(id, &note, under).await?;
-        tracing::info!(instance = %id, job = %job.id, joined, late, "a backup by the policy");
+        let (job, _joined) = self.provider.take_due(id, &note, under).await?;
         self.wait_for(&job).await?;
         Ok(())
     }

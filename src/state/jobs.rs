@@ -51,6 +51,8 @@ pub struct NewJob<'a> {
     pub access: Option<&'a Access>,
     /// The lease that was held when it was judged that the job is due; the job begins only while it still is. `None` where none is needed.
     pub under: Option<&'a Lease>,
+    /// The audit's line about the beginning: written together with the job, or not at all; `None` where there is none.
+    pub audit: Option<&'a AuditRecord>,
 }
 
 /// Which jobs of an instance are asked for.
@@ -206,6 +208,10 @@ pub trait JobStore: Send + Sync {
     /// the log.
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
+    /// A page of the jobs, newest first: so many behind the `skip` newest, of one instance if named; and how many there are in all. One that
+    /// cannot be read is passed over, as with [`Self::jobs`], and counted.
+    async fn page(&self, instance_id: Option<&str>, skip: u64, most: u32) -> Result<(Vec<Job>, u64), Fault>;
+
     /// The latest jobs of an instance of one sort, newest first, at most 50 of these. One that cannot be read is passed over, as with
     /// [`Self::jobs`].
     async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault>;
@@ -240,12 +246,6 @@ pub trait JobStore: Send + Sync {
     /// Changes of jobs from now on. To wait for a job, call this first and then read the job, so that no change falls in
     /// between.
     fn changes(&self) -> Changes;
-}
-
-/// What a person types to say that nothing of a restore is left to roll back.
-#[must_use]
-pub fn clear_command(job_id: &str) -> String {
-    format!("tair-backup-mcp clear-rollback --job-id {job_id}")
 }
 
 /// The fault of a job id that no job has.

@@ -24,14 +24,16 @@ use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use jobs::JobStore;
 use leases::Leases;
 use manifests::Manifests;
 use notified::Notified;
 use policies::Policies;
 use portable::Portable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 use verifications::Verifications;
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
@@ -66,7 +68,9 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
     ///
     /// # Errors
     /// `state.failed`.
-    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault>;
+    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
+        self.plans(Duration::ZERO).await
+    }
 
     /// Plans that a person may still approve, newest first.
     ///
@@ -90,9 +94,20 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
         backup_ids: &[String],
     ) -> Result<BTreeMap<String, Vec<Dependent>>, Fault>;
 
-    /// The audit, oldest first: the last `limit` records, of one instance if named.
+    /// The sets of an instance that were taken so that what a plan does could be undone, whatever came of the plan: their ids, of the last of them.
     ///
     /// # Errors
     /// `state.failed`.
-    async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault>;
+    async fn taken_for_plans(&self, instance_id: &str) -> Result<BTreeSet<String>, Fault>;
+
+    /// The audit, oldest first: the last `limit` records, of one instance if named, and from a moment on if given.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    async fn audit(
+        &self,
+        instance_id: Option<&str>,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, Fault>;
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Longest name of a tool or an argument, in bytes.
 pub const NAME_MAX: usize = 64;
@@ -21,6 +22,23 @@ const DEPTH_MAX: usize = 2;
 const TEXT_MAX: usize = 1024;
 /// The arguments whose text may be longer: a path as long as the system takes them, and the ids of all shards of a large cluster.
 const LONGER: [(&str, usize); 2] = [("directory", 4096), ("backup_id", 256 * 21)];
+
+/// Longest wait that a call may ask for, in seconds.
+pub const MAX_WAIT: u64 = 3600;
+
+/// How long a call waits: as long as it says, in seconds, or as usual where it does not.
+///
+/// # Errors
+/// `arguments.invalid` where that is longer than a call may wait.
+pub fn wait(wait_seconds: Option<u64>, usual: u64) -> Result<Duration, Fault> {
+    match wait_seconds.unwrap_or(usual) {
+        wait if wait <= MAX_WAIT => Ok(Duration::from_secs(wait)),
+        wait => {
+            Err(Fault::new(Kind::Usage, "arguments.invalid", format!("wait_seconds is {wait}; at most {MAX_WAIT}"))
+                .hint("Wait less, and follow it with describe_jobs."))
+        }
+    }
+}
 
 /// Reads a tool's arguments from JSON. An explicit null counts as an argument left out: some clients send every argument they know.
 ///
@@ -37,7 +55,8 @@ pub fn parse<A: DeserializeOwned>(mut json: Value) -> Result<A, Fault> {
             .into_inner()
             .to_string()
             .replace("expected usize", "expected a whole number")
-            .replace("expected u64", "expected a whole number");
+            .replace("expected u64", "expected a whole number")
+            .replace("expected u32", "expected a whole number");
         let hint = match unknown_field(&reason).filter(|_| reason.starts_with("unknown field")) {
             Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
             Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
@@ -66,6 +85,26 @@ pub struct ReadTime {
     pub at: String,
 }
 
+impl ReadTime {
+    /// Reads a person's time; `None` where it is written out.
+    ///
+    /// # Errors
+    /// `time.bad_format`: no time, or a day where one moment is meant.
+    pub fn of(name: &'static str, given: &str, reading: Reading, now: Timestamp) -> Result<Option<Self>, Fault> {
+        if written_out(name, given).is_ok() {
+            return Ok(None);
+        }
+        let at = written_short(read(name, given, reading, now)?);
+        Ok(Some(Self { name, given: given.to_owned(), at }))
+    }
+
+    /// The note that tells how it was read.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("note: --{} {} is {}", self.name.replace('_', "-"), self.given, self.at)
+    }
+}
+
 /// Writes out the times of a person's arguments that are given by their day or their distance, so that every call that is made with these
 /// arguments means the same.
 ///
@@ -75,12 +114,12 @@ pub fn write_out_times(arguments: &mut Value, now: Timestamp) -> Result<Vec<Read
     let mut times = Vec::new();
     for (name, reading) in TIMES {
         let Some(value) = arguments.get_mut(name) else { continue };
-        let Some(given) = value.as_str().filter(|given| written_out(name, given).is_err()).map(str::to_owned) else {
+        let Some(time) = value.as_str().map(|given| ReadTime::of(name, given, reading, now)).transpose()?.flatten()
+        else {
             continue;
         };
-        let at = written_short(read(name, &given, reading, now)?);
-        *value = at.clone().into();
-        times.push(ReadTime { name, given, at });
+        *value = time.at.clone().into();
+        times.push(time);
     }
     Ok(times)
 }

@@ -1,19 +1,17 @@
 //! `create_backup`: starts a backup job, or joins the one that runs.
 
 use crate::model::backup::Mode;
+use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::text::clean;
 use crate::tools::rows::JobRow;
-use crate::tools::{FollowUp, Outcome, ToolCall, follow, run_detached};
+use crate::tools::{FollowUp, Outcome, ToolCall, arguments, estimates, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Longest wait that a call may ask for, in seconds.
-pub const MAX_WAIT: u64 = 3600;
 /// Days for which a set may be kept that somebody asks for.
 const KEPT_DAYS: RangeInclusive<u32> = 1..=3650;
 
@@ -55,6 +53,10 @@ pub struct Created {
     /// Share done, 0 to 1, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
+    /// While the job runs, how long it takes in all, about (`seconds`), and what that is from (`from`). Only its name is in the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
+    pub estimate: Option<Estimate>,
     /// Stable code of the job's failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -69,15 +71,7 @@ pub struct Created {
 /// `instance.not_found`, `arguments.invalid`, `job.busy`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
-    let wait = args.wait_seconds.unwrap_or(0);
-    if wait > MAX_WAIT {
-        return Err(Fault::new(
-            Kind::Usage,
-            "arguments.invalid",
-            format!("wait_seconds is {wait}; at most {MAX_WAIT}"),
-        )
-        .hint("Wait less and follow the job with describe_jobs."));
-    }
+    let wait = arguments::wait(args.wait_seconds, 0)?;
     let days = args.backup_retention_period;
     if let Some(days) = days.filter(|days| !KEPT_DAYS.contains(days)) {
         let message =
@@ -86,10 +80,10 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
             .hint("Leave it out to have the set kept as its provider keeps such sets."));
     }
     let note = clean(&args.note.unwrap_or_default());
-    let (provider, id) = (Arc::clone(&call.app.provider), args.instance_id);
-    let begun = async move { provider.create_backup(&id, Mode::Manual, &note, days).await };
+    let (provider, id, caller) = (Arc::clone(&call.app.provider), args.instance_id, call.caller.id().to_owned());
+    let begun = async move { provider.create_backup(&id, Mode::Manual, &note, days, &caller).await };
     let (job, joined) = run_detached(call, "asking for a backup", begun).await?;
-    let job = follow(call, job, Duration::from_secs(wait)).await?;
+    let job = follow(call, job, wait).await?;
     let row = JobRow::of(&job);
     let (is_running, how_far) = match job.status {
         JobStatus::Running => (true, &job.stage),
@@ -102,6 +96,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         (true, None) if is_running => format!("joined the backup that was running: {how_far}"),
         _ => how_far.clone(),
     };
+    let estimate = if is_running { Some(estimates::of_backup(call.app, &job).await) } else { None };
     let created = Created {
         backup_job_id: row.job_id,
         status: row.status,
@@ -109,6 +104,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         joined,
         message,
         progress: row.progress,
+        estimate,
         code: row.code,
         hint: row.hint,
     };

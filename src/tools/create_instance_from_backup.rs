@@ -50,6 +50,10 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub confirmation_token: Option<String>,
+    /// Wait for the yes
+    #[serde(default)]
+    #[arg(long, help = "Wait this long for a yes at another terminal, then for the job")]
+    pub wait_seconds: Option<u64>,
 }
 
 /// The settings that a new instance may take over.
@@ -94,5 +98,5 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         recover_config_mode: modes,
     };
     let act = Act::CreateInstanceFromBackup { order };
-    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref()).await
+    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref(), args.wait_seconds).await
 }

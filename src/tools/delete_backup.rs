@@ -21,6 +21,10 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub confirmation_token: Option<String>,
+    /// Wait for the yes
+    #[serde(default)]
+    #[arg(long, help = "Wait this long for a yes at another terminal, then for the job")]
+    pub wait_seconds: Option<u64>,
 }
 
 /// Plans, or carries out what was planned.
@@ -31,5 +35,5 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
     check_backup_id(&args.backup_id)?;
     let act = Act::DeleteBackup { backup_id: args.backup_id };
-    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref()).await
+    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref(), args.wait_seconds).await
 }

@@ -1,17 +1,22 @@
 //! `describe_backups`: the sets of an instance in a time range, damaged ones named; or what destroyed its data there.
 
 use crate::guard::assess::describe_dependent;
+use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
+use crate::model::sets::shrunk;
 use crate::model::time::{Reading, read, written};
+use crate::model::verification::Verification;
 use crate::provider::Range;
 use crate::tools::ToolCall;
 use crate::tools::destruction_rows::DestructionRows;
 use crate::tools::log_row::LogRow;
-use crate::tools::rows::BackupRow;
+use crate::tools::newest_rows::{NewestRow, name_safety_backups};
+use crate::tools::rows::{BackupRow, RowOf};
 use jiff::{Timestamp, ToSpan as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Length of the range listed when no start is given, in days.
 const DEFAULT_DAYS: i64 = 7;
@@ -64,6 +69,10 @@ pub struct Backups {
     /// The sets of this page, newest first; absent with include.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backups: Option<Vec<BackupRow>>,
+    /// Of the sets in the range that can be used, on all pages, the newest of each mode. A safety set was taken before a restore, and holds what that
+    /// was to undo.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub newest: Vec<NewestRow>,
     /// What destroyed data, by the log; with include.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destructive: Option<DestructionRows>,
@@ -106,17 +115,17 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     }
     if let Some(id) = &args.backup_id {
         check_backup_id(id)?;
-        let set = call.app.provider.backup(&args.instance_id, id).await;
-        let row = match set {
-            Ok(set) => BackupRow::whole(&set),
-            Err(f) if f.kind == Kind::Damaged => {
-                BackupRow::damaged(&crate::model::backup::DamagedSet { id: id.clone(), reason: f.message })
-            }
+        let set = match call.app.provider.backup(&args.instance_id, id).await {
+            Ok(set) => Ok(set),
+            Err(f) if f.kind == Kind::Damaged => Err(DamagedSet { id: id.clone(), reason: f.message }),
             Err(f) => return Err(f),
         };
-        let backups = told(call, &args.instance_id, vec![row]).await?;
+        let mut one = [set];
+        name_safety_backups(&*call.app.state, &args.instance_id, &mut one).await?;
+        let verified = call.app.state.verifications(&args.instance_id).await?;
         return Ok(Backups {
-            backups: Some(backups),
+            backups: Some(rows(call, &args.instance_id, &one, &verified, RowOf::One).await?),
+            newest: Vec::new(),
             destructive: None,
             total: 1,
             page_number: 1,
@@ -150,6 +159,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         let found = call.app.provider.destructive(&args.instance_id, (start, end)).await?;
         return Ok(Backups {
             backups: None,
+            newest: Vec::new(),
             total: found.found.len(),
             destructive: Some(DestructionRows::of(&args.instance_id, &found, (start, end), skip, page_size)),
             page_number,
@@ -160,20 +170,21 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
             log: LogRow::read(&*call.app.provider, &args.instance_id).await,
         });
     }
-    let found = call.app.provider.backups(&args.instance_id, Some(Range { start, end: named_end })).await?;
-    let rows: Vec<BackupRow> =
-        found.iter().map(|s| s.as_ref().map_or_else(BackupRow::damaged, BackupRow::whole)).collect();
-    let outside_range = match rows.len() {
-        0 => Some(call.app.provider.backups(&args.instance_id, None).await?.len()),
-        _ => None,
-    };
-    let total = rows.len();
-    let page = rows.into_iter().skip(skip).take(page_size).collect();
-    let backups = told(call, &args.instance_id, page).await?;
+    let range = Range { start, end: named_end };
+    let Listed { sets, mut lost, outside_range } = listed(call, &args.instance_id, range).await?;
+    let verified = call.app.state.verifications(&args.instance_id).await?;
+    let newest = NewestRow::of(sets.iter().flatten(), &verified, now);
+    let page = sets.get(skip.min(sets.len())..).unwrap_or_default();
+    let page = page.get(..page_size.min(page.len())).unwrap_or_default();
+    let mut backups = rows(call, &args.instance_id, page, &verified, RowOf::List).await?;
+    for row in &mut backups {
+        row.shrunk = lost.remove(&row.backup_id);
+    }
     Ok(Backups {
         backups: Some(backups),
+        newest,
         destructive: None,
-        total,
+        total: sets.len(),
         page_number,
         page_size,
         start_time: Some(written(start)),
@@ -183,13 +194,50 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     })
 }
 
-/// Adds to each row what counts on its set, the latest first, and what it was verified to since it was made.
-async fn told(call: &ToolCall<'_>, instance_id: &str, mut rows: Vec<BackupRow>) -> Result<Vec<BackupRow>, Fault> {
+/// The sets of a range.
+struct Listed {
+    /// The sets, newest first.
+    sets: Vec<Result<BackupSet, DamagedSet>>,
+    /// What each of them lost that lost much, by its id.
+    lost: BTreeMap<String, String>,
+    /// Number of sets outside the range, where none is in it.
+    outside_range: Option<usize>,
+}
+
+/// Lists the sets of a range, each compared with the one before. That may lie before the range: of a vault all are read in any case; the cloud, which
+/// tells no keys that could be compared, is asked for the range alone.
+async fn listed(call: &ToolCall<'_>, instance_id: &str, range: Range) -> Result<Listed, Fault> {
+    let provider = &call.app.provider;
+    let own = call.app.config.instance_ids().iter().any(|id| id == instance_id);
+    let mut sets = provider.backups(instance_id, (!own).then_some(range)).await?;
+    name_safety_backups(&*call.app.state, instance_id, &mut sets).await?;
+    let (all, lost) = (sets.len(), shrunk(sets.iter().flatten()));
+    // A damaged set has no time that could be trusted: it is always listed.
+    sets.retain(|set| set.as_ref().map_or(true, |set| range.holds(set.started_at)));
+    let outside_range = match sets.len() {
+        0 if own => Some(all),
+        0 => Some(provider.backups(instance_id, None).await?.len()),
+        _ => None,
+    };
+    Ok(Listed { sets, lost, outside_range })
+}
+
+/// The rows of sets, each with what counts on it, the latest first.
+async fn rows(
+    call: &ToolCall<'_>,
+    instance_id: &str,
+    sets: &[Result<BackupSet, DamagedSet>],
+    verified: &BTreeMap<String, Verification>,
+    of: RowOf,
+) -> Result<Vec<BackupRow>, Fault> {
+    let row = |set: &Result<BackupSet, DamagedSet>| match set {
+        Ok(set) => BackupRow::of(set, verified.get(&set.id), of),
+        Err(damaged) => BackupRow::damaged(damaged),
+    };
+    let mut rows: Vec<BackupRow> = sets.iter().map(row).collect();
     let ids: Vec<String> = rows.iter().map(|row| row.backup_id.clone()).collect();
     let dependents = call.app.state.dependents(instance_id, &ids).await?;
-    let verified = call.app.state.verifications(instance_id).await?;
     for row in &mut rows {
-        row.verified_last(verified.get(&row.backup_id));
         let of_it = dependents.get(&row.backup_id).into_iter().flatten();
         row.needed_by = of_it.take(MAX_DEPENDENTS).map(describe_dependent).collect();
     }

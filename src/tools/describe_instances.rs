@@ -4,6 +4,7 @@ use crate::model::backup::{BackupSet, Origin};
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
+use crate::model::sets::{last_backup, shrunk};
 use crate::model::time::{age, written, written_ms};
 use crate::model::verification::{described, verified_last};
 use crate::provider::InstanceQuery;
@@ -12,6 +13,7 @@ use crate::schedule::due::overdue;
 use crate::tools::ToolCall;
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::log_row::LogRow;
+use crate::tools::newest_rows::{NewestRow, name_safety_backups};
 use crate::tools::rows::{DatabaseRow, databases};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -41,19 +43,25 @@ const PAGE: u32 = 20;
 /// How far an instance can be recovered.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Protection {
-    /// Id of the latest whole set.
+    /// Id of the last backup: the newest set that can be used and is no safety backup, which holds what a restore was to undo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup_id: Option<String>,
-    /// When the latest whole set was taken.
+    /// When the last backup was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup_at: Option<String>,
-    /// Age of the latest whole set, in seconds.
+    /// Age of the last backup, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<i64>,
+    /// What the last backup lost against the one before, where that is much: `keys 400 → 200`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<String>,
+    /// Of the sets that can be used the newest of each mode.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub newest: Vec<NewestRow>,
     /// The set that was verified last since it was made, to which level and when; and behind it the one that was verified deepest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
-    /// Number of whole sets.
+    /// Number of sets that can be used.
     pub backups: usize,
     /// Number of sets that cannot be used.
     pub damaged: usize,
@@ -137,7 +145,7 @@ pub struct InstanceRow {
     /// `master` or `slave`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// Number of replicas attached.
+    /// Number of replicas attached. Who only reads the stream is none: a backup that is taken, or the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u64>,
     /// Bytes of memory used.
@@ -152,6 +160,12 @@ pub struct InstanceRow {
     /// Key counts per database.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<DatabaseRow>,
+    /// Commands that the instance's user may not run, so that something of this row is not known; `doctor` says what to grant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
+    /// Of a cluster's node: urls of the masters of other shards that no instance here stands for, so that nothing backs them up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_shards: Vec<String>,
     /// `person`: a restore needs a person's yes. `token`: the operator waived it.
     pub confirmation: &'static str,
     /// How far the instance can be recovered.
@@ -203,11 +217,12 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Instances, Fault> {
 }
 
 async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protection, Fault> {
-    let sets = call.app.provider.backups(&instance.id, None).await?;
+    let mut sets = call.app.provider.backups(&instance.id, None).await?;
+    name_safety_backups(&*call.app.state, &instance.id, &mut sets).await?;
     let damaged = sets.iter().filter(|s| s.is_err()).count();
     let whole: Vec<_> = sets.into_iter().flatten().collect();
     let now = Timestamp::now();
-    let last = whole.first();
+    let last = last_backup(&whole);
     let verifications = call.app.state.verifications(&instance.id).await?;
     let verified: Vec<String> = verified_last(&whole, &verifications)
         .into_iter()
@@ -232,7 +247,15 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         (None, None) if instance.clone_of.is_some() => {
             "what was written to the clone itself; what it was made of stays".into()
         }
-        (None, None) => "everything: there is no backup".into(),
+        (None, None) => match whole.first() {
+            None => "everything: there is no backup".into(),
+            Some(safety) => format!(
+                "every change since {} ({} ago), when safety backup {} was taken before a restore: there is no other backup",
+                written(safety.started_at),
+                age(safety.started_at, now),
+                safety.id
+            ),
+        },
         (None, Some(set)) => format!(
             "every change since {} ({} ago){}: point-in-time recovery is not available for this instance",
             written(set.started_at),
@@ -245,6 +268,8 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         last_backup_id: last.map(|s| s.id.clone()),
         last_backup_at: last.map(|s| written(s.started_at)),
         age_seconds: last.map(|s| now.as_second() - s.started_at.as_second()),
+        shrunk: last.and_then(|last| shrunk(whole.iter()).remove(&last.id)),
+        newest: NewestRow::of(whole.iter(), &verifications, now),
         verified: (!verified.is_empty()).then(|| verified.join("; ")),
         backups: whole.len(),
         damaged,
@@ -334,6 +359,8 @@ fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {
         maxmemory: None,
         keys: None,
         databases: Vec::new(),
+        unreadable: Vec::new(),
+        other_shards: Vec::new(),
         confirmation: call.app.config.guard.confirmation.as_str(),
         protection: Protection::default(),
     };
@@ -344,14 +371,21 @@ fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {
             row.region = live.region;
             row.keys = live.counts.as_ref().map(total_keys);
             row.databases = live.counts.as_ref().map(databases).unwrap_or_default();
-            row.engine = Some(live.engine);
-            row.engine_version = Some(live.version);
-            row.architecture = Some(live.architecture);
+            row.engine = known(live.engine);
+            row.engine_version = known(live.version);
+            row.architecture = known(live.architecture);
             row.role = live.role;
             row.replicas = live.replicas;
             row.used_memory = live.used_memory;
             row.maxmemory = live.maxmemory;
+            row.unreadable = live.unreadable;
+            row.other_shards = live.other_shards;
         }
     }
     row
+}
+
+/// A text that says something.
+fn known(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }

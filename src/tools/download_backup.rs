@@ -5,12 +5,13 @@ use crate::archive::CutAt;
 use crate::archive::export::AofForm;
 use crate::config::blocking::blocking;
 use crate::config::home::private_dir;
-use crate::guard::assess::no_moment;
+use crate::guard::assess::{instead_of_moment, no_moment};
+use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::instance::Capability;
 use crate::model::job::JobKind;
-use crate::model::text::quoted;
+use crate::model::text::{bytes, quoted};
 use crate::model::time::{Reading, read, written, written_ms, written_short};
 use crate::provider::{ExportAt, ExportOf, Exported};
 use crate::tools::ToolCall;
@@ -149,6 +150,9 @@ async fn download(call: &ToolCall<'_>, args: &Args, backup_id: &str) -> Result<D
     let set = call.app.provider.backup(&args.instance_id, backup_id).await?;
     if args.url_only {
         let signed = call.app.provider.download_url(&set).await?;
+        let until = signed.expires_at.map_or_else(String::new, |at| format!(", good until {}", written(at)));
+        // Whoever has it can read the set: that it was given is written down before it is.
+        record(call, &args.instance_id, "backup.url_given", format!("backup {}{until}", set.id)).await?;
         return Ok(Download {
             bytes: set.rdb_bytes,
             url: Some(signed.url.expose().to_owned()),
@@ -159,7 +163,12 @@ async fn download(call: &ToolCall<'_>, args: &Args, backup_id: &str) -> Result<D
     let to = destination(call, args, format!("{}.rdb", set.id)).await?;
     let provider = &call.app.provider;
     let (far, on_bytes) = counter();
-    let downloaded = reported(call, &far, provider.download(&set, &to, &on_bytes)).await?;
+    let work = async {
+        let done = reported(call, &far, provider.download(&set, &to, &on_bytes)).await?;
+        let came_to = format!("{}, sha256 {}", bytes(done.bytes), done.sha256);
+        Ok((done, came_to))
+    };
+    let downloaded = audited(call, args, (&format!("backup {}", set.id), &to), work).await?;
     Ok(Download {
         path: Some(to.display().to_string()),
         bytes: downloaded.bytes,
@@ -183,21 +192,54 @@ async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Downlo
         ExportAt::Cutover(job_id) => format!("before-{job_id}"),
     };
     let since = of.since.map_or(String::new(), |since| format!("{}-", compact(since)));
-    let to = destination(call, args, format!("{id}-{since}{at}")).await?;
+    let what = format!("{id}-{since}{at}");
+    let to = destination(call, args, what.clone()).await?;
     let (far, on_bytes) = counter();
-    match reported(call, &far, provider.export(id, of, &to, &on_bytes)).await? {
-        Ok(exported) => Ok(Download {
-            path: Some(to.display().to_string()),
-            bytes: exported.bytes,
-            rdb_version: Some(exported.base.rdb_version),
-            already_there: exported.already_there,
-            moment: Some(written_ms(exported.moment)),
-            how_to_load: Some(how_to_load(&to, &exported)),
-            ..Download::default()
-        }),
-        Err(none) => Err(Fault::new(Kind::NotFound, "download.no_moment", no_moment(&none))
-            .hint("Give one of the moments named; describe_instances has the window.")),
+    let work = async {
+        let found = reported(call, &far, provider.export(id, of, &to, &on_bytes)).await?;
+        let done = found.map_err(|none| {
+            Fault::new(Kind::NotFound, "download.no_moment", no_moment(&none))
+                .hint(instead_of_moment(&none, "download_backup"))
+        })?;
+        let came_to = format!("{}, as of {}", bytes(done.bytes), written_ms(done.moment));
+        Ok((done, came_to))
+    };
+    let exported = audited(call, args, (&what, &to), work).await?;
+    Ok(Download {
+        path: Some(to.display().to_string()),
+        bytes: exported.bytes,
+        rdb_version: Some(exported.base.rdb_version),
+        already_there: exported.already_there,
+        moment: Some(written_ms(exported.moment)),
+        how_to_load: Some(how_to_load(&to, &exported)),
+        ..Download::default()
+    })
+}
+
+/// Writes an event of a download into the audit.
+async fn record(call: &ToolCall<'_>, instance_id: &str, event: &str, detail: String) -> Result<(), Fault> {
+    call.app.state.record(AuditRecord::now(event, call.caller.id(), instance_id, detail)).await
+}
+
+/// Does the work of a download between its two lines in the audit: what leaves, and to where, is written down before any of it does, and what
+/// it came to behind. One whose call ends before its end has the first line alone.
+async fn audited<T>(
+    call: &ToolCall<'_>,
+    args: &Args,
+    (what, to): (&str, &Path),
+    work: impl Future<Output = Result<(T, String), Fault>>,
+) -> Result<T, Fault> {
+    let what = format!("{what} to {}", to.display());
+    record(call, &args.instance_id, "backup.downloading", what.clone()).await?;
+    let (event, end, done) = match work.await {
+        Ok((done, came_to)) => ("backup.downloaded", came_to, Ok(done)),
+        Err(fault) => ("backup.not_downloaded", format!("{}: {}", fault.code, fault.message), Err(fault)),
+    };
+    // It has left by now: a store that is away must not turn that into a failure.
+    if let Err(fault) = record(call, &args.instance_id, event, format!("{what}: {end}")).await {
+        tracing::error!(instance = %args.instance_id, event = %event, "the audit could not be written: {fault}");
     }
+    done
 }
 
 /// What a person needs who has the files and not this program.
@@ -230,7 +272,14 @@ async fn destination(call: &ToolCall<'_>, args: &Args, default_name: String) -> 
     let (own, roots) = (call.app.config.home.downloads(), call.app.config.download_roots.clone());
     let directory = args.directory.clone().unwrap_or_default();
     // The directory may be on a network disk, which may answer late, or never.
-    blocking(move || place(own, roots, Path::new(&directory), &name)).await
+    let placed = blocking(move || place(own, roots, Path::new(&directory), &name)).await;
+    if let Err(fault) = placed.as_ref()
+        && fault.kind == Kind::Refused
+    {
+        record(call, &args.instance_id, "refused", format!("download_backup: {}: {}", fault.code, fault.message))
+            .await?;
+    }
+    placed
 }
 
 /// Bytes that are done, and in all.

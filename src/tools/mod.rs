@@ -13,10 +13,13 @@ pub mod describe_instances;
 pub mod describe_jobs;
 pub mod destruction_rows;
 pub mod download_backup;
+pub mod estimates;
 pub mod guarded;
 pub mod key_rows;
 pub mod log_row;
 pub mod modify_backup_policy;
+pub mod newest_rows;
+pub mod plan_rows;
 pub mod registry;
 pub mod restore_instance;
 pub mod rows;
@@ -28,7 +31,8 @@ use crate::guard::person::Answer;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
-use crate::model::text::{nearest, quoted};
+use crate::model::text::{bytes, nearest, quoted};
+use crate::model::time::written;
 use crate::provider::Provider;
 use crate::state::State;
 use async_trait::async_trait;
@@ -36,6 +40,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The field of every reply that says when it was made, in UTC: whoever reads times in it need not guess how long ago they are.
+pub const NOW: &str = "now";
 
 /// What every tool works with: configuration, provider and state.
 pub struct App {
@@ -47,11 +54,21 @@ pub struct App {
     pub state: Arc<dyn State>,
 }
 
-/// Receives the progress of long work; a face shows it.
+/// Receives the progress of long work; a face shows it, as [`percent`](crate::model::estimate::percent) where the total is known.
 #[async_trait]
 pub trait Progress: Send + Sync {
     /// Reports `done` of `total` bytes (0: unknown), and the work's stage. Called at least every few seconds.
     async fn report(&self, done: u64, total: u64, message: &str);
+}
+
+/// A stage with its bytes, for a reader. More than an expected total says nothing of the total.
+#[must_use]
+pub fn with_bytes(message: &str, done: u64, total: u64) -> String {
+    match (done, total) {
+        (0, _) => message.to_owned(),
+        (done, total) if done >= total => format!("{message} ({})", bytes(done)),
+        (done, total) => format!("{message} ({} of {})", bytes(done), bytes(total)),
+    }
 }
 
 /// What asking the person resulted in.
@@ -188,7 +205,11 @@ pub async fn run(call: &ToolCall<'_>, name: &str, json: serde_json::Value) -> Re
             .hint("Its operator can start it without --read-only.")
             .next(&["describe_instances", "describe_backups"]));
     }
-    (tool.run)(call, json).await
+    let mut outcome = (tool.run)(call, json).await?;
+    if let Outcome::Reply { json: serde_json::Value::Object(fields), .. } = &mut outcome {
+        fields.entry(NOW).or_insert_with(|| written(Timestamp::now()).into());
+    }
+    Ok(outcome)
 }
 
 impl App {

@@ -61,6 +61,10 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub confirmation_token: Option<String>,
+    /// Wait for the yes
+    #[serde(default)]
+    #[arg(long, help = "Wait this long for a yes at another terminal, then for the job")]
+    pub wait_seconds: Option<u64>,
 }
 
 /// Changes the policy; plans first where the change lowers protection.
@@ -105,5 +109,5 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         }
     }
     let act = Act::ModifyBackupPolicy { change };
-    guarded::run(call, id, act, args.confirmation_token.as_deref()).await
+    guarded::run(call, id, act, args.confirmation_token.as_deref(), args.wait_seconds).await
 }

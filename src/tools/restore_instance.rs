@@ -59,6 +59,10 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub confirmation_token: Option<String>,
+    /// Wait for the yes
+    #[serde(default)]
+    #[arg(long, help = "Wait this long for a yes at another terminal, then for the job")]
+    pub wait_seconds: Option<u64>,
 }
 
 /// Most characters of a position.
@@ -80,7 +84,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     }
     let (source, keys, write_fence) = (source(&args)?, keys(&args)?, args.write_fence);
     let act = Act::RestoreInstance { source, write_fence, source_instance_id, keys };
-    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref()).await
+    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref(), args.wait_seconds).await
 }
 
 fn source(args: &Args) -> Result<Source, Fault> {

@@ -1,11 +1,12 @@
 //! Rows that several replies share.
 
 use crate::model::backup::BackupSet;
+use crate::model::estimate::{duration_of, percent_of};
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
 use crate::model::restored_keys::{Agreement, RestoredKeys};
 use crate::model::time::written;
-use crate::model::verification::{Verification, described};
+use crate::model::verification::{Proven, Verification, described};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -26,7 +27,7 @@ pub struct DatabaseRow {
 pub struct BackupRow {
     /// The set's id.
     pub backup_id: String,
-    /// `whole` or `damaged`.
+    /// What was proven of it: `unverified`, `verified`, `deep` or `drilled`; or `damaged`.
     pub status: &'static str,
     /// `manual`, `safety` or `automated`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +35,7 @@ pub struct BackupRow {
     /// The moment captured, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken_at: Option<String>,
-    /// When the set was complete.
+    /// When the set was complete; not in a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
     /// When retention may delete the set; absent: never.
@@ -52,7 +53,7 @@ pub struct BackupRow {
     /// Bytes of the set's files as stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<u64>,
-    /// SHA-256 of the RDB.
+    /// SHA-256 of the RDB; not in a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// What it was verified to last, and when; and how far it was proven to load when it was made. Absent: not recorded.
@@ -64,6 +65,9 @@ pub struct BackupRow {
     /// Key counts per database.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<DatabaseRow>,
+    /// What it lost against the last backup before it, where that is much: `keys 400 → 200`. In a list alone, which has both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<String>,
     /// Number of function libraries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<u64>,
@@ -94,27 +98,42 @@ pub fn databases(counts: &crate::model::instance::Counts) -> Vec<DatabaseRow> {
     rows
 }
 
+/// How much the row of a set tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOf {
+    /// One set that was asked for by its id: all that is known.
+    One,
+    /// One of many: without what nobody chooses a set by.
+    List,
+}
+
 impl BackupRow {
-    /// The row of a whole set.
+    /// The row of a set that can be used, with what is kept of its verifications.
     #[must_use]
-    pub fn whole(set: &BackupSet) -> Self {
-        // The cloud tells neither a set's checksum nor what is in it.
-        let walked = !set.sha256.is_empty();
+    pub fn of(set: &BackupSet, since: Option<&Verification>, of: RowOf) -> Self {
+        let walked = set.is_walked();
+        let one = of == RowOf::One;
+        let looks = since.into_iter().flat_map(|since| since.looks(&set.sha256));
+        let mut verified: Vec<String> = looks.map(|(level, look)| described(level, look)).collect();
+        let made = set.verified();
+        let made = if verified.is_empty() { made } else { made.map(|made| format!("when it was made: {made}")) };
+        verified.extend(made);
         Self {
             backup_id: set.id.clone(),
-            status: "whole",
+            status: Proven::of(set, since).as_str(),
             mode: Some(set.mode.as_str()),
             taken_at: Some(written(set.started_at)),
-            finished_at: Some(written(set.finished_at)),
+            finished_at: one.then(|| written(set.finished_at)),
             expires_at: set.expires_at.map(written),
             engine: Some(format!("{} {}", set.engine, set.version)),
             rdb_version: walked.then_some(set.rdb_version),
             rdb_bytes: Some(set.rdb_bytes),
             stored_bytes: walked.then_some(set.stored_bytes),
-            sha256: walked.then(|| set.sha256.clone()),
-            verified: set.verified(),
-            keys: walked.then(|| crate::model::instance::total_keys(&set.counts)),
+            sha256: (walked && one).then(|| set.sha256.clone()),
+            verified: (!verified.is_empty()).then(|| verified.join("; ")),
+            keys: walked.then(|| total_keys(&set.counts)),
             databases: databases(&set.counts),
+            shrunk: None,
             functions: walked.then_some(set.functions),
             note: (!set.note.is_empty()).then(|| set.note.clone()),
             damage: None,
@@ -140,23 +159,11 @@ impl BackupRow {
             verified: None,
             keys: None,
             databases: Vec::new(),
+            shrunk: None,
             functions: None,
             note: None,
             damage: Some(crate::model::text::clean(&set.reason)),
             needed_by: Vec::new(),
-        }
-    }
-}
-
-impl BackupRow {
-    /// Adds what the set was verified to since it was made. Of one with a fault `damage` tells.
-    pub fn verified_last(&mut self, last: Option<&Verification>) {
-        let of = self.sha256.as_deref().unwrap_or_default();
-        let mut looks: Vec<String> =
-            last.into_iter().flat_map(|last| last.looks(of)).map(|(level, look)| described(level, look)).collect();
-        if self.damage.is_none() && !looks.is_empty() {
-            looks.extend(self.verified.take().map(|made| format!("when it was made: {made}")));
-            self.verified = Some(looks.join("; "));
         }
     }
 }
@@ -175,13 +182,15 @@ pub struct JobRow {
     pub backup_id: Option<String>,
     /// `running`, `succeeded`, `failed` or `uncertain`.
     pub status: &'static str,
-    /// What the job is doing, in a few words.
-    pub stage: String,
-    /// Share of the bytes done, 0 to 1, where known.
+    /// What the job is doing, in a few words; absent once nothing is left to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Share done, 0 to 1 in steps of 0.01, where known; below 1 until the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
-    /// Bytes done so far.
-    pub bytes: u64,
+    /// Bytes done so far, while the job runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// When the job was created.
     pub started_at: String,
     /// When the instance began to serve the restored data; its disk had it when the job ended.
@@ -190,6 +199,9 @@ pub struct JobRow {
     /// When the job ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// Seconds from the job's creation to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<f64>,
     /// Stable code of the job's failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -249,18 +261,20 @@ impl JobRow {
     pub fn of(job: &Job) -> Self {
         use crate::model::job::{JobKind, JobStatus};
         let made = job.kind != JobKind::Backup || job.status == JobStatus::Succeeded;
+        let runs = job.status == JobStatus::Running;
         Self {
             job_id: job.id.clone(),
             kind: job.kind.as_str(),
             instance_id: job.instance_id.clone(),
             backup_id: made.then(|| job.backup_id.clone()).filter(|id| !id.is_empty()),
             status: job.status.as_str(),
-            stage: job.stage.clone(),
-            progress: job.fraction().map(|f| (f * 1000.0).round() / 1000.0),
-            bytes: job.done,
+            stage: (runs || job.rollback_pending).then(|| job.stage.clone()),
+            progress: percent_of(job).map(|percent| f64::from(percent) / 100.0),
+            bytes: runs.then_some(job.done),
             started_at: written(job.created_at),
             serving_at: job.serving_at.map(written),
             finished_at: job.finished_at.map(written),
+            duration_seconds: duration_of(job).map(|took| (took.as_secs_f64() * 10.0).round() / 10.0),
             code: filled(&job.code),
             message: filled(&job.message),
             hint: filled(&job.hint),

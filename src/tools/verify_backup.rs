@@ -4,13 +4,11 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::text::quoted;
 use crate::model::verification::Level;
-use crate::tools::create_backup::MAX_WAIT;
 use crate::tools::rows::JobRow;
-use crate::tools::{FollowUp, Outcome, ToolCall, follow, run_detached};
+use crate::tools::{FollowUp, Outcome, ToolCall, arguments, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How long a call waits that does not say, in seconds: a set of some gigabytes is read in that, and no client has given up yet.
 const WAIT: u64 = 20;
@@ -41,19 +39,14 @@ pub struct Args {
 /// `arguments.invalid`, `instance.not_found`, `backup.bad_id`, `backup.not_found`, `job.busy`, `verify.unsupported`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     let level = args.level.as_deref().map_or(Ok(Level::Structure), level)?;
-    let wait = args.wait_seconds.unwrap_or(WAIT);
-    if wait > MAX_WAIT {
-        let message = format!("wait_seconds is {wait}; at most {MAX_WAIT}");
-        return Err(Fault::new(Kind::Usage, "arguments.invalid", message)
-            .hint("Wait less and follow the job with describe_jobs."));
-    }
+    let wait = arguments::wait(args.wait_seconds, WAIT)?;
     call.app.known(&args.instance_id).await?;
     check_backup_id(&args.backup_id)?;
     let (provider, caller) = (Arc::clone(&call.app.provider), call.caller.id().to_owned());
     let Args { instance_id, backup_id, .. } = args;
     let begun = async move { provider.verify((&instance_id, &backup_id), level, &caller).await };
     let job = run_detached(call, "asking for a verification", begun).await?;
-    let job = follow(call, job, Duration::from_secs(wait)).await?;
+    let job = follow(call, job, wait).await?;
     Outcome::reply(&JobRow::of(&job), FollowUp::of(&job))
 }
 

@@ -3,6 +3,7 @@
 //!
 //! It must not make a second key where the first is gone: what was written with one is read with no other.
 
+use crate::config::denied::why;
 use crate::config::encryption::{Encryption, KeySource};
 use crate::vault::lacking::{is_lacking, is_refused, no_key};
 use crate::vault::layout::SEGMENT;
@@ -147,7 +148,7 @@ impl Source {
 fn file_text(file: &Path) -> io::Result<SecretString> {
     let mut text = String::new();
     let read = std::fs::File::open(file).and_then(|opened| opened.take(KEY_MAX).read_to_string(&mut text));
-    read.map_err(|e| no_key(format!("{} of [encryption] cannot be read: {e}", file.display())))?;
+    read.map_err(|e| no_key(format!("{} of [encryption] cannot be read: {}", file.display(), why(&e, file))))?;
     Ok(SecretString::from(text))
 }
 

@@ -230,7 +230,7 @@ async fn what_says_nothing_of_a_set_is_no_damage() {
     for (errno, code) in [
         (Errno::MFILE, "vault.failed"),
         (Errno::NOMEM, "vault.failed"),
-        (Errno::ACCESS, "vault.failed"),
+        (Errno::ACCESS, "vault.unreadable"),
         (Errno::IO, "backup.damaged"),
     ] {
         assert_eq!(on(&dir, At::Opening(errno)).find("orders", ID, &()).await.unwrap_err().code, code, "{errno}");

@@ -27,6 +27,9 @@ pub fn hint(e: &io::Error) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied => {
             "These credentials may not do that in the bucket; docs/vault.md has the rights that are needed."
         }
+        io::ErrorKind::TimedOut => {
+            "The store was silent for too long, at each attempt. Where the line to it is slow, write timeout_seconds=600 behind the ? of its url in the configuration; else try again."
+        }
         _ => {
             "Check `vault` in the configuration, the network and the credentials; `tair-backup-mcp doctor` tries them."
         }

@@ -22,6 +22,7 @@ pub mod layout;
 pub mod locking;
 pub mod manifest;
 mod minisign;
+mod owner;
 mod parts;
 pub mod probe;
 pub mod signed;
@@ -34,6 +35,7 @@ mod worker;
 mod writeback;
 
 use crate::config::blocking::blocking;
+use crate::config::denied::Denied;
 use crate::config::encryption::Encryption;
 use crate::config::vault::VaultPlace;
 use crate::model::backup::{BackupSet, DamagedSet};
@@ -51,7 +53,7 @@ use staging::Staging;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Store, read_whole};
 use worker::in_parallel;
@@ -78,6 +80,10 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
 }
 
 fn lacked(what: &str, place: &str, e: &io::Error) -> Fault {
+    if let Some(denied) = Denied::of(e, Path::new(place)) {
+        let message = format!("cannot {what} {place}: {denied}");
+        return Fault::new(Kind::Unexpected, "vault.unreadable", message).hint(denied.hint());
+    }
     let hint = match lacking::hint(e) {
         Some(hint) => hint,
         None if lacking::is_for_want_of_a_key(e) => {
@@ -356,11 +362,8 @@ impl Vault {
         let listed = self.list(instance_id, staging).await?;
         let known: Vec<String> = listed.into_iter().flatten().map(|s| s.id).collect();
         // All ids look alike: another set is no slip for one that is gone.
-        let hint = match (nearer_than(0.9, backup_id, known.iter().map(String::as_str)), known.first()) {
-            (Some(near), _) => format!("Did you mean {near}? Call describe_backups for the list."),
-            (None, Some(latest)) => format!("The latest is {latest}. Call describe_backups for the list."),
-            (None, None) => "This instance has no backup set yet; call create_backup.".into(),
-        };
+        let near = nearer_than(0.9, backup_id, known.iter().map(String::as_str));
+        let hint = owner::hint(instance_id, self.owner_of(backup_id, instance_id).await, near, known.first());
         let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
         Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }

@@ -57,7 +57,10 @@ impl Vault {
     pub async fn reach(&self) -> Result<(), Fault> {
         let vault = self.clone();
         blocking(move || {
-            vault.store.list(FOLDER).map(|_| ()).map_err(|e| vault_fault("list", &vault.store.place(""), e))
+            let own = vault.store.list(FOLDER).map(drop);
+            // A directory that may be entered and not read has that folder all the same, or has it not.
+            let listed = own.and_then(|()| if vault.is_far() { Ok(()) } else { vault.store.folders("").map(drop) });
+            listed.map_err(|e| vault_fault("list", &vault.store.place(""), e))
         })
         .await
     }

@@ -481,7 +481,7 @@ impl Bench {
     }
 
     pub fn jobs(&self) -> Vec<Value> {
-        self.json(&["describe-jobs"])["jobs"].as_array().unwrap().clone()
+        self.json(&["describe-jobs", "--page-size", "50"])["jobs"].as_array().unwrap().clone()
     }
 
     /// The first call of a restore, whatever its result.

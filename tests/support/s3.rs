@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tair_backup_mcp::config::vault::{BucketPlace, Service, VaultPlace};
+use tair_backup_mcp::config::vault::{BucketPlace, Service, TIMEOUT, VaultPlace};
 use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::model::secret::Secret;
 use tair_backup_mcp::model::time::written;
@@ -210,6 +210,7 @@ pub fn place_at(port: u16, prefix: &str) -> BucketPlace {
         region: None,
         endpoint: Some(Url::parse(&format!("http://127.0.0.1:{port}")).unwrap()),
         in_host: None,
+        timeout: TIMEOUT,
     }
 }
 
@@ -234,6 +235,8 @@ pub enum Fate {
     Pass,
     /// It is passed on, and its reply is lost.
     Lose,
+    /// The server never hears of it, and nobody answers for so long.
+    Silence(Duration),
     /// The server never hears of it.
     Answer {
         status: u16,
@@ -321,6 +324,7 @@ fn pass(mut client: TcpStream, server: u16, seen: &Mutex<Vec<Request>>, rule: &M
             let body = if request.method == "HEAD" { Vec::new() } else { body };
             [format!("HTTP/1.1 {status} X\r\n{more}{length}connection: close\r\n\r\n").as_bytes(), &body].concat()
         }
+        Fate::Silence(time) => return std::thread::sleep(time),
         fate => {
             let Ok((head, body)) = ask(server, &head, &body) else { return };
             if matches!(fate, Fate::Lose) {

@@ -2,13 +2,14 @@
 
     terminal.py '[["> ", "orders"], …]' command argument…
 
-Prints all that the terminal showed, and ends with the command's exit code; 124 when a question did not come in time.
+An answer may be followed by a command, which is run once its question has been shown and before it is typed. Prints all that the terminal showed, and ends with the command's exit code; 124 when a question did not come in time.
 """
 
 import json
 import os
 import pty
 import select
+import subprocess
 import sys
 import time
 
@@ -20,7 +21,10 @@ shown, since, deadline = "", 0, time.monotonic() + 90
 while True:
     if answers and answers[0][0] in shown[since:]:
         since = len(shown)
-        os.write(terminal, answers.pop(0)[1].encode() + b"\r")
+        _, answer, *before = answers.pop(0)
+        for other in before:
+            subprocess.run(other, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        os.write(terminal, answer.encode() + b"\r")
     if not select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0]:
         print(f"{shown}\nterminal.py: in vain for {answers or 'the end'}")
         sys.exit(124)

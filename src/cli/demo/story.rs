@@ -215,7 +215,7 @@ async fn prove(stage: &mut Stage, scene: &Scene, before: &Keys) -> Result<(), Fa
 
 async fn audit(stage: &mut Stage, scene: &Scene) -> Result<(), Fault> {
     stage.step("What the audit recorded: tair-backup-mcp audit");
-    let output = scene.command(["audit", "--instance-id", SANDBOX])?.output().await;
+    let output = scene.command(["audit", "--instance-id", SANDBOX, "--limit", "1000"])?.output().await;
     let output = output.map_err(|e| failed(format!("the audit cannot be read: {e}")))?;
     let table = String::from_utf8_lossy(&output.stdout);
     ensure(output.status.success(), || "the audit cannot be read".into())?;

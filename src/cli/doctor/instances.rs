@@ -1,14 +1,16 @@
 //! The checks of an instance: that it answers, what its user may do, how a restore would go, how old the last backup is.
 //! They read, and change nothing on the instance.
 
-use super::{Findings, Status, log};
+use super::{Findings, Status, cluster, log};
 use crate::config::instance::{InstanceConfig, RestoreWay};
 use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
+use crate::model::sets::last_backup;
 use crate::model::time::{age, written};
 use crate::model::verification::{described, verified_last};
+use crate::provider::local::describe;
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::provider::local::vault_copy::Copier;
@@ -16,9 +18,11 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts};
-use crate::redis::rdb::compat::Flavor;
+use crate::redis::hello::hello;
 use crate::redis::rights::{self, Need, Probing};
+use crate::redis::sentinel_masters;
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
+use crate::redis::target::Refusal;
 use crate::schedule::due::overdue;
 use crate::tools::App;
 use crate::tools::describe_backup_policy::PolicyRow;
@@ -61,7 +65,7 @@ async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Res
     let user = user.or(endpoint.username.clone()).unwrap_or_else(|| "default".into());
     let facts = match ServerFacts::read(&mut conn).await {
         Ok(facts) => {
-            let engine = if facts.flavor == Flavor::Valkey { "valkey" } else { "redis" };
+            let engine = describe::engine(facts.flavor);
             let role = if facts.role == Role::Replica { "slave" } else { "master" };
             let detail = format!("{endpoint}: {engine} {}, {role}, as user {user}", facts.version);
             findings.pass("reachable", detail);
@@ -73,8 +77,16 @@ async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Res
             Some(facts)
         }
         Err(RedisError::Denied { .. }) => {
-            let detail = format!("{endpoint}, as user {user}, who may not run INFO: backups work, restores do not");
-            findings.warn("reachable", detail, format!("ACL SETUSER {user} +info"));
+            let what = match hello(&mut conn).await? {
+                Some(said) if said.sentinel => return Err(sentinel_masters::instead(&mut conn).await.into()),
+                Some(said) => format!("{} {}, as", describe::engine(said.flavor), said.version),
+                None => "it answers, as".to_owned(),
+            };
+            let detail = format!(
+                "{endpoint}: {what} user {user}, who may not run INFO: what the instance holds is not known; backups work, safety backups, restores \
+                 and the log do not"
+            );
+            findings.warn("reachable", detail, format!("ACL SETUSER {user} +info +command"));
             None
         }
         Err(e) => return Err(e.into()),
@@ -91,6 +103,9 @@ async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Res
     // Also with such a replica: a safety backup is taken from the instance itself.
     capture(&mut conn, &user, findings).await?;
     let Some(facts) = facts else { return Ok(()) };
+    if let Some(config) = config.filter(|_| facts.cluster_enabled) {
+        cluster::check(app, config, &endpoint, (&mut conn, user.as_str()), findings).await?;
+    }
     restore(config, &facts, &mut conn, &user, findings).await?;
     if logged && !log_source_checked {
         log::source(&mut conn, &facts, findings).await?;
@@ -154,7 +169,10 @@ async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result
     }
     match sync_delay(conn).await? {
         Some(0) => findings.pass("backup delay", "none"),
-        None => findings.pass("backup delay", "not known: the user may not run CONFIG GET"),
+        None => {
+            let detail = "not known: the user may not run CONFIG GET";
+            findings.pass("backup delay", format!("{detail}; ACL SETUSER {user} +config|get lets it be known"));
+        }
         Some(seconds) => findings.warn(
             "backup delay",
             format!("the server waits {seconds} s for further replicas before each backup"),
@@ -210,7 +228,14 @@ async fn restore(
                 return Ok(());
             }
             Err(RedisError::Refused(refusal)) => {
-                findings.warn(NAME, format!("{by_commands}; {refusal}"), "The plan of a restore says so too.");
+                let next = match &refusal {
+                    Refusal::Config { .. } | Refusal::ReplicaOf { .. } => {
+                        format!("for one by replication: ACL SETUSER {user} +config|get +config|set +replicaof")
+                    }
+                    Refusal::ModulesUnknown => format!("for one by replication: ACL SETUSER {user} +module|list"),
+                    _ => "The plan of a restore says so too.".to_owned(),
+                };
+                findings.warn(NAME, format!("{by_commands}; {refusal}"), next);
                 commands
             }
             Err(e) => return Err(e.into()),
@@ -333,7 +358,7 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
                 .into_iter()
                 .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
                 .collect();
-            if let (true, Some(set)) = (looks.is_empty(), whole.first()) {
+            if let (true, Some(set)) = (looks.is_empty(), last_backup(&whole).or(whole.first())) {
                 let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
                 findings.warn("verified", "no set since it was made", next);
             } else {
@@ -342,10 +367,11 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
         }
     }
     copies(app, id, &whole, now, findings).await;
-    match whole.into_iter().next() {
-        None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
+    match last_backup(&whole) {
+        None if whole.is_empty() => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
+        None => findings.warn(NAME, "none: there are safety backups alone", next),
         Some(BackupSet { id, started_at, .. }) => {
-            let detail = format!("{id}, {} ago", age(started_at, now));
+            let (started_at, detail) = (*started_at, format!("{id}, {} ago", age(*started_at, now)));
             let old = now.as_second() - started_at.as_second() > OLD_SECONDS;
             findings.add(if old { Status::Warn } else { Status::Pass }, NAME, detail, if old { &next } else { "" });
         }

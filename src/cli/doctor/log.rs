@@ -174,7 +174,7 @@ pub async fn source(conn: &mut Conn, before: &ServerFacts, findings: &mut Findin
 async fn limits(conn: &mut Conn, findings: &mut Findings) -> Result<(), RedisError> {
     const NAME: &str = "log limits";
     let Some(settings) = replica_settings(conn).await? else {
-        findings.pass(NAME, "not known: the user may not run CONFIG GET");
+        findings.pass(NAME, "not known: the user may not run CONFIG GET (+config|get)");
         return Ok(());
     };
     let most = settings.backlog.max(BACKLOG_BYTES_MIN);

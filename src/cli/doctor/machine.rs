@@ -1,8 +1,10 @@
 //! The checks of this machine: home, vault, state, key, configuration, sandbox, jobs, and plans that wait for approval.
 
 use super::{Findings, Status};
+use crate::config::advice::Advice;
+use crate::config::denied::user;
 use crate::config::guard::ConfirmationPolicy;
-use crate::config::home::{SIGNING_KEY, private_dir};
+use crate::config::home::{SIGNING_KEY, file_fault, private_dir};
 use crate::config::vault::VaultPlace;
 use crate::model::fault::Fault;
 use crate::model::job::JobStatus;
@@ -13,7 +15,7 @@ use crate::provider::local::Local;
 use crate::provider::local::sandbox::find_server;
 use crate::provider::local::vault;
 use crate::tools::App;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -52,10 +54,18 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).map_or(0, |m| m.permissions().mode() & 0o777)
 }
 
+/// The owner of a directory, where that is not this user; root may look into it all the same.
+fn another_owner(dir: &Path) -> Option<String> {
+    let owner = std::fs::metadata(dir).ok()?.uid();
+    (owner != rustix::process::geteuid().as_raw()).then(|| user(owner))
+}
+
 async fn home(app: &App, findings: &mut Findings) {
     const NAME: &str = "home directory";
     let dir = app.config.home.dir();
-    if let Err(fault) = private_dir(dir) {
+    // A directory that is there is not made, whosever it is.
+    let listed = private_dir(dir).and_then(|()| std::fs::read_dir(dir).map_err(|e| file_fault("read", dir, e)));
+    if let Err(fault) = listed {
         return findings.fail(NAME, &fault);
     }
     let mode = mode(dir);
@@ -65,6 +75,9 @@ async fn home(app: &App, findings: &mut Findings) {
         let status = if mode & 0o022 != 0 { Status::Fail } else { Status::Warn };
         let detail = format!("{shown} can be entered by others (mode {mode:o})");
         findings.add(status, NAME, detail, format!("chmod 700 {shown}"));
+    } else if let Some(owner) = another_owner(dir) {
+        let detail = format!("{shown} is owned by {owner}, who could not read what is put there now");
+        findings.warn(NAME, detail, format!("Run this as {owner}: sudo -u {owner} tair-backup-mcp …"));
     } else {
         findings.pass(NAME, format!("{shown}, for its owner alone"));
     }
@@ -81,6 +94,11 @@ async fn home(app: &App, findings: &mut Findings) {
 /// Where the vault is, where that is not the home; of a bucket what it obeys, by trying.
 async fn vault(app: &App, findings: &mut Findings) {
     const NAME: &str = "vault";
+    if let VaultPlace::Directory(_) = &app.config.vault
+        && let Err(fault) = vault::of(&app.config, &app.state).reach().await
+    {
+        return findings.fail(NAME, &fault);
+    }
     let place = match &app.config.vault {
         VaultPlace::Directory(dir) if *dir == app.config.home.vault() => return,
         VaultPlace::Directory(dir) => {
@@ -256,14 +274,13 @@ fn configuration(app: &App, findings: &mut Findings) {
     match &app.config.file {
         None if app.config.sandbox => findings.pass(NAME, "no file: the sandbox is the only instance"),
         None => findings.pass(NAME, format!("no file: {} by url ({})", count(ids.len(), "instance"), ids.join(", "))),
-        Some(file) if ids.is_empty() && app.config.tair.is_none() => findings.warn(
-            NAME,
-            format!("{} names no instance", file.display()),
-            "Add one: [[instance]] with id and url.",
-        ),
+        Some(file) if ids.is_empty() => findings.pass(NAME, format!("{} is read", file.display())),
         Some(file) => {
             findings.pass(NAME, format!("{}: {} ({})", file.display(), count(ids.len(), "instance"), ids.join(", ")));
         }
+    }
+    for Advice { found, next } in app.config.advice() {
+        findings.warn(NAME, found, next);
     }
     match app.config.guard.confirmation {
         ConfirmationPolicy::Person => findings.pass("guard", "a person says yes to each restore"),

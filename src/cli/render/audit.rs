@@ -3,14 +3,15 @@
 use super::screen::Screen;
 use super::tables::Column;
 
-/// Renders records: when, event, instance, plan, detail.
+/// Renders records: when, event, instance, for whom, plan, detail.
 #[must_use]
-pub fn records(screen: &Screen, rows: impl IntoIterator<Item = [String; 5]>) -> String {
+pub fn records(screen: &Screen, rows: impl IntoIterator<Item = [String; 6]>) -> String {
     let head = [
         Column::new("AT"),
         Column::new("EVENT"),
         Column::new("INSTANCE"),
-        Column::new("PLAN").less(1),
+        Column::new("CALLER").less(1),
+        Column::new("PLAN").less(2),
         Column::sentence("DETAIL"),
     ];
     screen.table(head, rows)

@@ -3,7 +3,11 @@
 use super::screen::{Screen, Tone, columns_of};
 use super::tables::Column;
 use super::{cell, count, items, number, size, text};
+use crate::model::estimate::Estimate;
 use crate::model::text::bytes;
+use crate::model::time::age;
+use jiff::Timestamp;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Renders the reply of `create_backup`.
@@ -12,6 +16,8 @@ pub fn created(screen: &Screen, json: &Value) -> String {
     let mut lines = vec![format!("{}  {}", screen.paint(Tone::of(&status), &status), cell(json, "backup_job_id"))];
     lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
     lines.push(screen.prose(&cell(json, "message")));
+    let estimate = json.get("estimate").and_then(|estimate| Estimate::deserialize(estimate).ok());
+    lines.extend(estimate.map(|estimate| screen.beside("takes   ", &estimate.describe())));
     lines.extend(text(json, "hint").map(|hint| screen.beside("hint: ", hint)));
     lines.join("\n")
 }
@@ -53,8 +59,22 @@ pub fn list(screen: &Screen, json: &Value) -> String {
         }
         _ => String::new(),
     };
-    let log = log(screen, "", json).unwrap_or_default();
-    format!("{list}\n{range}\n{log}").trim_end().into()
+    let mut lines = vec![list, range];
+    lines.extend(newest(screen, "", json));
+    lines.extend(log(screen, "", json));
+    lines.join("\n").trim_end().into()
+}
+
+/// The newest set of each mode in what tells of several, behind a head: a safety backup above the others in a list is not the last backup.
+pub fn newest(screen: &Screen, head: &str, of: &Value) -> Option<String> {
+    let rows = items(of, "newest");
+    let row = |set: &Value| {
+        let seconds = set.get("age_seconds").and_then(Value::as_i64).unwrap_or_default();
+        let ago = age(Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap_or_default());
+        format!("{} {} ({}, {ago} ago)", cell(set, "mode"), cell(set, "backup_id"), cell(set, "status"))
+    };
+    let told = || rows.iter().map(row).collect::<Vec<_>>().join("; ");
+    (rows.len() > 1).then(|| screen.prose(&format!("{head}newest: {}", told())))
 }
 
 /// What destroyed data, and how to get to right before it.
@@ -146,14 +166,15 @@ pub fn log(screen: &Screen, head: &str, of: &Value) -> Option<String> {
     Some(screen.paint(tone, &screen.prose(&format!("{head}{}", parts.join("; ")))))
 }
 
-/// What stands behind a set: what is wrong with it, else what counts on it, else why it was taken.
+/// What stands behind a set: what is wrong with it, else what it lost and what counts on it, else why it was taken.
 fn remark(set: &Value) -> String {
-    let needed = items(set, "needed_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
-    match text(set, "damage") {
-        Some(damage) => damage.to_owned(),
-        None if !needed.is_empty() => format!("needed by {needed}"),
-        None => text(set, "note").unwrap_or_default().to_owned(),
+    if let Some(damage) = text(set, "damage") {
+        return damage.to_owned();
     }
+    let needed = items(set, "needed_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    let mut parts: Vec<String> = text(set, "shrunk").map(|lost| format!("SHRUNK: {lost}")).into_iter().collect();
+    parts.extend((!needed.is_empty()).then(|| format!("needed by {needed}")));
+    if parts.is_empty() { cell(set, "note") } else { parts.join("; ") }
 }
 
 /// Renders the reply of `download_backup`.
@@ -202,6 +223,12 @@ mod tests {
             "{}",
             list(&Screen::WHOLE, &needed)
         );
+        let shrunk = json!({ "backups": [{ "backup_id": "b-2", "status": "deep", "shrunk": "keys 400 → 200", "note": "n" }],
+            "newest": [{ "mode": "manual", "backup_id": "b-2", "age_seconds": 180, "status": "deep" },
+                { "mode": "safety", "backup_id": "b-3", "age_seconds": 60, "status": "drilled" }] });
+        let shown = list(&Screen::WHOLE, &shrunk);
+        assert!(shown.contains("SHRUNK: keys 400 → 200\n"), "{shown}");
+        assert!(shown.ends_with("newest: manual b-2 (deep, 3m ago); safety b-3 (drilled, 60s ago)"), "{shown}");
         let found = json!({ "total": 3, "start_time": "S", "end_time": "E", "destructive": {
             "events": [{ "at": "T1", "command": "DEL", "commands": 7, "keys": 70, "key_prefix": "cart:", "database": 2,
                 "position": "t-a/0/9", "note": "may be" }],

@@ -1,8 +1,11 @@
 //! The doctor's findings for people: of the machine, then of each instance, each with the next step below it.
 
-use super::screen::{Screen, Tone};
+use super::screen::{INDENT, Screen, Tone, columns_of};
 use super::{cell, items, number, text};
 use serde_json::Value;
+
+/// The columns before a next step.
+const MARGIN: usize = 26;
 
 /// Renders the report of `doctor`.
 #[must_use]
@@ -17,12 +20,21 @@ pub fn checks(screen: &Screen, json: &Value) -> String {
         }
         let head = format!("{}  {name:<16} ", screen.paint(Tone::of(&status), &status));
         lines.push(screen.beside(&head, &cell(check, "detail")));
-        lines.extend(text(check, "next").map(|next| screen.beside(&format!("{:22} -> ", ""), next)));
+        lines.extend(text(check, "next").map(|next| next_step(screen, next)));
     }
     let (failed, warned) = (number(json, "failed").unwrap_or_default(), number(json, "warned").unwrap_or_default());
     let passed = (checks.len() as u64).saturating_sub(failed + warned);
     lines.push(format!("\n{passed} passed, {warned} warned, {failed} failed"));
     lines.join("\n")
+}
+
+/// What to do next. Lines behind the first are those of a file: each stays one line, so that it can be pasted.
+fn next_step(screen: &Screen, next: &str) -> String {
+    let (first, rest) = next.split_once('\n').unwrap_or((next, ""));
+    let longest = rest.lines().map(columns_of).max().unwrap_or_default();
+    let margin = if screen.width().is_none_or(|width| MARGIN + longest <= width) { MARGIN } else { INDENT };
+    let step = screen.beside(&format!("{:>MARGIN$}", "-> "), first);
+    std::iter::once(step).chain(rest.lines().map(|line| format!("{:margin$}{line}", ""))).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -41,5 +53,17 @@ mod tests {
         ] });
         let wanted = "pass  home             /h\n\ninstance orders\nfail  reachable        refused\n                       -> Start it.\npass  backups          none is needed\n\n2 passed, 0 warned, 1 failed";
         assert_eq!(checks(&Screen::WHOLE, &report), wanted);
+    }
+
+    /// The lines of a file are not broken, however narrow the screen is.
+    #[test]
+    fn lines_to_paste_stay_whole() {
+        let line = "password_file = \"/etc/tair-backup-mcp/orders.password\"";
+        let report = json!({ "checks": [{ "name": "shards", "status": "warn", "detail": "2", "next": format!("add:\n{line}") }] });
+        for (width, margin) in [(None, 26), (Some(79), 4)] {
+            let shown = checks(&Screen::new(width, false), &report);
+            let wanted = format!("\n{:23}-> add:\n{:margin$}{line}\n", "", "");
+            assert!(shown.contains(&wanted), "{shown}");
+        }
     }
 }

@@ -6,7 +6,9 @@
 use super::keys::lines;
 use super::screen::{Screen, Tone};
 use super::{cell, items, text};
+use crate::model::estimate::Estimate;
 use crate::tools::guarded::reply::PlanRow;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Renders the reply of a guarded tool, whole.
@@ -75,6 +77,8 @@ fn impact(screen: &Screen, json: &Value) -> Vec<String> {
     let mut out: Vec<String> = details
         .map(|(name, value)| screen.beside("       ", &format!("{name} {}", value.as_str().unwrap_or_default())))
         .collect();
+    let estimate = json.pointer("/plan/estimate").and_then(|estimate| Estimate::deserialize(estimate).ok());
+    out.extend(estimate.map(|estimate| screen.beside("takes  ", &estimate.describe())));
     let parts = [("now    ", "now"), ("after  ", "after"), ("lost   ", "lost"), ("back   ", "way_back")];
     out.extend(parts.iter().map(|(head, field)| screen.beside(head, &cell(impact, field))));
     out.extend(keys(screen, json));
@@ -117,7 +121,7 @@ mod tests {
             "next_actions": ["restore_instance again"], "confirmation_token": "tok", "expires_at": "T",
             "plan": { "act": "restore_instance", "instance_id": "orders", "address": "127.0.0.1:1", "backup_id": "b-1",
                 "way": "replication", "way_meaning": "atomic", "safety_backup_id": "b-2", "confirmation": "person",
-                "taken_at": "S" },
+                "estimate": { "seconds": 40, "from": "size", "meanwhile": "M" }, "taken_at": "S" },
             "prechecks": [{ "name": "write_traffic", "status": "pass", "detail": "0 writes" }],
             "impact": { "now": "N", "after": "A", "lost": "L", "way_back": "B" },
         });
@@ -126,6 +130,7 @@ mod tests {
             "  [pass   ] write_traffic      0 writes",
             "plan   restore_instance orders at 127.0.0.1:1 <- b-1 by replication",
             "       taken_at S",
+            "takes  about 40 s, estimated from size; meanwhile M",
             "now    N",
             "after  A",
             "lost   L",
@@ -141,7 +146,7 @@ mod tests {
             ["restore_instance orders: nothing has been changed yet", "  [pass   ] write_traffic      0 writes"];
         assert_eq!(before.lines().collect::<Vec<_>>(), shown);
         let after = after_question(&Screen::WHOLE, &planned);
-        assert_eq!(after.lines().collect::<Vec<_>>(), [wanted[0], wanted[8], wanted[9], wanted[10]]);
+        assert_eq!(after.lines().collect::<Vec<_>>(), [wanted[0], wanted[9], wanted[10], wanted[11]]);
         let declined =
             json!({ "status": "declined", "code": "person.declined", "message": "No.", "human_verified": false });
         assert_eq!(reply(&Screen::WHOLE, &declined), "declined: No.\ncode   person.declined\nhuman_verified false");

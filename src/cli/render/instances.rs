@@ -1,6 +1,6 @@
 //! Instances for people: a line each, and for each why it does not answer and the changes that could not be recovered.
 
-use super::backup::log;
+use super::backup::{log, newest};
 use super::screen::{Screen, Tone};
 use super::tables::Column;
 use super::{cell, count, items, number, size, text};
@@ -53,6 +53,18 @@ pub fn list(screen: &Screen, json: &Value) -> String {
             let (set, source, ends) = (cell(clone, "backup_id"), cell(clone, "instance_id"), cell(clone, "ends_at"));
             screen.prose(&format!("{id}: a clone of {source}, from {set}{moment}; it ends {ends}"))
         }));
+        lines.extend(
+            text(protection(i), "shrunk")
+                .map(|lost| screen.paint(Tone::Bad, &screen.prose(&format!("{id}: THE LAST BACKUP SHRUNK: {lost}")))),
+        );
+        lines.extend(newest(screen, &format!("{id}: "), protection(i)));
+        let lacking = [
+            ("unreadable", "not all is known: its user may not run"),
+            ("other_shards", "shards that are no instance here:"),
+        ];
+        lines.extend(lacking.iter().filter_map(|(field, what)| {
+            listed(i, field).map(|texts| screen.paint(Tone::Mind, &screen.prose(&format!("{id}: {what} {texts}"))))
+        }));
         let told = [("verified", "verified last"), ("copy", "second place")];
         lines.extend(told.iter().filter_map(|(field, what)| {
             text(protection(i), field).map(|told| screen.prose(&format!("{id}: {what}: {told}")))
@@ -68,6 +80,12 @@ pub fn list(screen: &Screen, json: &Value) -> String {
         lines.push(format!("{} of {total}; more with --page-number, or --search", instances.len()));
     }
     lines.join("\n")
+}
+
+/// The texts of a list, where there are any.
+fn listed(instance: &Value, name: &str) -> Option<String> {
+    let texts: Vec<&str> = items(instance, name).iter().filter_map(Value::as_str).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 fn protection(instance: &Value) -> &Value {
@@ -89,9 +107,10 @@ mod tests {
             &json!({ "total": 3, "instances": [
             { "instance_id": "orders", "status": "running", "engine": "redis", "engine_version": "7.0.15",
               "address": "127.0.0.1:6379", "keys": 12, "used_memory": 2048, "confirmation": "person",
-              "protection": { "last_backup_at": "2026-11-01T00:00:00Z", "backups": 2, "not_recoverable": "a day" } },
+              "protection": { "last_backup_at": "2026-11-01T00:00:00Z", "shrunk": "keys 9 → 1", "backups": 2, "not_recoverable": "a day" } },
             { "instance_id": "carts", "status": "unreachable", "reason": "refused", "address": "127.0.0.1:1",
-              "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" } },
+              "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" },
+              "unreadable": ["INFO"], "other_shards": ["redis://h:1", "redis://h:2"] },
         ] }),
         );
         let lines: Vec<Vec<&str>> = shown.lines().map(|l| l.split_whitespace().collect()).collect();
@@ -102,8 +121,11 @@ mod tests {
         let rest: Vec<&str> = shown.lines().skip(3).collect();
         let wanted = [
             "orders: cannot be recovered: a day",
+            "orders: THE LAST BACKUP SHRUNK: keys 9 → 1",
             "carts: not reached: refused",
             "carts: cannot be recovered: everything",
+            "carts: not all is known: its user may not run INFO",
+            "carts: shards that are no instance here: redis://h:1, redis://h:2",
             "confirmation = \"token\": an agent restores without a person's yes",
             "2 of 3; more with --page-number, or --search",
         ];

@@ -11,6 +11,7 @@ mod instances;
 mod jobs;
 pub mod keys;
 mod plain;
+mod plans;
 mod policy;
 mod retention;
 pub mod screen;
@@ -18,13 +19,13 @@ pub mod tables;
 
 use screen::Screen;
 use serde_json::Value;
-use tables::Column;
 
 pub use audit::records;
 pub use doctor::checks;
 pub use guarded::{after_question, before_question};
 pub use keys::compared;
-pub use retention::verdicts;
+pub use plans::listed_plans;
+pub use retention::{prunable, pruned, verdicts};
 
 /// Renders a tool's reply for a screen. A verb without a rendering of its own is shown field by field.
 #[must_use]
@@ -35,19 +36,13 @@ pub fn reply(screen: &Screen, verb: &str, json: &Value) -> String {
         "describe_backups" => backup::list(screen, json),
         "download_backup" => backup::download(json),
         "verify_backup" => jobs::one(screen, json),
-        "describe_jobs" => jobs::list(screen, json),
+        "describe_jobs" => jobs::list(screen, json) + &plans::below(screen, json),
         "describe_backup_policy" => policy::reply(screen, json),
         "restore_instance" | "modify_backup_policy" | "delete_backup" | "create_instance_from_backup" => {
             guarded::reply(screen, json)
         }
         _ => plain::fields(json),
     }
-}
-
-/// A table for standard output.
-#[must_use]
-pub fn table<C: Into<Column>, const N: usize>(head: [C; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    Screen::stdout().table(head, rows)
 }
 
 /// A field's text, where the reply has it.

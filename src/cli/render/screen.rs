@@ -34,13 +34,14 @@ impl Tone {
     #[must_use]
     pub fn of(status: &str) -> Self {
         match status {
-            "pass" | "ok" | "whole" | "verified" | "deep" | "drilled" | "succeeded" | "running" | "Normal" => {
-                Self::Good
-            }
+            "pass" | "ok" | "whole" | "verified" | "deep" | "drilled" | "succeeded" | "running" | "approved"
+            | "Normal" => Self::Good,
             "warn"
             | "pending"
             | "uncertain"
             | "goes"
+            | "retained"
+            | "waiting"
             | "confirmation_required"
             | "approval_required"
             | "prechecks_pending"

@@ -69,7 +69,8 @@ pub async fn create(request: &ActionRequest<'_>, params: CreateBackup) -> Result
     if today >= MAX_A_DAY {
         return Err(Refused::new("BackupTimesExceeded"));
     }
-    let (job, joined) = account.app.provider.create_backup(&instance.id, Mode::Manual, "", None).await?;
+    let caller = request.caller();
+    let (job, joined) = account.app.provider.create_backup(&instance.id, Mode::Manual, "", None, caller.id()).await?;
     if joined {
         return Err(Refused::new("BackupJobExists"));
     }

@@ -78,6 +78,7 @@ async fn begin(
     match delegated(app, caller, instance_id, act).await? {
         Carried::Job(job) => Ok(job),
         Carried::Done(message) => Err(Fault::new(Kind::Unexpected, "job.missing", message).into()),
+        Carried::Pruned(_) => Err(Fault::new(Kind::Unexpected, "job.missing", "sets were pruned").into()),
     }
 }
 

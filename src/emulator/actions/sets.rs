@@ -5,6 +5,7 @@ use crate::emulator::account::sets::ListedSet;
 use crate::emulator::answer::Refused;
 use crate::emulator::ids::cluster;
 use crate::emulator::request::ActionRequest;
+use crate::model::estimate::percent;
 use crate::model::job::{Job, JobStatus, Phase};
 use crate::tair::wire::DownloadUrl;
 use jiff::Timestamp;
@@ -58,20 +59,17 @@ pub fn recoverable(instance: &EmulatedInstance) -> &'static str {
 pub fn progress(request: &ActionRequest<'_>, job: &Job) -> (&'static str, i64) {
     if let Some(share) = request.account.activity.delayed(&job.backup_id) {
         #[expect(clippy::cast_possible_truncation, reason = "a share of one")]
-        let percent = (share * 100.0) as i64;
-        return match percent {
+        let delayed = (share * 100.0) as i64;
+        return match delayed {
             0..33 => ("NoStart", 0),
             33..66 => ("Preparing", 0),
-            _ => ("Uploading", percent),
+            _ => ("Uploading", delayed),
         };
     }
     match (job.status, job.phase) {
         (JobStatus::Running, Phase::Starting) => ("NoStart", 0),
         (JobStatus::Running, Phase::Forking) => ("Preparing", 0),
-        (JobStatus::Running, _) => {
-            let done = job.done.saturating_mul(100).checked_div(job.total).unwrap_or(50);
-            ("Uploading", i64::try_from(done).unwrap_or(99).min(99))
-        }
+        (JobStatus::Running, _) => ("Uploading", percent(job.done, job.total).unwrap_or(50).into()),
         _ => ("Finished", 100),
     }
 }

@@ -12,7 +12,7 @@ use crate::model::text::bytes;
 use crate::model::time::written;
 use std::collections::BTreeMap;
 
-const NO_WAY_BACK: &str = "none; download_backup keeps a copy if called before";
+pub(super) const NO_WAY_BACK: &str = "none; download_backup keeps a copy if called before";
 
 /// Most of what counts on a set that the person is told by name.
 const SHOWN_DEPENDENTS: usize = 2;
@@ -106,7 +106,7 @@ fn manual_backup(refusal: Option<&str>, how: &str) -> Precheck {
 }
 
 /// Warns of what is lost beside the set, and blocks while a restore runs that nothing else could undo.
-fn count_on_it(dependents: &[Dependent]) -> Precheck {
+pub(super) fn count_on_it(dependents: &[Dependent]) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::Dependents, status, detail);
     let running = |d: &&Dependent| matches!(d, Dependent::Restore { status: JobStatus::Running, .. });
     if let Some(restore) = dependents.iter().find(running) {

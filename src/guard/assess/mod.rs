@@ -8,6 +8,7 @@ mod direct;
 mod keys;
 mod local_clone;
 mod policy;
+mod pruning;
 mod replay;
 mod safety;
 mod target;
@@ -18,6 +19,7 @@ pub use wording::elsewhere;
 use crate::guard::act::{Act, CloneOrder, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::Facts;
+use crate::guard::facts::backup::Pruning;
 use crate::guard::facts::clone::LocalClone;
 use crate::guard::facts::restore::{CloudRestore, CloudSource, DirectRestore};
 use crate::guard::impact::{Alternative, Impact};
@@ -25,9 +27,9 @@ use crate::guard::preconditions::Preconditions;
 use crate::guard::rules::Rules;
 use crate::guard::writes::{Since, Writes};
 use crate::model::fault::{Fault, Kind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub use replay::no_moment;
+pub use replay::{instead_of_moment, no_moment};
 pub use safety::safety_backup;
 pub use wording::{describe_counts, describe_dependent};
 
@@ -88,13 +90,16 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
         (
             Act::RestoreInstance { source, .. } | Act::CreateInstanceFromBackup { order: CloneOrder { source, .. } },
             Facts::NoMoment(facts),
-        ) if !matches!(source, Source::Backup { .. }) => replay::none(facts),
+        ) if !matches!(source, Source::Backup { .. }) => replay::none(act, facts),
         (Act::RestoreInstance { source, write_fence, keys, .. }, Facts::CloudRestore(facts))
             if is_from(facts, source) && keys.is_some() == facts.filter.is_some() =>
         {
             cloud::assess(facts, *write_fence, rules)
         }
         (Act::DeleteBackup { .. }, Facts::VaultDeletion(facts)) => deletion::of_vault(facts),
+        (Act::Prune { keep, backup_ids }, Facts::Pruning(facts)) if is_of_all(facts, backup_ids) => {
+            pruning::assess(facts, keep)
+        }
         (Act::DeleteBackup { .. }, Facts::CloudDeletion(facts)) => deletion::of_cloud(facts),
         (Act::ModifyBackupPolicy { .. }, Facts::PolicyChange(facts)) => policy::assess(facts),
         (Act::ModifyBackupPolicy { .. }, Facts::OwnPolicy(facts)) => policy::assess_own(facts),
@@ -148,6 +153,15 @@ fn is_from(facts: &CloudRestore, source: &Source) -> bool {
         (Ok(in_place), Source::Moment { .. }) => matches!(in_place.source, CloudSource::Moment { .. }),
         (Ok(_), Source::Before { .. }) => false,
     }
+}
+
+/// Whether facts are about these sets, each of them and no other.
+fn is_of_all(facts: &Pruning, backup_ids: &[String]) -> bool {
+    let going = facts.going.iter().map(|going| &going.set.backup_id);
+    let read: BTreeSet<&String> = going.chain(facts.staying.iter().map(|(id, _)| id)).collect();
+    let named: BTreeSet<&String> = backup_ids.iter().collect();
+    // Each once.
+    read == named && [named.len(), facts.going.len() + facts.staying.len()] == [backup_ids.len(); 2]
 }
 
 /// A check that passes, or blocks with a reason.

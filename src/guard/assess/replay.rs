@@ -1,12 +1,12 @@
 //! Assessment of a restore to a moment: that of the set it begins with, and of the commands that are replayed behind it.
 
-use crate::guard::act::Source;
+use crate::guard::act::{Act, Source};
 use crate::guard::assess::Assessment;
 use crate::guard::assess::wording::check_time_shift;
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::replay::{Builder, NoMoment, Replay, ReplayedLog, Room};
 use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
-use crate::guard::impact::Impact;
+use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::{Preconditions, ReplayIdentity};
 use crate::model::restore::{Method, replay_time};
 use crate::model::text::{bytes, clean};
@@ -51,8 +51,19 @@ pub(super) fn identity(set: &SourceFacts, replay: &Replay) -> ReplayIdentity {
 }
 
 /// What has to be known of a moment that cannot be restored: nothing else was looked at.
-pub(super) fn none(facts: &NoMoment) -> Assessment {
+pub(super) fn none(act: &Act, facts: &NoMoment) -> Assessment {
     let detail = no_moment(facts);
+    let call = match act {
+        // What else was asked for must be asked for again: without its filter_key a call is about every key.
+        Act::RestoreInstance { source, source_instance_id, write_fence, keys }
+            if source_instance_id.is_some() || *write_fence || keys.is_some() =>
+        {
+            let instead = if matches!(source, Source::Before { .. }) { " in the place of before_position" } else { "" };
+            near(facts).map(|at| format!("the same call with restore_time {at}{instead}"))
+        }
+        _ => near_call(facts, act.verb()),
+    };
+    let call = call.unwrap_or_else(|| sets_call(facts));
     Assessment {
         address: facts.address.clone(),
         checks: vec![Precheck::new(CheckName::RestoreTime, Status::Block, detail)],
@@ -61,8 +72,29 @@ pub(super) fn none(facts: &NoMoment) -> Assessment {
         needs_safety_backup: false,
         impact: Impact::default(),
         details: BTreeMap::new(),
-        alternative: None,
+        alternative: Some(Alternative { why: format!("What can be had instead: {call}."), call }),
     }
+}
+
+/// The moment that is offered in the place of one that there is not, as an argument: the nearest before it, else the nearest after it.
+fn near(facts: &NoMoment) -> Option<String> {
+    facts.nearest_before.or(facts.nearest_after).map(written_ms)
+}
+
+/// The call of a tool that asks for the nearest moment instead; `None` where there is none.
+fn near_call(facts: &NoMoment, verb: &str) -> Option<String> {
+    near(facts).map(|at| format!("{verb} with instance_id {} and restore_time {at}", facts.instance_id))
+}
+
+fn sets_call(facts: &NoMoment) -> String {
+    format!("describe_backups with instance_id {}", facts.instance_id)
+}
+
+/// The next step where a tool was asked for a moment that there is not.
+#[must_use]
+pub fn instead_of_moment(facts: &NoMoment, verb: &str) -> String {
+    let call = near_call(facts, verb).unwrap_or_else(|| format!("{}: it has the sets", sets_call(facts)));
+    format!("Call {call}.")
 }
 
 /// Why there is no such moment, and the nearest that there are.
@@ -72,7 +104,7 @@ pub fn no_moment(facts: &NoMoment) -> String {
     let near: Vec<String> =
         near.iter().filter_map(|(which, at)| at.map(|at| format!("{} ({which})", written_ms(at)))).collect();
     let near = match near.as_slice() {
-        [] => "no moment of it can be restored; describe_backups has the sets".to_owned(),
+        [] => format!("no moment of it can be restored; {} has the sets", sets_call(facts)),
         near => format!("the nearest that can be restored: {}", near.join(", ")),
     };
     format!("{}: {}; {near}", facts.asked, facts.why)

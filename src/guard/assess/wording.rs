@@ -1,5 +1,6 @@
 //! Sentences that several assessments share.
 
+use crate::config::command::clear_rollback;
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::backup::{Dependent, ListedSet};
 use crate::guard::facts::{CloudInstance, CloudState};
@@ -69,7 +70,8 @@ pub fn short_id(id: &str) -> String {
 /// An earlier restore of the instance, by its job's id, whose rollback is pending.
 pub fn rollback_pending(job_id: &str) -> Precheck {
     let detail = format!(
-        "the rollback of restore {job_id} is pending: describe_jobs tries it again and says what to look at; a person who has looked can clear it at a terminal (clear-rollback)"
+        "the rollback of restore {job_id} is pending: describe_jobs tries it again and says what to look at; a person who has looked can clear it at a terminal: {}",
+        clear_rollback(job_id)
     );
     Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
 }

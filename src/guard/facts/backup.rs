@@ -74,6 +74,41 @@ pub struct VaultDeletion {
     pub dependents: Vec<Dependent>,
 }
 
+/// What identifies a set of this program's vault. Its values must not change between plan and act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultSet {
+    /// The set's id.
+    pub backup_id: String,
+    /// Who asked for the set, as [`Mode::as_str`].
+    pub mode: String,
+    /// SHA-256 of the set's RDB.
+    pub sha256: String,
+}
+
+/// A set that goes by a pruning.
+#[derive(Debug, Clone)]
+pub struct Going {
+    /// What identifies the set.
+    pub set: VaultSet,
+    /// When the set's capture began.
+    pub taken_at: Timestamp,
+    /// Bytes of the set's files as stored.
+    pub stored_bytes: u64,
+    /// What counts on the set, newest first.
+    pub dependents: Vec<Dependent>,
+}
+
+/// The facts of a pruning of the vault.
+#[derive(Debug, Clone)]
+pub struct Pruning {
+    /// Those of the act's sets that go, in the order of the act.
+    pub going: Vec<Going>,
+    /// Ids of the act's other sets, each with why it does not go.
+    pub staying: Vec<(String, String)>,
+    /// Number of sound sets of the instance beside those of the act.
+    pub others: usize,
+}
+
 /// The facts of a deletion in the cloud.
 #[derive(Debug, Clone)]
 pub struct CloudDeletion {

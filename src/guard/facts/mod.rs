@@ -24,6 +24,8 @@ pub enum Facts {
     CloudRestore(Box<restore::CloudRestore>),
     /// A deletion of a set in this program's own vault.
     VaultDeletion(backup::VaultDeletion),
+    /// A deletion of several sets in this program's own vault, by rules that keep others.
+    Pruning(backup::Pruning),
     /// A deletion of a set that the cloud keeps.
     CloudDeletion(backup::CloudDeletion),
     /// A change of a backup policy that the cloud keeps.

@@ -72,6 +72,8 @@ pub enum ReplayedLog {
 /// A moment that cannot be restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoMoment {
+    /// Id of the instance that the log is of.
+    pub instance_id: String,
     /// Where the instance is, without credentials.
     pub address: String,
     /// The moment or position that was asked for, as part of a sentence.

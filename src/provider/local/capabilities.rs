@@ -5,23 +5,31 @@ use crate::model::instance::{Capabilities, Capability};
 use crate::provider::local::download::no_url;
 
 /// What a server that this program reaches itself can do.
-/// `clone`: whether it is a clone; `log`: whether there is a log of the instance; `shared`: whether other machines share the state.
-pub(super) fn capabilities(instance_id: &str, clone: bool, log: bool, shared: bool) -> Capabilities {
-    let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
-    let no_moment = Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
-        .hint("Restore a backup set: take its backup_id from describe_backups.");
-    let no_export = format!("{instance_id} has no archive of changes, so no moment of it can be written out");
-    let no_export = Fault::new(Kind::Provider, "download.no_log", no_export).hint(
-        "Download a set by its backup_id. modify_backup_policy with enable_backup_log true keeps the log from now on.",
-    );
+/// `clone`: whether it is a clone; `without_log`: of one that has no log, how a set of it is restored, and what keeps a log from now on;
+/// `shared`: whether other machines share the state.
+pub(super) fn capabilities(
+    instance_id: &str,
+    clone: bool,
+    without_log: Option<(String, String)>,
+    shared: bool,
+) -> Capabilities {
     let mut all = Capabilities::all();
-    if !log {
+    if let Some((by_set, to_a_log)) = without_log {
+        let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
+        let no_moment = Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
+            .hint(format!("{by_set} {to_a_log}"))
+            .next(&["describe_backups"]);
+        let no_export = format!("{instance_id} has no archive of changes, so no moment of it can be written out");
+        let no_export = Fault::new(Kind::Provider, "download.no_log", no_export).hint(format!(
+            "A set is written out by its backup_id (describe_backups with instance_id {instance_id}). {to_a_log}"
+        ));
         all = all.without(Capability::RestoreToMoment, no_moment).without(Capability::DownloadMoment, no_export);
     }
     if clone {
         let no_policy = format!("{instance_id} is a clone, which ends by itself and has no policy");
-        let no_policy = Fault::new(Kind::Usage, "policy.unsupported", no_policy)
-            .hint("create_backup takes a backup of it, which stays when the clone has ended.");
+        let no_policy = Fault::new(Kind::Usage, "policy.unsupported", no_policy).hint(format!(
+            "create_backup with instance_id {instance_id} takes a backup of it, which stays when the clone has ended."
+        ));
         all = all.without(Capability::BackupPolicy, no_policy);
     }
     if shared {

@@ -131,7 +131,7 @@ impl Inner {
             "there was a clone {id}, and {sets} backup sets and {jobs} jobs of it are left, which would be taken for those of a new one"
         );
         Err(Fault::new(Kind::Usage, "clone.exists", message)
-            .hint(format!("Give another instance_name. describe_backups and describe_jobs show what is left of {id}.")))
+            .hint(format!("Give another instance_name. describe_backups with instance_id {id} shows the sets that are left, and describe_jobs the jobs.")))
     }
 
     /// The program that a clone of the set runs; else what is lacking, as part of a sentence.
@@ -342,7 +342,8 @@ impl Inner {
         let running = self.state.latest(JobsOf::running(id)).await?;
         if let Some(job) = running.iter().find(|job| job.kind != JobKind::Verification) {
             let message = format!("{} {} is running on {id}", job.kind.as_str(), job.id);
-            return Err(Fault::new(Kind::Provider, "job.busy", message).hint("Wait for it with describe_jobs."));
+            let hint = format!("describe_jobs with job_id {} shows when it has ended.", job.id);
+            return Err(Fault::new(Kind::Provider, "job.busy", message).hint(hint));
         }
         self.clones.end(id).await?;
         let what = format!("made of {}", of(&record.of));

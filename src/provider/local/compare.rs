@@ -298,7 +298,7 @@ fn tell_what_was_read(not: &mut NotCompared, known: [u64; 2]) {
 
 fn no_such_moment(none: NoMoment) -> Fault {
     Fault::new(Kind::NotFound, "compare.no_moment", no_moment(&none))
-        .hint("describe_instances shows from when to when moments can be restored.")
+        .hint(format!("describe_instances with instance_id {} shows which moments can be restored.", none.instance_id))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Deletion of a set, only with a permit: one that somebody asked for by hand, or that was taken for a restore.
 
 use crate::config::blocking::blocking;
+use crate::guard::act::Act;
 use crate::guard::facts::Facts;
-use crate::guard::facts::backup::{Dependent, VaultDeletion};
+use crate::guard::facts::backup::{Dependent, VaultDeletion, VaultSet};
+use crate::guard::grant::{Delete, Grant};
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
@@ -51,21 +53,39 @@ impl Inner {
     }
 
     /// Deletes the set that is permitted.
-    pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
-        let instance_id = permit.plan().instance_id.clone();
-        let Preconditions::VaultDeletion { sha256, mode, .. } = &permit.plan().preconditions else {
-            return Err(permit.plan().unsupported());
+    pub async fn delete(&self, permit: Permit) -> Result<String, Fault> {
+        let plan = permit.plan();
+        let (Act::DeleteBackup { backup_id }, Preconditions::VaultDeletion { sha256, mode, .. }) =
+            (&plan.act, &plan.preconditions)
+        else {
+            return Err(plan.unsupported());
         };
-        let set = self.vault.find(&instance_id, backup_id, self).await?;
-        if set.mode == Mode::Automated || set.mode.as_str() != mode || set.sha256 != *sha256 {
-            return Err(changed("the backup is not the one that was planned; it is kept"));
-        }
+        let instance_id = plan.instance_id.clone();
+        let planned = VaultSet { backup_id: backup_id.clone(), mode: mode.clone(), sha256: sha256.clone() };
         let message = format!("backup {backup_id} is deleted");
         let record = permit.record("backup.deleted", message.clone());
-        let deleting = self.vault.delete(permit.delete()?, &instance_id, backup_id);
-        self.forgetting(&instance_id, backup_id, deleting).await?;
+        self.delete_set(permit.delete()?, &instance_id, &planned).await?;
         self.sweep_tails().await;
         self.jobs.audit(record).await;
         Ok(message)
+    }
+
+    /// Deletes one set, where it is the one that was planned, and says what it was.
+    ///
+    /// # Errors
+    /// `plan.changed` where it is another; those of the vault's deletion.
+    pub(in crate::provider::local) async fn delete_set(
+        &self,
+        grant: Grant<Delete>,
+        instance_id: &str,
+        planned: &VaultSet,
+    ) -> Result<BackupSet, Fault> {
+        let set = self.vault.find(instance_id, &planned.backup_id, self).await?;
+        if set.mode == Mode::Automated || set.mode.as_str() != planned.mode || set.sha256 != planned.sha256 {
+            return Err(changed("the backup is not the one that was planned; it is kept"));
+        }
+        let deleting = self.vault.delete(grant, instance_id, &planned.backup_id);
+        self.forgetting(instance_id, &planned.backup_id, deleting).await?;
+        Ok(set)
     }
 }

@@ -3,11 +3,15 @@
 use crate::model::fault::Fault;
 use crate::model::instance::{Counts, Instance, Live};
 use crate::provider::local::Inner;
+use crate::provider::local::shards::unconfigured;
 use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts};
+use crate::redis::hello::hello;
 use crate::redis::rdb::compat::Flavor;
-use crate::redis::slots::{SLOTS, owned_slots};
+use crate::redis::sentinel_masters::instead as sentinel;
+use crate::redis::slots::{SLOTS, owned_slots, shards};
 use std::time::Duration;
 
 /// Describing must stay quick where an instance is away.
@@ -26,9 +30,22 @@ pub fn counts_of(facts: &ServerFacts) -> Counts {
     facts.keyspace.iter().map(|(db, k)| (*db, (k.keys, k.expires))).collect()
 }
 
+/// A role, as INFO writes it.
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Replica => "slave",
+        Role::Master => "master",
+    }
+}
+
 /// How many of a cluster's slots a node serves.
 pub async fn slots_served(conn: &mut Conn) -> Result<u32, RedisError> {
-    Ok(owned_slots(conn).await?.iter().map(|(from, to)| u32::from(*to) - u32::from(*from) + 1).sum())
+    Ok(number_of(&owned_slots(conn).await?))
+}
+
+/// Slots in ranges, ends included.
+fn number_of<'a>(ranges: impl IntoIterator<Item = &'a (u16, u16)>) -> u32 {
+    ranges.into_iter().map(|(from, to)| u32::from(*to) - u32::from(*from) + 1).sum()
 }
 
 impl Inner {
@@ -43,16 +60,35 @@ impl Inner {
                 return Ok(Instance { id: instance_id.into(), address: String::new(), kind, clone_of, live });
             }
         };
-        let read = async {
-            let mut conn = Conn::open(&endpoint, CONNECT_TIMEOUT).await?;
-            let facts = ServerFacts::read(&mut conn).await?;
-            let slots = if facts.cluster_enabled { slots_served(&mut conn).await.ok() } else { None };
-            Ok::<_, RedisError>((facts, slots))
+        let live = self.look(&endpoint).await.map_err(|e| Fault::from(e).message);
+        Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, clone_of, live })
+    }
+
+    /// What an instance tells about itself, as far as its user may ask.
+    async fn look(&self, endpoint: &Endpoint) -> Result<Live, RedisError> {
+        let mut conn = Conn::open(endpoint, CONNECT_TIMEOUT).await?;
+        let facts = match ServerFacts::read(&mut conn).await {
+            Ok(facts) => facts,
+            Err(RedisError::Denied { command, .. }) => return unread(&mut conn, command).await,
+            Err(error) => return Err(error),
         };
-        let live = read.await.map_err(|e| Fault::from(e).message).map(|(facts, slots)| Live {
+        let (mut unreadable, mut other_shards, mut slots) = (Vec::new(), Vec::new(), None);
+        if facts.cluster_enabled {
+            match shards(&mut conn).await {
+                Ok(all) => {
+                    slots = Some(number_of(all.iter().filter(|shard| shard.is_mine()).flat_map(|shard| &shard.slots)));
+                    let others = unconfigured(endpoint, all, &self.instances).await;
+                    other_shards = others.into_iter().map(|shard| shard.url).collect();
+                }
+                Err(RedisError::Denied { command, .. }) => unreadable.push(command),
+                // What else it says to that, it says of the cluster: the node itself has answered.
+                Err(_) => {}
+            }
+        }
+        Ok(Live {
             status: "running".into(),
             engine: engine(facts.flavor).into(),
-            role: Some(if facts.role == Role::Replica { "slave" } else { "master" }.into()),
+            role: Some(role(facts.role).into()),
             architecture: match slots {
                 Some(n) if n < u32::from(SLOTS) => format!("cluster shard ({n} of {SLOTS} slots)"),
                 Some(_) => "cluster".into(),
@@ -62,11 +98,36 @@ impl Inner {
             used_memory: Some(facts.used_memory),
             maxmemory: Some(facts.maxmemory),
             counts: Some(counts_of(&facts)),
-            replicas: Some(facts.connected_slaves),
+            replicas: Some(facts.replicas),
             region: None,
             backup_log_start_time: None,
+            unreadable,
+            other_shards,
             version: facts.version,
-        });
-        Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, clone_of, live })
+        })
     }
+}
+
+/// An instance whose user may not run INFO: it answers, and says a little of itself to anybody.
+async fn unread(conn: &mut Conn, command: String) -> Result<Live, RedisError> {
+    let said = hello(conn).await?;
+    if said.as_ref().is_some_and(|said| said.sentinel) {
+        return Err(sentinel(conn).await);
+    }
+    let architecture = said.as_ref().map(|said| if said.cluster { "cluster" } else { "standalone" });
+    Ok(Live {
+        status: "running".into(),
+        engine: said.as_ref().map(|said| engine(said.flavor)).unwrap_or_default().into(),
+        role: said.as_ref().and_then(|said| said.role).map(|as_what| role(as_what).into()),
+        architecture: architecture.unwrap_or_default().into(),
+        used_memory: None,
+        maxmemory: None,
+        counts: None,
+        replicas: None,
+        region: None,
+        backup_log_start_time: None,
+        unreadable: vec![command],
+        other_shards: Vec::new(),
+        version: said.map(|said| said.version).unwrap_or_default(),
+    })
 }

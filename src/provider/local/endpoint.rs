@@ -2,6 +2,7 @@
 
 use crate::config::SANDBOX;
 use crate::config::blocking::blocking;
+use crate::config::denied::why;
 use crate::config::instance::{InstanceConfig, Password};
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
@@ -10,7 +11,7 @@ use crate::provider::local::Inner;
 use crate::provider::local::clones::PREFIX;
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 
 impl Inner {
@@ -46,14 +47,14 @@ impl Inner {
 const PASSWORD_FILE_MAX: u64 = 64 << 10;
 
 /// The beginning of a file. The file may be a link or a pipe: so secrets are handed over.
-async fn first_of(path: PathBuf) -> io::Result<String> {
+async fn first_of(path: PathBuf) -> Result<String, String> {
     blocking(move || {
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(PASSWORD_FILE_MAX).read_to_string(&mut text));
-        Ok(read.map(|_| text))
+        let read = File::open(&path).and_then(|file| file.take(PASSWORD_FILE_MAX).read_to_string(&mut text));
+        Ok(read.map(|_| text).map_err(|e| why(&e, &path)))
     })
     .await
-    .map_err(io::Error::other)?
+    .map_err(|fault| fault.message)?
 }
 
 /// Where `url` is, with the credentials and TLS settings of the instance. Passwords are read now, so that a rotated one is
@@ -73,7 +74,7 @@ pub async fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint,
         Password::File(path) => {
             let text = first_of(path.clone()).await;
             // The password itself may stand where its file or variable is to be named: neither is quoted.
-            let text = text.map_err(|e| unreadable(format!("the file that password_file names: {e}")))?;
+            let text = text.map_err(|why| unreadable(format!("the file that password_file names: {why}")))?;
             Some(Secret::new(text.lines().next().unwrap_or_default()))
         }
         Password::Env(name) => Some(Secret::new(

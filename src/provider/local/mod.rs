@@ -7,7 +7,7 @@ pub mod clones;
 mod compare;
 mod counters;
 mod delete;
-mod describe;
+pub mod describe;
 mod download;
 pub mod endpoint;
 mod export;
@@ -17,14 +17,15 @@ mod policy;
 mod recover;
 mod restore;
 pub mod sandbox;
+pub mod shards;
 pub mod vault;
 pub mod vault_copy;
 mod verify;
+mod ways;
 mod write_lock;
 
 use crate::archive::Archive;
 use crate::config::Config;
-use crate::config::blocking::blocking;
 use crate::config::instance::InstanceConfig;
 use crate::guard::act::{Act, PolicyChange, Source};
 use crate::guard::assess::Assessment;
@@ -36,21 +37,18 @@ use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
+use crate::model::pruning::Keep;
 use crate::model::restore::Cutover;
-use crate::model::text::{nearest, quoted};
-use crate::model::verification::Level;
+use crate::model::verification::{BY_SCHEDULE, Level};
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::jobs::Jobs;
-use crate::provider::local::capabilities::capabilities;
-use crate::provider::local::clone::described;
-use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{
@@ -78,6 +76,8 @@ struct Inner {
     /// Ids of all instances that are served.
     ids: Vec<String>,
     instances: Vec<InstanceConfig>,
+    /// The configuration file, where there is one.
+    file: Option<PathBuf>,
     sandbox: Option<sandbox::Sandbox>,
     clones: clones::Clones,
     state: Arc<dyn State>,
@@ -117,6 +117,7 @@ impl Local {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),
                 instances: config.instances.clone(),
+                file: config.file.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
                 clones: clones::Clones::new(config),
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
@@ -161,21 +162,12 @@ impl Inner {
             None => "sandbox",
         }
     }
-
-    /// Ids under which there may be sets: of the configured instances, and of clones, also of those that have ended.
-    async fn ids_with_sets(&self) -> Vec<String> {
-        let store = self.vault.store();
-        let folders = blocking(move || Ok(store.folders("").unwrap_or_default())).await.unwrap_or_default();
-        let of_clones = folders.into_iter().filter(|id| id.starts_with(clones::PREFIX) && !self.ids.contains(id));
-        self.ids.iter().cloned().chain(of_clones).collect()
-    }
 }
 
 #[async_trait]
 impl Provider for Local {
     async fn check_instance(&self, instance_id: &str) -> Result<(), Fault> {
-        let mut ids = self.instance_ids().to_vec();
-        if ids.iter().any(|id| id == instance_id) {
+        if self.instance_ids().iter().any(|id| id == instance_id) {
             return Ok(());
         }
         if instance_id.starts_with(clones::PREFIX) {
@@ -187,12 +179,7 @@ impl Provider for Local {
                 return Ok(());
             }
         }
-        ids.extend(self.inner.clones.living().await.into_iter().map(|clone| clone.id));
-        let near = nearest(instance_id, ids.iter().map(String::as_str));
-        let near = near.map_or(String::new(), |near| format!("Did you mean {near}? "));
-        let message = format!("there is no instance {}", quoted(instance_id));
-        Err(Fault::new(Kind::NotFound, "instance.not_found", message)
-            .hint(format!("{near}Instances: {}.", ids.join(", "))))
+        Err(self.inner.no_such_instance(instance_id).await)
     }
 
     async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault> {
@@ -212,12 +199,19 @@ impl Provider for Local {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(&self, id: &str, mode: Mode, note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
-        Ok(self.inner.start_capture(id, mode, note, days, None).await?.into_job())
+    async fn create_backup(
+        &self,
+        id: &str,
+        mode: Mode,
+        note: &str,
+        days: Option<u32>,
+        caller: &str,
+    ) -> Result<(Job, bool), Fault> {
+        Ok(self.inner.start_capture(id, (mode, days), note, caller, None).await?.into_job())
     }
 
-    async fn take_due(&self, instance_id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
-        Ok(self.inner.start_capture(instance_id, Mode::Automated, note, None, Some(under)).await?.into_job())
+    async fn take_due(&self, id: &str, note: &str, under: &Lease) -> Result<(Job, bool), Fault> {
+        Ok(self.inner.start_capture(id, (Mode::Automated, None), note, BY_SCHEDULE, Some(under)).await?.into_job())
     }
 
     async fn backups(
@@ -250,7 +244,7 @@ impl Provider for Local {
     }
 
     async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {
-        Err(no_url())
+        Err(download::no_url())
     }
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
@@ -266,9 +260,16 @@ impl Provider for Local {
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        let clone = self.inner.kind(instance_id) == "clone";
-        let shared = self.inner.state.is_shared();
-        Ok(capabilities(instance_id, clone, self.inner.has_log(instance_id).await, shared))
+        let inner = &self.inner;
+        let without_log = match inner.has_log(instance_id).await {
+            true => None,
+            false => Some((inner.way_by_set(instance_id).await, inner.way_to_a_log(instance_id).await)),
+        };
+        Ok(capabilities(instance_id, inner.kind(instance_id) == "clone", without_log, inner.state.is_shared()))
+    }
+
+    async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
+        self.can_clone_here(instance_id, backup_id).await
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
@@ -290,13 +291,14 @@ impl Provider for Local {
                 Ok(facts)
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
+            Act::Prune { keep, backup_ids } => self.inner.pruning_facts(instance_id, keep, backup_ids).await,
             Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
             Act::CreateInstanceFromBackup { order } => self.inner.clone_facts(instance_id, order, earlier).await,
         }
     }
 
-    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_backup(instance_id, assessment).await
+    async fn safety_backup(&self, id: &str, assessment: &Assessment, caller: &str) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_backup(id, assessment, caller).await
     }
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
@@ -317,10 +319,8 @@ impl Provider for Local {
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
         match &permit.plan().act {
-            Act::DeleteBackup { backup_id } => {
-                let backup_id = backup_id.clone();
-                self.inner.delete(permit, &backup_id).await.map(Carried::Done)
-            }
+            Act::DeleteBackup { .. } => self.inner.delete(permit).await.map(Carried::Done),
+            Act::Prune { .. } => self.inner.prune(permit).await.map(Carried::Pruned),
             Act::RestoreInstance { source, .. } => {
                 let planned = permit.plan().direct_restore()?.replay.as_ref().map(|replay| replay.backup_id.clone());
                 let backup_id = match (source, planned) {
@@ -342,7 +342,7 @@ impl Provider for Local {
     }
 
     async fn deletable(&self, instance_id: &str) -> Result<String, Fault> {
-        self.inner.living_clone(instance_id).await.map(|record| described(&record))
+        self.inner.living_clone(instance_id).await.map(|record| clone::described(&record))
     }
 
     async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
@@ -361,8 +361,8 @@ impl Provider for Local {
         self.inner.scheduled(instance_id).await
     }
 
-    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
-        self.inner.retention(instance_id).await
+    async fn retention(&self, instance_id: &str, keep: Option<&Keep>) -> Result<Retention, Fault> {
+        self.inner.retention(instance_id, keep).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

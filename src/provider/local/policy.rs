@@ -109,13 +109,23 @@ impl Inner {
         let config = self.config(instance_id);
         let calendar = |policy: &BackupPolicy| BackupPolicy { enable_backup_log: false, ..policy.clone() };
         if calendar(&now) != calendar(&then) && config.is_some_and(|config| config.calendar.is_some()) {
-            return Err(set_in_the_file(instance_id, "when backups are taken and how long they are kept"));
+            let what = "when backups are taken and how long they are kept";
+            return Err(self.set_in_the_file(instance_id, what, "preferred_backup_time and what stands with it"));
         }
         let log = then.enable_backup_log != now.enable_backup_log;
         if log && config.is_some_and(|config| config.enable_backup_log.is_some()) {
-            return Err(set_in_the_file(instance_id, "enable_backup_log"));
+            return Err(self.set_in_the_file(instance_id, "enable_backup_log", "enable_backup_log"));
         }
         Ok((now, then))
+    }
+
+    /// The operator wrote it down, and only the operator changes it.
+    fn set_in_the_file(&self, instance_id: &str, what: &str, keys: &str) -> Fault {
+        let message = format!("{what} of {instance_id} is set in the configuration file, which no tool changes");
+        Fault::new(Kind::Usage, "policy.set_in_file", message).hint(format!(
+            "Its operator changes {keys} {}; or takes that out there, so that this call can set it.",
+            self.in_the_file(instance_id)
+        ))
     }
 
     /// Number of automated sets of an instance.
@@ -256,13 +266,6 @@ fn behind(mut fault: Fault, note: &str) -> Fault {
         fault.message = format!("{}; what was done before stands: {note}", fault.message);
     }
     fault
-}
-
-/// The operator wrote it down, and only the operator changes it.
-fn set_in_the_file(instance_id: &str, what: &str) -> Fault {
-    let message = format!("{what} of {instance_id} is set in the configuration file, which no tool changes");
-    Fault::new(Kind::Usage, "policy.set_in_file", message)
-        .hint("Change it there, or leave it out there so that it can be set by this call.")
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Recovery: what a process that died left behind is found, reconciled, and said, at the next start of any process.
 
 use crate::config::SANDBOX;
+use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::job::{JobKind, JobStatus, Unfinished};
 use crate::provider::jobs::Reconciled;
 use crate::provider::local::Inner;
+use crate::provider::local::clones::PREFIX;
 use crate::provider::verification::interrupted;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
@@ -14,6 +16,14 @@ use tokio::sync::Mutex;
 static TIDYING: Mutex<()> = Mutex::const_new(());
 
 impl Inner {
+    /// Ids under which there may be sets: of the configured instances, and of clones, also of those that have ended.
+    pub(super) async fn ids_with_sets(&self) -> Vec<String> {
+        let store = self.vault.store();
+        let folders = blocking(move || Ok(store.folders("").unwrap_or_default())).await.unwrap_or_default();
+        let of_clones = folders.into_iter().filter(|id| id.starts_with(PREFIX) && !self.ids.contains(id));
+        self.ids.iter().cloned().chain(of_clones).collect()
+    }
+
     /// Reconciles every job whose process is dead. An adopted job is reconciled whoever asked for jobs and goes away. Then what else is left is
     /// removed, which may take long on a slow vault.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {

@@ -27,6 +27,9 @@ const ABSENT: u32 = 2;
 struct Record {
     /// The set that the cloud was asked to delete.
     backup_id: String,
+    /// The ids of its files, by which it is kept what was found of them.
+    #[serde(default)]
+    files: Vec<String>,
 }
 
 impl Recoverable for Record {
@@ -84,7 +87,9 @@ impl Inner {
         if set.set.mode != Mode::Manual || planned != Some(&SetIdentity::from(&set.facts())) {
             return Err(changed("the backup is not the one that was planned; it is kept"));
         }
-        self.jobs.save_recovery(job, &Record { backup_id: backup_id.to_owned() }).await?;
+        let files: Vec<String> = set.shards.iter().map(|file| file.id.clone()).collect();
+        let record = Record { backup_id: backup_id.to_owned(), files };
+        self.jobs.save_recovery(job, &record).await?;
         let call = DeleteBackup { instance_id: id.clone(), backup_id: backup_id.to_owned() };
         let why = match self.client.granted(permit.delete()?).call(&call).await {
             Ok(_) => "the cloud took the call, and still lists it".to_owned(),
@@ -94,27 +99,32 @@ impl Inner {
         if !self.is_gone(id, backup_id).await {
             return Err(still_listed(backup_id, &why));
         }
-        let gone: Vec<String> = set.ids().cloned().collect();
-        for of in &gone {
-            if let Err(fault) = self.jobs.state.forget_verified(id, of).await {
+        self.forget_verified(id, &record).await;
+        Ok(deleted(backup_id))
+    }
+
+    /// Forgets what the verifications of a set that is gone came to, and of its files.
+    async fn forget_verified(&self, instance_id: &str, gone: &Record) {
+        for of in std::iter::once(&gone.backup_id).chain(&gone.files) {
+            if let Err(fault) = self.jobs.state.forget_verified(instance_id, of).await {
                 tracing::warn!(backup = %of, "what it was verified to could not be forgotten: {fault}");
             }
         }
-        Ok(deleted(backup_id))
     }
 
     /// Finds out what came of a deletion whose process died.
     pub async fn resume_deletion(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
-        let Some(Record { backup_id }) = Record::read(record)? else {
+        let Some(record) = Record::read(record)? else {
             let message = "the process died before it asked the cloud for this deletion";
             return Err(Fault::new(Kind::Unexpected, "job.interrupted", message)
                 .hint("The set is kept. Make a new plan with delete_backup.")
                 .into());
         };
-        if self.is_gone(&job.instance_id, &backup_id).await {
-            return Ok(deleted(&backup_id));
+        if self.is_gone(&job.instance_id, &record.backup_id).await {
+            self.forget_verified(&job.instance_id, &record).await;
+            return Ok(deleted(&record.backup_id));
         }
-        Err(still_listed(&backup_id, "the process died around the call, and the cloud still lists it").into())
+        Err(still_listed(&record.backup_id, "the process died around the call, and the cloud still lists it").into())
     }
 
     /// Whether a list shows that a set is not there. One with a set whose id cannot be read shows nothing.

@@ -51,6 +51,8 @@ pub fn instance(a: &InstanceAttribute) -> Instance {
             replicas: a.replica_count.and_then(|n| u64::try_from(n).ok()),
             region: a.region_id.clone(),
             backup_log_start_time: architecture.log_start,
+            unreadable: Vec::new(),
+            other_shards: Vec::new(),
         }),
     }
 }

@@ -91,7 +91,12 @@ impl Inner {
     /// # Errors
     /// `job.taken_over`: another process goes on with it, and this one asks the cloud for nothing more.
     async fn report_progress(&self, job: &Job, stage: &str) -> Result<(), Fault> {
-        match self.jobs.progress(job, stage, 0, 0).await {
+        self.report_bytes(job, stage, 0, 0).await
+    }
+
+    /// [`Self::report_progress`] with the bytes that are done, of so many.
+    async fn report_bytes(&self, job: &Job, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
+        match self.jobs.progress(job, stage, done, total).await {
             Ok(true) => {}
             Ok(false) => return Err(taken_over(&job.id)),
             Err(fault) => tracing::error!(job = %job.id, "how far the job is could not be written down: {fault}"),
@@ -121,8 +126,15 @@ impl Provider for Tair {
         self.inner.describe(instance_id).await
     }
 
-    async fn create_backup(&self, id: &str, mode: Mode, _note: &str, days: Option<u32>) -> Result<(Job, bool), Fault> {
-        self.inner.start_backup(id, mode, days).await
+    async fn create_backup(
+        &self,
+        id: &str,
+        mode: Mode,
+        _note: &str,
+        days: Option<u32>,
+        caller: &str,
+    ) -> Result<(Job, bool), Fault> {
+        self.inner.start_backup(id, (mode, days), caller).await
     }
 
     async fn backups(
@@ -158,13 +170,13 @@ impl Provider for Tair {
     }
 
     /// What an instance lacks follows from its architecture, and is among the facts of each act.
-    async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
+    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
         let no_position = Fault::new(
             Kind::Usage,
             "restore.no_position",
             "the cloud restores to moments, and knows no positions in a log",
         )
-        .hint("Give restore_time.");
+        .hint(format!("Give restore_time; describe_instances with instance_id {instance_id} shows the recovery window, where there is one."));
         let no_log = "the cloud keeps its log to itself, so no moment of it can be written to files";
         let no_log = Fault::new(Kind::Provider, "download.no_log", no_log)
             .hint("Download a set by its backup_id; or bring a moment back with restore_instance or create_instance_from_backup.");
@@ -175,8 +187,10 @@ impl Provider for Tair {
         )
         .hint("create_instance_from_backup makes a new instance from another's set.");
         let no_keys = "the cloud restores some keys to a moment alone, and under their own names";
-        let no_keys = Fault::new(Kind::Usage, "restore.filter_key", no_keys)
-            .hint("Give restore_time with filter_key, and neither backup_id nor add_prefix.");
+        let no_keys = Fault::new(Kind::Usage, "restore.filter_key", no_keys).hint(format!(
+            "Give restore_time with filter_key, and neither backup_id nor add_prefix: a classic Tair (Enterprise) with flashback takes that. Of any \
+             other create_instance_from_backup with instance_id {instance_id} and the backup_id makes a new instance, from which keys can be copied."
+        ));
         Ok(Capabilities::all()
             .without(Capability::Fill, no_other)
             .without(Capability::SomeKeys, no_keys)
@@ -195,11 +209,12 @@ impl Provider for Tair {
                 self.inner.clone_facts(instance_id, order, earlier.is_none()).await
             }
             Act::RestoreInstance { .. } => Err(unsupported("source_instance_id")),
+            Act::Prune { .. } => Err(unsupported("prune")),
         }
     }
 
-    async fn safety_backup(&self, instance_id: &str, _: &Assessment) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_backup(instance_id).await
+    async fn safety_backup(&self, id: &str, _: &Assessment, caller: &str) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_backup(id, caller).await
     }
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
@@ -216,6 +231,7 @@ impl Provider for Tair {
                 self.inner.start_restore(permit, &source, keys.as_ref(), write_fence).await.map(Carried::Job)
             }
             Act::RestoreInstance { .. } => Err(unsupported("source_instance_id")),
+            Act::Prune { .. } => Err(unsupported("prune")),
             Act::DeleteBackup { backup_id } => self.inner.delete(permit, &backup_id).await.map(Carried::Done),
             Act::ModifyBackupPolicy { change } => self.inner.modify_policy(permit, &change).await.map(Carried::Done),
             Act::CreateInstanceFromBackup { order } => self.inner.start_clone(permit, &order).await.map(Carried::Job),

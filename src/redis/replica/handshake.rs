@@ -9,9 +9,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{ServerFacts, hello, info};
+use crate::redis::facts::{ServerFacts, info, is_sentinel};
+use crate::redis::hello::hello;
 use crate::redis::prefix::ErrorPrefix;
 use crate::redis::rdb::compat::{Flavor, Server};
+use crate::redis::sentinel_masters;
 
 /// The version announced to a Valkey from 9.0 on, which chooses by it the format that it writes: the newest one whose format is
 /// read here whole, `VALKEY080`. Of 9.2's format some types and opcodes are not.
@@ -114,7 +116,9 @@ pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Resu
         Err(RedisError::Server { prefix: ErrorPrefix::Misconf, message, .. }) => source.cannot_save = Some(message),
         Err(error) => return Err(error),
     }
-    conn.cmd_str(&["REPLCONF", "capa", "eof", "capa", "psync2"]).await?;
+    if let Err(error) = conn.cmd_str(&["REPLCONF", "capa", "eof", "capa", "psync2"]).await {
+        return Err(without_replication(&mut conn, error).await);
+    }
     source.may_refuse_the_format = chooses_by_version(server(&mut conn).await?);
     if source.may_refuse_the_format {
         // A call of its own: a server that does not know the option would refuse what stands beside it.
@@ -152,6 +156,15 @@ pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Resu
     Ok(Attached { conn, source, replid, offset, framing })
 }
 
+/// Why a source is no master: one that knows nothing of replication may be a Sentinel, which says who is.
+async fn without_replication(conn: &mut Conn, error: RedisError) -> RedisError {
+    let RedisError::NoReplication { .. } = error else { return error };
+    match info(conn, Some("server")).await {
+        Ok(text) if is_sentinel(&text) => sentinel_masters::instead(conn).await,
+        _ => error,
+    }
+}
+
 /// Sends an option of its own; whether the source took it.
 async fn replconf(conn: &mut Conn, option: &str, value: &str) -> Result<bool, RedisError> {
     match conn.cmd_str(&["REPLCONF", option, value]).await {
@@ -180,10 +193,7 @@ async fn server(conn: &mut Conn) -> Result<Option<Server>, RedisError> {
         Err(error) if error.is_reply() => {}
         Err(error) => return Err(error),
     }
-    match hello(conn).await {
-        Err(error) if error.is_reply() => Ok(None),
-        told => told,
-    }
+    Ok(hello(conn).await?.map(|said| said.server()))
 }
 
 /// The next line that is not empty; an error reply is an error. `hung_up` words the end of the connection.

@@ -9,9 +9,10 @@ use crate::state::sql::database::Database;
 use crate::state::sql::fault::damaged;
 use crate::state::sql::ledger;
 use crate::state::sql::statement::Statement;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-/// Most restores that are read at once: the latest.
+/// Most restores, or sets that were taken for plans, that are read at once: the latest.
 const MOST: u32 = 1000;
 /// Most sets that are asked for in one statement: each number of them is a statement of its own, which a database prepares and keeps.
 const SETS_AT_ONCE: usize = 500;
@@ -61,7 +62,7 @@ pub(super) async fn of_sets<D: Database>(
             found.entry(row.get("undone_with")?).or_default().push(restore);
         }
     }
-    for open in ledger::redeemable(database).await? {
+    for open in ledger::plans(database, Duration::ZERO).await? {
         let counted = counted_on(database, instance_id, &open).await?;
         for (id, restores) in counted.into_iter().filter(|(id, _)| backup_ids.contains(id)) {
             found.entry(id).or_default().push(Dependent::Plan {
@@ -75,15 +76,26 @@ pub(super) async fn of_sets<D: Database>(
     Ok(found)
 }
 
-/// The sets of an instance that a plan counts on, and whether the plan restores the set; else the set undoes it. A plan to delete a
-/// set does not count on the set.
+/// The sets of an instance that plans had taken, of the latest: as the job that took each says, which the plan names.
+pub(super) async fn taken_for_plans<D: Database>(database: &D, instance_id: &str) -> Result<BTreeSet<String>, Fault> {
+    let taking = D::json_text("plan", &["safety", "job_id"]);
+    let taken = Statement::new(format!(
+        "SELECT took.backup_id AS backup_id FROM jobs AS took JOIN confirmations ON took.id = {taking}
+         WHERE took.instance_id = $1 AND took.backup_id <> '' ORDER BY took.created_at DESC LIMIT $2"
+    ));
+    let rows = database.read(taken.bind(instance_id).bind(MOST)).await?;
+    rows.iter().map(|row| row.get("backup_id")).collect()
+}
+
+/// The sets of an instance that a plan counts on, and whether the plan restores the set; else the set undoes it. A plan to delete
+/// sets does not count on them.
 async fn counted_on<D: Database>(
     database: &D,
     instance_id: &str,
     open: &Confirmation,
 ) -> Result<Vec<(String, bool)>, Fault> {
     let plan = &open.plan;
-    if matches!(plan.act, Act::DeleteBackup { .. }) {
+    if matches!(plan.act, Act::DeleteBackup { .. } | Act::Prune { .. }) {
         return Ok(Vec::new());
     }
     let of_it = plan.act.set_of(&plan.instance_id) == instance_id;

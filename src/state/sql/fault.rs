@@ -1,5 +1,6 @@
 //! What goes wrong in a database, as a fault: whichever database it is.
 
+use crate::config::command::line;
 use crate::model::fault::{Fault, Kind};
 use std::fmt::Display;
 
@@ -14,7 +15,7 @@ impl From<sqlx::Error> for Fault {
                 .hint("Free space under the home directory, or on the disk of the database that has the state.")
         } else {
             Self::new(Kind::Unexpected, "state.failed", "the state store failed")
-                .hint("Run `tair-backup-mcp doctor`; the log on standard error has the cause.")
+                .hint(format!("Run `{}`; the log on standard error has the cause.", line("doctor")))
         };
         fault.because(e)
     }
@@ -22,8 +23,10 @@ impl From<sqlx::Error> for Fault {
 
 /// Something stored that no version of this program writes.
 pub fn damaged(what: impl Display) -> Fault {
-    Fault::new(Kind::Damaged, "state.damaged", format!("the state store cannot be read: {what}"))
-        .hint("Run `tair-backup-mcp doctor`. Another --home starts with an empty store; backup sets are on the vault.")
+    Fault::new(Kind::Damaged, "state.damaged", format!("the state store cannot be read: {what}")).hint(format!(
+        "Run `{}`. Another --home starts with an empty store; backup sets are on the vault.",
+        line("doctor")
+    ))
 }
 
 /// That a later version of this program wrote the store.
@@ -35,6 +38,6 @@ pub(in crate::state) fn newer(store: &str, found: i64, known: i64, hint: &str) -
 /// That the store's tables could not be brought to the present ones.
 pub(in crate::state) fn not_migrated(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
     Fault::new(Kind::Unexpected, "state.failed", "the state store could not be brought to this version")
-        .hint("Run `tair-backup-mcp doctor`; the log on standard error has the cause.")
+        .hint(format!("Run `{}`; the log on standard error has the cause.", line("doctor")))
         .because(e)
 }

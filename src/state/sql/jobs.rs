@@ -1,14 +1,13 @@
 //! Jobs on a database. Code reads a job's typed columns; the job's texts are written for people and never interpreted.
 
+use crate::config::command::clear_rollback;
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery, last_safety_id};
 use crate::model::restore::RestoredTo;
 use crate::model::restored_keys::RestoredKeys;
-use crate::state::jobs::{
-    Begun, Changes, JobStore, JobsOf, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found, taken_over,
-};
+use crate::state::jobs::{Begun, Changes, JobStore, JobsOf, NewJob, Orphan, ROLLBACK_PENDING, not_found, taken_over};
 use crate::state::leases::Leases as _;
 use crate::state::liveness::NOBODY;
 use crate::state::sql::database::Database;
@@ -38,11 +37,14 @@ const BEGIN: &str = "
 
 impl<D: Database> Store<D> {
     /// Writes how a job ended, and the audit's line about that end where the row has changed.
-    pub(super) async fn end(&self, end: Statement, audit: Option<AuditRecord>) -> Result<bool, Fault> {
-        let line = audit.map(|record| ledger::line(record).if_changed());
+    pub(super) async fn end(&self, id: &str, end: Statement, audit: Option<AuditRecord>) -> Result<bool, Fault> {
+        let line = audit.as_ref().map(|record| ledger::line(record).if_changed());
         let written = self.database.write(std::iter::once(end).chain(line).collect()).await?;
         let changed = written.changed == 1;
         self.notify(written);
+        if let Some(record) = audit.as_ref().filter(|_| changed) {
+            ledger::tell(record, Some(id));
+        }
         Ok(changed)
     }
 
@@ -72,6 +74,15 @@ impl<D: Database> Store<D> {
         self.database.read(making).await?.iter().map(made).collect()
     }
 
+    /// The newest jobs but the first `skip`, of one instance if named.
+    async fn newest(&self, instance_id: Option<&str>, skip: u64, most: u32) -> Result<Vec<Job>, Fault> {
+        let newest = Statement::new(
+            "SELECT * FROM jobs WHERE $1 IS NULL OR instance_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3",
+        );
+        let rows = self.database.read(newest.bind(instance_id).bind(most).bind(skip)).await?;
+        Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
+    }
+
     /// What keeps a job from being begun: the job that is joined instead, or why it must wait. `None`: nothing does any more.
     async fn in_the_way(&self, new: &NewJob<'_>) -> Result<Option<Job>, Fault> {
         let running = Statement::new("SELECT * FROM jobs WHERE instance_id = $1 AND status = $2 AND exclusive AND $3")
@@ -99,7 +110,7 @@ impl<D: Database> Store<D> {
         Err(Fault::new(Kind::Provider, "restore.unsettled", what).hint(format!(
             "Bring the instance back and call describe_jobs, which rolls it back, or says what to look at; then make a new plan. Where \
              that is of no use, a person who has looked at the instance clears it at a terminal: {}.",
-            clear_command(&other)
+            clear_rollback(&other)
         )))
     }
 }
@@ -142,12 +153,17 @@ impl<D: Database> JobStore for Store<D> {
             .bind(new.under.map_or("", |lease| lease.holder.as_str()))
             .bind(new.under.map_or(0, |lease| lease.epoch))
             .one_by_one(format!("job {}", new.instance_id));
+        let line = new.audit.map(|record| ledger::line(record).if_changed());
+        let begin: Vec<Statement> = std::iter::once(begin).chain(line).collect();
         for _ in 0..BEGINNINGS {
-            let begun = self.write(begin.clone()).await?;
+            let begun = self.database.write(begin.clone()).await?;
             if let Some(row) = begun.rows.first() {
                 let started = job(row)?;
                 self.notify(begun);
                 taking_on.taken();
+                if let Some(record) = new.audit {
+                    ledger::tell(record, Some(new.id));
+                }
                 return Ok(Begun::Started(started));
             }
             if let Some(other) = self.in_the_way(&new).await? {
@@ -243,7 +259,7 @@ impl<D: Database> JobStore for Store<D> {
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .bind(self.liveness.me().await?);
-        self.end(end, audit).await
+        self.end(id, end, audit).await
     }
 
     async fn fail_with_rollback_pending(
@@ -269,7 +285,7 @@ impl<D: Database> JobStore for Store<D> {
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .bind(self.liveness.me().await?);
-        self.end(end, audit).await
+        self.end(id, end, audit).await
     }
 
     async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault> {
@@ -282,7 +298,7 @@ impl<D: Database> JobStore for Store<D> {
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .bind(self.liveness.me().await?);
-        self.end(end, audit).await
+        self.end(id, end, audit).await
     }
 
     async fn clear_rollback(&self, id: &str, message: &str, hint: &str, audit: AuditRecord) -> Result<bool, Fault> {
@@ -300,11 +316,13 @@ impl<D: Database> JobStore for Store<D> {
     }
 
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
-        let latest = Statement::new(
-            "SELECT * FROM jobs WHERE $1 IS NULL OR instance_id = $1 ORDER BY created_at DESC, id DESC LIMIT 50",
-        );
-        let rows = self.database.read(latest.bind(instance_id)).await?;
-        Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
+        self.newest(instance_id, 0, 50).await
+    }
+
+    async fn page(&self, instance_id: Option<&str>, skip: u64, most: u32) -> Result<(Vec<Job>, u64), Fault> {
+        let count = Statement::new("SELECT COUNT(*) AS jobs FROM jobs WHERE $1 IS NULL OR instance_id = $1");
+        let total = self.row(count.bind(instance_id)).await?.map(|row| row.count("jobs")).transpose()?;
+        Ok((self.newest(instance_id, skip, most).await?, total.unwrap_or_default()))
     }
 
     async fn latest(&self, of: JobsOf<'_>) -> Result<Vec<Job>, Fault> {

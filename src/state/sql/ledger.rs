@@ -1,11 +1,15 @@
 //! The guard's ledger on a database: confirmations and the audit.
 
-use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger, Superseded};
 use crate::model::fault::{Fault, Kind};
+use crate::model::text::{clean_to, short_digests};
 use crate::state::sql::Store;
 use crate::state::sql::database::Database;
 use crate::state::sql::statement::{Row, Statement};
 use async_trait::async_trait;
+use jiff::Timestamp;
+use std::time::Duration;
+use tracing::field::display;
 
 fn confirmation(row: &Row) -> Result<Confirmation, Fault> {
     let broken = |e: &dyn std::fmt::Display| {
@@ -31,22 +35,52 @@ fn wrong_answers(row: &Row) -> Result<u32, Fault> {
 
 #[async_trait]
 impl<D: Database> Ledger for Store<D> {
-    async fn open(&self, c: &Confirmation) -> Result<(), Fault> {
+    async fn open(&self, c: &Confirmation) -> Result<Option<Superseded>, Fault> {
+        let plan = c.plan.to_json()?;
+        // Both sides are read by the database in the same way: what it makes of an act's JSON does not matter.
+        let same = |field| format!("{} = {}", D::json_text("plan", &[field]), D::json_text("$6", &[field]));
+        let supersede = Statement::new(format!(
+            "UPDATE confirmations SET status = CASE status WHEN $1 THEN $2 ELSE $3 END
+             WHERE status IN ($1, $4) AND caller = $5 AND {} AND {} RETURNING status, expires_at",
+            same("instance_id"),
+            same("act")
+        ))
+        .bind(ConfirmationStatus::Approved.as_str())
+        .bind(ConfirmationStatus::Approved.withdrawn().as_str())
+        .bind(ConfirmationStatus::Open.withdrawn().as_str())
+        .bind(ConfirmationStatus::Open.as_str())
+        .bind(&c.caller)
+        .bind(&plan)
+        // Without this two calls at once would not see each other's plan, and both plans would stay.
+        .one_by_one(format!("plans {} {}", c.caller, c.plan.instance_id));
         let open = Statement::new(
             "INSERT INTO confirmations (nonce, plan, caller, status, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(&c.nonce)
-        .bind(c.plan.to_json()?)
+        .bind(plan)
         .bind(&c.caller)
         .bind(c.status.as_str())
         .bind(c.created_at)
         .bind(c.expires_at);
-        self.write(open).await.map(drop)
+        let mut superseded = None;
+        for row in &self.database.write(vec![supersede, open]).await?.rows {
+            let status: String = row.get("status")?;
+            if status == ConfirmationStatus::ApprovalSuperseded.as_str() {
+                superseded = Some(Superseded::Approved);
+            } else if superseded.is_none() && row.moment("expires_at")? > c.created_at {
+                superseded = Some(Superseded::Waiting);
+            }
+        }
+        Ok(superseded)
     }
 
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault> {
         let row = self.row(Statement::new("SELECT * FROM confirmations WHERE nonce = $1").bind(nonce)).await?;
         row.as_ref().map(confirmation).transpose()
+    }
+
+    async fn plans(&self, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault> {
+        plans(&*self.database, lapsed_within).await
     }
 
     async fn transition(
@@ -91,42 +125,72 @@ impl<D: Database> Ledger for Store<D> {
     }
 
     async fn record(&self, r: AuditRecord) -> Result<(), Fault> {
-        self.write(line(r)).await.map(drop)
+        self.write(line(&r)).await?;
+        tell(&r, None);
+        Ok(())
     }
 }
 
 /// The statement that appends a line to the audit.
-pub(super) fn line(r: AuditRecord) -> Statement {
+pub(super) fn line(r: &AuditRecord) -> Statement {
     Statement::new("INSERT INTO audit (at, event, caller, instance_id, nonce, detail) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(r.at)
-        .bind(r.event)
-        .bind(r.caller)
-        .bind(r.instance_id)
-        .bind(r.nonce)
-        .bind(r.detail)
+        .bind(&r.event)
+        .bind(&r.caller)
+        .bind(&r.instance_id)
+        .bind(&r.nonce)
+        .bind(&r.detail)
 }
 
-/// Plans whose token may still be echoed, approved or not yet, newest first.
-pub(super) async fn redeemable<D: Database>(database: &D) -> Result<Vec<Confirmation>, Fault> {
+/// Longest detail in the log, in characters: the audit has all of it.
+const DETAIL_SHOWN: usize = 400;
+
+/// Says in the log what the audit has by now, in one line; `job`: the job that it is about.
+pub(super) fn tell(r: &AuditRecord, job: Option<&str>) {
+    let named = |id: &str| (!id.is_empty()).then(|| display(id.to_owned()));
+    // The job has a field of its own.
+    let told =
+        job.and_then(|job| r.detail.strip_prefix(&format!("job {job}"))).map(|rest| rest.trim_start_matches(": "));
+    let detail = clean_to(&short_digests(told.unwrap_or(&r.detail)), DETAIL_SHOWN);
+    tracing::info!(
+        target: "tair_backup_mcp::audit",
+        job = job.and_then(named),
+        instance = named(&r.instance_id),
+        caller = named(&r.caller),
+        plan = named(r.plan()),
+        detail = named(&detail),
+        "{}",
+        r.event
+    );
+}
+
+/// Plans whose token may still be echoed, approved or not yet, or could be until so long ago; newest first.
+pub(super) async fn plans<D: Database>(database: &D, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault> {
     let open = Statement::new(format!(
-        "SELECT * FROM confirmations WHERE status IN ($1, $2) AND expires_at > {} ORDER BY created_at DESC",
+        "SELECT * FROM confirmations WHERE status IN ($1, $2) AND expires_at > {} - $3 ORDER BY created_at DESC",
         D::NOW
     ))
     .bind(ConfirmationStatus::Open.as_str())
-    .bind(ConfirmationStatus::Approved.as_str());
-    database.read(open).await?.iter().map(confirmation).collect()
+    .bind(ConfirmationStatus::Approved.as_str())
+    .bind(u64::try_from(lapsed_within.as_millis()).unwrap_or(u64::MAX));
+    let rows = database.read(open).await?;
+    let read = rows.iter().map(confirmation);
+    if lapsed_within.is_zero() { read.collect() } else { Ok(read.filter_map(Result::ok).collect()) }
 }
 
-/// The audit, oldest first: the last `limit` records, of one instance if named.
+/// The audit, oldest first: the last `limit` records, of one instance and from a moment on where these are given.
 pub(super) async fn audit<D: Database>(
     database: &D,
     instance_id: Option<&str>,
+    since: Option<Timestamp>,
     limit: u32,
 ) -> Result<Vec<AuditRecord>, Fault> {
     let last = Statement::new(
-        "SELECT * FROM (SELECT * FROM audit WHERE $1 IS NULL OR instance_id = $1 ORDER BY seq DESC LIMIT $2) AS latest ORDER BY seq",
+        "SELECT * FROM (SELECT * FROM audit WHERE ($1 IS NULL OR instance_id = $1) AND at >= $2 ORDER BY seq DESC LIMIT $3) AS latest
+         ORDER BY seq",
     )
     .bind(instance_id)
+    .bind(since.unwrap_or(Timestamp::UNIX_EPOCH))
     .bind(limit);
     let read = |row: &Row| {
         Ok(AuditRecord {

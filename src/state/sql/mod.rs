@@ -21,7 +21,7 @@ pub mod statement;
 mod verifications;
 
 use crate::guard::facts::backup::Dependent;
-use crate::guard::ledger::{AuditRecord, Confirmation};
+use crate::guard::ledger::AuditRecord;
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use crate::state::State;
@@ -29,8 +29,9 @@ use crate::state::liveness::Liveness;
 use async_trait::async_trait;
 use at_work::{JobsAtWork, LeasesAtWork};
 use database::Database;
+use jiff::Timestamp;
 use statement::{Row, Statement, Written};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, watch};
@@ -113,10 +114,6 @@ impl<D: Database> State for Store<D> {
         Ok(all)
     }
 
-    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
-        ledger::redeemable(&*self.database).await
-    }
-
     async fn dependents(
         &self,
         instance_id: &str,
@@ -125,7 +122,16 @@ impl<D: Database> State for Store<D> {
         dependents::of_sets(&*self.database, instance_id, backup_ids).await
     }
 
-    async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault> {
-        ledger::audit(&*self.database, instance_id, limit).await
+    async fn taken_for_plans(&self, instance_id: &str) -> Result<BTreeSet<String>, Fault> {
+        dependents::taken_for_plans(&*self.database, instance_id).await
+    }
+
+    async fn audit(
+        &self,
+        instance_id: Option<&str>,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, Fault> {
+        ledger::audit(&*self.database, instance_id, since, limit).await
     }
 }

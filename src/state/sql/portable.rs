@@ -234,8 +234,9 @@ impl<D: Database> Portable for Store<D> {
         wrote?;
         read?;
         let record = AuditRecord::now(IMPORTED, Caller::command_line().id(), "", detail);
-        open.write(&ledger::line(record)).await?;
+        open.write(&ledger::line(&record)).await?;
         open.commit().await?;
+        ledger::tell(&record, None);
         Ok(Imported { rows, before: None })
     }
 }

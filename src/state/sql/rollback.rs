@@ -38,5 +38,5 @@ pub(super) async fn clear<D: Database>(
     .bind(Phase::Detached.as_str())
     .bind(owner)
     .bind(dead);
-    store.end(end, Some(audit)).await
+    store.end(id, end, Some(audit)).await
 }

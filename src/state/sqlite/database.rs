@@ -11,6 +11,8 @@ use crate::state::sql::fault::{newer, not_migrated};
 use crate::state::sql::statement::{Row, Statement, Written};
 use crate::state::sqlite::transaction::{Open, carry_out};
 use async_trait::async_trait;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlitePool};
@@ -84,6 +86,13 @@ impl Database {
                 .mode(0o600)
                 .open(&made)
                 .map_err(|e| file_fault("open", &made, e))?;
+            // Of files of another user's SQLite says neither whose they are nor which. They are not opened: to close them would free its locks.
+            for beside in ["state.db-wal", "state.db-shm"].map(|name| home.join(name)) {
+                match access(&beside, Access::READ_OK | Access::WRITE_OK) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(e) => return Err(file_fault("open", &beside, e.into())),
+                }
+            }
             Ok(lock)
         })
         .await?;

@@ -9,9 +9,9 @@ use crate::model::fault::Fault;
 use crate::provider::Carried;
 use crate::tools::{Outcome, follow, run_detached};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the last call follows the job before it says "started".
+/// How long the last call follows the job at least before it says "started".
 const JOB_WAIT: Duration = Duration::from_secs(45);
 
 impl Flow<'_> {
@@ -32,13 +32,14 @@ impl Flow<'_> {
                 && let Err(e) =
                     state.record(agreed.record("refused", format!("{}: {}", fault.code, fault.message))).await
             {
-                tracing::error!("the audit could not be written: {e}");
+                tracing::error!(instance = %agreed.plan.instance_id, "the audit could not be written: {e}");
             }
             done
         });
         let (mut carried, human_verified) = begun.await?;
         if let Carried::Job(job) = &mut carried {
-            match follow(self.call, job.clone(), JOB_WAIT).await {
+            let wait = self.until.saturating_duration_since(Instant::now()).max(JOB_WAIT);
+            match follow(self.call, job.clone(), wait).await {
                 Ok(followed) => *job = followed,
                 // The job has begun, although it cannot be followed: the caller must get its id.
                 Err(fault) => tracing::error!(job = %job.id, "the job cannot be followed: {fault}"),
@@ -46,7 +47,7 @@ impl Flow<'_> {
         }
         let cutover = match &carried {
             Carried::Job(job) => app.provider.cutover(job).await,
-            Carried::Done(_) => None,
+            Carried::Done(_) | Carried::Pruned(_) => None,
         };
         carried_out(&open, carried, cutover, human_verified)
     }

@@ -21,6 +21,18 @@ enum Look {
     Stopped(Box<Guarded>),
 }
 
+/// What a first call finds of an equal plan that has a person's yes.
+pub(super) enum Approved {
+    /// There is none.
+    None,
+    /// It still holds, and so does the yes.
+    Holds(Echoed, Vec<Precheck>),
+    /// It does not hold, because of these changes: the yes was to that plan alone.
+    Changed(Vec<String>),
+    /// A check blocks or is pending, which costs the yes nothing; the reply that says so.
+    Stopped(Box<Guarded>),
+}
+
 impl Flow<'_> {
     /// Finds the plan that an echoed token stands for, and checks that this caller may use it for this act.
     pub(super) async fn verify(&self, token: String) -> Result<FlowState, Fault> {
@@ -43,9 +55,10 @@ impl Flow<'_> {
             ConfirmationStatus::Open | ConfirmationStatus::Approved => {
                 Ok(FlowState::Verified(Echoed { open: Box::new(open), token, safety: None }))
             }
-            ConfirmationStatus::Declined | ConfirmationStatus::Redeemed | ConfirmationStatus::Superseded => {
-                Err(permit::used())
-            }
+            ConfirmationStatus::Declined
+            | ConfirmationStatus::Redeemed
+            | ConfirmationStatus::Superseded
+            | ConfirmationStatus::ApprovalSuperseded => Err(permit::no_longer(state.as_ref(), &open.nonce).await?),
         }
     }
 
@@ -54,9 +67,37 @@ impl Flow<'_> {
         echoed.safety = self.look_at_safety(&echoed.open).await?;
         match self.look(&echoed).await? {
             Look::Holds(prechecks) => Ok(FlowState::Holds(echoed, prechecks)),
-            Look::Changed(changes) => self.withdraw(&echoed, changes).await,
+            Look::Changed(changes) => {
+                let agreed = echoed.open.status == ConfirmationStatus::Approved;
+                self.withdraw(&echoed, changes, agreed).await
+            }
             Look::Stopped(reply) => FlowState::over(&reply),
         }
+    }
+
+    /// Looks at an equal plan that a person has approved already: a yes is not lost because the token is.
+    pub(super) async fn look_at_approved(&self) -> Result<Approved, Fault> {
+        let state = &self.call.app.state;
+        let caller = self.call.caller.id();
+        let equal = state.redeemable().await?.into_iter().find(|open| {
+            open.status == ConfirmationStatus::Approved && open.asks_for(caller, self.instance_id, &self.act)
+        });
+        let Some(open) = equal else { return Ok(Approved::None) };
+        let key = state.key().await?;
+        let token = token::again(key, &open.nonce, caller, &open.plan.digest()?, open.expires_at)?;
+        let mut echoed = Echoed { open: Box::new(open), token, safety: None };
+        let looked = async {
+            echoed.safety = self.look_at_safety(&echoed.open).await?;
+            self.look(&echoed).await
+        };
+        let found = looked.await;
+        Ok(match found {
+            Ok(Look::Holds(prechecks)) => Approved::Holds(echoed, prechecks),
+            Ok(Look::Changed(changes)) => Approved::Changed(changes),
+            Ok(Look::Stopped(reply)) => Approved::Stopped(reply),
+            // What can no longer be looked at must not keep a new plan from being made.
+            Err(fault) => Approved::Changed(vec![fault.message]),
+        })
     }
 
     /// Looks again after the yes. The person may have taken minutes: what they agreed to must still be what there is.
@@ -65,7 +106,7 @@ impl Flow<'_> {
         echoed.safety = self.look_at_safety(&echoed.open).await?;
         match self.look(&echoed).await? {
             Look::Holds(_) => Ok(FlowState::Agreed(echoed.open, yes)),
-            Look::Changed(changes) => self.withdraw(&echoed, changes).await,
+            Look::Changed(changes) => self.withdraw(&echoed, changes, true).await,
             Look::Stopped(reply) => FlowState::over(&reply),
         }
     }
@@ -110,12 +151,15 @@ impl Flow<'_> {
         })))
     }
 
-    /// Withdraws a token whose plan no longer holds; a new plan follows.
-    async fn withdraw(&self, echoed: &Echoed, changes: Vec<String>) -> Result<FlowState, Fault> {
+    /// Withdraws a token whose plan no longer holds; a new plan follows. `agreed`: whether a person had said yes.
+    async fn withdraw(&self, echoed: &Echoed, mut changes: Vec<String>, agreed: bool) -> Result<FlowState, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
         let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
-        state.transition(&open.nonce, &redeemable, ConfirmationStatus::Superseded).await?;
+        state.transition(&open.nonce, &redeemable, open.status.withdrawn()).await?;
         state.record(open.record("plan_changed", changes.join("; "))).await?;
+        if agreed {
+            changes.push("the person's yes was to that plan, and they are asked again".into());
+        }
         Ok(FlowState::Unplanned { changes, earlier: open.plan.writes })
     }
 }

@@ -1,7 +1,8 @@
 //! The way of every guarded tool: two calls and a person between them, as a state machine.
 //!
 //! ```text
-//! first call    Unplanned ──plan──────────────────────────────────────────────▶ Over (the plan and its token)
+//! first call    Unplanned ──plan──────────────────────────────────────────────▶ Over (the plan and its token; or an equal plan that
+//!                                                                                    has a yes and still holds, with its token)
 //! second call   Echoed ──verify──▶ Verified ──look──▶ Holds ──ask──▶ Approved ──look──▶ Agreed ──carry out──▶ Over
 //!                                     │                 │                │
 //!                                     │                 └ no yes ────────│──────────▶ Over
@@ -13,6 +14,7 @@
 
 mod ask;
 mod carry_out;
+mod cure;
 mod look;
 mod plan;
 pub mod reply;
@@ -22,15 +24,15 @@ use crate::guard::check::{self, Precheck, Status};
 use crate::guard::impact::Alternative;
 use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::person::Yes;
-use crate::guard::plan::{PLAN_AGAIN, Plan};
+use crate::guard::plan::Plan;
 use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
-use crate::tools::{App, Outcome, ToolCall, run_detached};
+use crate::tools::{App, Outcome, ToolCall, arguments, run_detached};
 use reply::{Guarded, GuardedStatus, rows};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How far a guarded call is. Each state holds what the next transition needs.
 enum FlowState {
@@ -78,16 +80,24 @@ struct Flow<'a> {
     instance_id: &'a str,
     act: Act,
     rules: Rules,
+    /// Until when the call waits for a yes at a terminal, and then for the job.
+    until: Instant,
 }
 
-/// Plans an act, or carries out what was planned.
+/// Plans an act, or carries out what was planned. `wait_seconds`: for how long the second call waits for a yes that only a terminal can bring.
 ///
 /// # Errors
-/// `confirm.*`, `backup.not_found`, `backup.damaged`, and those of the instance.
-pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option<&str>) -> Result<Outcome, Fault> {
+/// `arguments.invalid`, `confirm.*`, `backup.not_found`, `backup.damaged`, and those of the instance.
+pub async fn run(
+    call: &ToolCall<'_>,
+    instance_id: &str,
+    act: Act,
+    token: Option<&str>,
+    wait_seconds: Option<u64>,
+) -> Result<Outcome, Fault> {
     let guard = &call.app.config.guard;
     let rules = Rules { confirmation: guard.confirmation, max_writes_per_second: guard.max_writes_per_second };
-    let flow = Flow { call, instance_id, act, rules };
+    let flow = Flow { call, instance_id, act, rules, until: Instant::now() + arguments::wait(wait_seconds, 0)? };
     let mut state = match token {
         None => FlowState::Unplanned { changes: Vec::new(), earlier: None },
         Some(token) => FlowState::Echoed { token: token.to_owned() },
@@ -152,6 +162,11 @@ impl Flow<'_> {
         format!("{} with the same arguments and confirmation_token", self.act.verb())
     }
 
+    /// What a person does for a yes where the client cannot ask, for `next_actions`.
+    fn approve_command(&self) -> String {
+        format!("a person runs: {}", self.call.app.config.command("approve"))
+    }
+
     /// The reply where a check blocks.
     async fn blocked(
         &self,
@@ -165,15 +180,15 @@ impl Flow<'_> {
             None => self.audit("blocked", format!("{}: {why}", self.act.verb())).await?,
         }
         let (hint, next) = match alternative {
-            Some(Alternative { why, call }) => (why, call),
-            None => ("Cure what blocks, then make a new plan.".into(), PLAN_AGAIN.into()),
+            Some(Alternative { why, call }) => (why, vec![call]),
+            None => self.cures(prechecks).await,
         };
         Ok(Guarded {
             status: GuardedStatus::Blocked,
             code: Some("precheck.blocked".into()),
             message: format!("Nothing has been changed. {why}"),
             hint: Some(hint),
-            next_actions: vec![next],
+            next_actions: next,
             prechecks: rows(prechecks),
             ..Guarded::default()
         })

@@ -1,18 +1,20 @@
 //! The first call: facts are read and assessed, the current data is backed up, and a plan is made with its token.
 
+use super::look::Approved;
 use super::reply::{Guarded, GuardedStatus, impact, shown};
-use super::{Flow, FlowState};
+use super::{Echoed, Flow, FlowState};
 use crate::config::guard::ConfirmationPolicy;
 use crate::guard::assess::{assess, safety_backup};
-use crate::guard::check::blocked;
+use crate::guard::check::{Precheck, blocked};
+use crate::guard::estimate::Work;
 use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
-use crate::guard::ledger::{Confirmation, ConfirmationStatus};
+use crate::guard::ledger::{Confirmation, ConfirmationStatus, Superseded};
 use crate::guard::plan::{Plan, Safety};
 use crate::guard::token;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
 use crate::model::ids::random;
-use crate::tools::{follow, run_detached, with_progress};
+use crate::tools::{FollowUp, Outcome, estimates, follow, run_detached, with_progress};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +25,21 @@ const SAFETY_WAIT: Duration = Duration::from_secs(20);
 impl Flow<'_> {
     /// Makes a plan. `changes`: why the earlier plan, which was withdrawn, no longer held; `earlier`: what was known of writes then.
     pub(super) async fn plan(&self, changes: Vec<String>, earlier: Option<Writes>) -> Result<FlowState, Fault> {
-        let planned = self.make_plan(earlier).await?;
-        if changes.is_empty() || planned.status == GuardedStatus::Blocked {
+        if changes.is_empty() {
+            let since_the_yes = match self.look_at_approved().await? {
+                Approved::None => Vec::new(),
+                Approved::Holds(echoed, prechecks) => {
+                    let again = self.given_again(&echoed, &prechecks).await?;
+                    // A face that goes on by itself does not here: nobody would be asked any more.
+                    return Outcome::reply(&again, FollowUp::Nothing).map(FlowState::Over);
+                }
+                Approved::Changed(changes) => changes,
+                Approved::Stopped(reply) => return FlowState::over(&reply),
+            };
+            return FlowState::over(&self.make_plan(earlier, &since_the_yes).await?);
+        }
+        let planned = self.make_plan(earlier, &[]).await?;
+        if planned.status == GuardedStatus::Blocked {
             return FlowState::over(&planned);
         }
         FlowState::over(&Guarded {
@@ -36,11 +51,62 @@ impl Flow<'_> {
         })
     }
 
-    async fn make_plan(&self, earlier: Option<Writes>) -> Result<Guarded, Fault> {
+    /// The reply where an equal plan has a yes and still holds: its token once more, and no plan beside it.
+    async fn given_again(&self, echoed: &Echoed, prechecks: &[Precheck]) -> Result<Guarded, Fault> {
+        let open = &echoed.open;
+        self.call
+            .app
+            .state
+            .record(open.record("planned", "the approved plan still holds; its token is given again"))
+            .await?;
+        Ok(Guarded {
+            status: GuardedStatus::ConfirmationRequired,
+            message: format!(
+                "Nothing has been changed. A person has approved this very plan already, and it still holds. {}.",
+                open.plan.warning()
+            ),
+            hint: Some(
+                "Call again with the same arguments and this confirmation_token; the person is not asked again.".into(),
+            ),
+            next_actions: vec![self.with_token()],
+            confirmation_token: Some(echoed.token.clone()),
+            impact: Some(impact(&open.plan)),
+            ..shown(open, prechecks)
+        })
+    }
+
+    /// What the person is to do, and the caller: as far as it can be told before anybody is asked.
+    fn next_of_plan(&self) -> (String, Vec<String>) {
+        let verb = self.act.verb();
+        match self.rules.confirmation {
+            ConfirmationPolicy::Token => (
+                "The operator waived the person's yes: calling again with this confirmation_token does it at once."
+                    .into(),
+                vec![self.with_token()],
+            ),
+            ConfirmationPolicy::Person if self.call.person.puts_the_question() => (
+                format!(
+                    "Call {verb} again with the same arguments and this confirmation_token; the person will then be asked."
+                ),
+                vec![self.with_token()],
+            ),
+            ConfirmationPolicy::Person => (
+                format!(
+                    "This client cannot ask the person: tell them what to run. Call {verb} again with the same arguments, this \
+                     confirmation_token and wait_seconds, which waits for their yes."
+                ),
+                vec![self.approve_command(), self.with_token()],
+            ),
+        }
+    }
+
+    /// `since_the_yes`: why an equal plan that had a yes does not hold any more.
+    async fn make_plan(&self, earlier: Option<Writes>, since_the_yes: &[String]) -> Result<Guarded, Fault> {
         let (call, id, act, rules) = (self.call, self.instance_id, &self.act, self.rules);
         let provider = &call.app.provider;
         provider.capabilities(id).await?.need(&act.needs())?;
         let facts = with_progress(call, "pre-checks", provider.facts(id, act, None)).await?;
+        let work = Work::of(&facts);
         let mut assessment = assess(act, &facts, None, rules)?;
         if let Some(then) = earlier {
             assessment.tell_of_writes_since(then);
@@ -52,7 +118,8 @@ impl Flow<'_> {
         let mut safety = None;
         if assessment.needs_safety_backup {
             let (place, instance_id, assessed) = (Arc::clone(provider), id.to_owned(), assessment.clone());
-            let backing_up = async move { place.safety_backup(&instance_id, &assessed).await };
+            let caller = call.caller.id().to_owned();
+            let backing_up = async move { place.safety_backup(&instance_id, &assessed, &caller).await };
             let started = run_detached(call, "safety backup", backing_up).await?;
             let taken = self.wait_for_safety(started).await?;
             let looked_at = assessment.writes.map(|writes| writes.read_at);
@@ -75,6 +142,10 @@ impl Flow<'_> {
         if safety.is_some() {
             plan.impact.keys = self.key_impact(&plan).await;
         }
+        plan.estimate = match work {
+            Some(work) => estimates::of_plan(call.app, &plan, work).await,
+            None => None,
+        };
         let now = Timestamp::now();
         let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
         let key = call.app.state.key().await?;
@@ -82,27 +153,27 @@ impl Flow<'_> {
         let status = ConfirmationStatus::Open;
         let caller = call.caller.id().into();
         let open = Confirmation { nonce, plan, caller, created_at: now, expires_at, status, wrong_answers: 0 };
-        call.app.state.open(&open).await?;
+        let superseded = call.app.state.open(&open).await?;
         let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
         call.app.state.record(open.record("planned", planned)).await?;
-        Ok(Guarded {
+        let (hint, next_actions) = self.next_of_plan();
+        let mut planned = Guarded {
             status: GuardedStatus::ConfirmationRequired,
-            message: format!("Nothing has been changed. Show the impact to the person. {}.", open.plan.warning()),
-            hint: Some(match rules.confirmation {
-                ConfirmationPolicy::Person => format!(
-                    "Call {} again with the same arguments and this confirmation_token; the person will then be asked.",
-                    act.verb()
-                ),
-                ConfirmationPolicy::Token => {
-                    "The operator waived the person's yes: calling again with this confirmation_token does it at once."
-                        .into()
-                }
-            }),
-            next_actions: vec![self.with_token()],
+            message: format!(
+                "Nothing has been changed. {}Show the impact to the person. {}.",
+                took_the_place(superseded, since_the_yes),
+                open.plan.warning()
+            ),
+            hint: Some(hint),
+            next_actions,
             confirmation_token: Some(token),
-            impact: Some(impact(&open.plan, None)),
+            impact: Some(impact(&open.plan)),
             ..shown(&open, &prechecks)
-        })
+        };
+        if let Some(plan) = &mut planned.plan {
+            plan.supersedes = superseded.map(Superseded::as_str);
+        }
+        Ok(planned)
     }
 
     /// Waits a while for a safety backup that is being taken.
@@ -116,5 +187,20 @@ impl Flow<'_> {
         let safety = Safety::of(&safety);
         let reading = provider.safety_status(self.instance_id, &safety);
         with_progress(self.call, "verifying the safety backup", reading).await
+    }
+}
+
+/// That a plan took the place of an equal one, as a sentence.
+fn took_the_place(superseded: Option<Superseded>, since_the_yes: &[String]) -> String {
+    match superseded {
+        None => String::new(),
+        Some(Superseded::Waiting) => "This plan takes the place of an equal one, whose token is void. ".into(),
+        Some(Superseded::Approved) => {
+            let why = if since_the_yes.is_empty() { "it no longer holds".into() } else { since_the_yes.join("; ") };
+            format!(
+                "This plan takes the place of an equal one that a person had approved ({why}): their yes was to that one, and they are \
+                 asked again. "
+            )
+        }
     }
 }

@@ -4,10 +4,12 @@ use crate::guard::act::Act;
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan, Safety, way_back};
+use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
-use crate::model::impact::KeyImpact;
 use crate::model::job::JobStatus;
+use crate::model::pruning::{Fate, PrunedSet};
 use crate::model::restore::Cutover;
+use crate::model::text::bytes;
 use crate::model::time::written;
 use crate::provider::Carried;
 use crate::tools::key_rows::{KeyRows, Shown};
@@ -30,6 +32,11 @@ pub struct PrecheckRow {
 /// A plan in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanRow {
+    /// Short id of the plan, as describe_jobs and `approve --list` show it.
+    pub plan_id: String,
+    /// What had become of the equal plan whose place this one took: `waiting` or `approved`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<&'static str>,
     /// Name of the tool that carries the act out.
     pub act: &'static str,
     /// Id of the instance that is acted on.
@@ -46,6 +53,10 @@ pub struct PlanRow {
     /// Id of the safety backup, which brings the current data back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safety_backup_id: Option<String>,
+    /// How long the act takes, about (`seconds`), what that is from (`from`), and what clients see meanwhile (`meanwhile`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
+    pub estimate: Option<Estimate>,
     /// Who has to say yes: `person` or `token` (nobody).
     pub confirmation: &'static str,
     /// Further facts by name: when the set was taken, its checksum, the class and price model of a new instance.
@@ -127,13 +138,35 @@ pub struct Guarded {
     /// Whether a person said yes, rather than a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human_verified: Option<bool>,
+    /// What became of each set that was pruned. In no schema: no tool prunes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub backups: Vec<PrunedRow>,
+    /// Bytes of the vault that are free by a pruning. In no schema, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub freed_bytes: Option<u64>,
+}
+
+/// A set that was to go by a pruning, in a reply.
+#[derive(Debug, Serialize)]
+pub struct PrunedRow {
+    /// The set's id.
+    pub backup_id: String,
+    /// `deleted`, `gone` (by somebody else), `retained` or `failed`.
+    pub status: &'static str,
+    /// Why it was not deleted here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Bytes that are free by it.
+    pub freed_bytes: u64,
 }
 
 /// The parts of a reply that a confirmation determines.
 pub(super) fn shown(open: &Confirmation, prechecks: &[Precheck]) -> Guarded {
     Guarded {
         expires_at: Some(written(open.expires_at)),
-        plan: Some(PlanRow::of(&open.plan)),
+        plan: Some(PlanRow::of(open)),
         prechecks: rows(prechecks),
         ..Guarded::default()
     }
@@ -148,11 +181,25 @@ pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
 
 impl PlanRow {
     /// The fields of this type; any other field of a plan's JSON is one of its details.
-    pub const NAMED: [&str; 8] =
-        ["act", "instance_id", "address", "backup_id", "way", "way_meaning", "safety_backup_id", "confirmation"];
+    pub const NAMED: [&str; 11] = [
+        "plan_id",
+        "supersedes",
+        "act",
+        "instance_id",
+        "address",
+        "backup_id",
+        "way",
+        "way_meaning",
+        "safety_backup_id",
+        "estimate",
+        "confirmation",
+    ];
 
-    fn of(plan: &Plan) -> Self {
+    fn of(open: &Confirmation) -> Self {
+        let plan = &open.plan;
         Self {
+            plan_id: open.plan_id(),
+            supersedes: None,
             act: plan.act.verb(),
             instance_id: plan.instance_id.clone(),
             address: plan.address.clone(),
@@ -160,16 +207,17 @@ impl PlanRow {
             way: plan.impact.how.clone(),
             way_meaning: plan.impact.how_meaning.clone(),
             safety_backup_id: plan.safety.as_ref().map(|s| s.backup_id.clone()).filter(|id| !id.is_empty()),
+            estimate: plan.estimate.clone(),
             confirmation: plan.rules.confirmation.as_str(),
             details: plan.details.clone(),
         }
     }
 }
 
-/// `keys`: in place of what the plan says of them, where they could be compared only later.
-pub(super) fn impact(plan: &Plan, keys: Option<&KeyImpact>) -> ImpactRow {
+/// What a plan would change and cost.
+pub(super) fn impact(plan: &Plan) -> ImpactRow {
     let impact = plan.impact.clone();
-    let keys = keys.or(plan.impact.keys.as_ref()).map(|keys| KeyRows::of(keys, Shown::BRIEF));
+    let keys = impact.keys.as_ref().map(|keys| KeyRows::of(keys, Shown::BRIEF));
     ImpactRow { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back, keys }
 }
 
@@ -194,7 +242,7 @@ pub(super) fn carried_out(
     cutover: Option<Cutover>,
     human_verified: bool,
 ) -> Result<Outcome, Fault> {
-    let mut plan = PlanRow::of(&open.plan);
+    let mut plan = PlanRow::of(open);
     let mut back = open.plan.impact.way_back.clone();
     let last_write = cutover.as_ref().and_then(Cutover::last_write);
     if let Some(id) = cutover.filter(|c| c.taken_after_yes).map(|c| c.safety_backup_id) {
@@ -215,6 +263,7 @@ pub(super) fn carried_out(
     };
     let job = match carried {
         Carried::Done(message) => return Guarded { status: GuardedStatus::Succeeded, message, ..reply }.outcome(),
+        Carried::Pruned(sets) => return pruned(reply, &sets),
         Carried::Job(job) => job,
     };
     let follow = format!("describe_jobs with job_id {}", job.id);
@@ -242,6 +291,40 @@ pub(super) fn carried_out(
     Outcome::reply(&told, follow_up)
 }
 
+/// The outcome of a pruning. Sets that stay, for whatever reason, were asked to go: that is no success.
+fn pruned(reply: Guarded, sets: &[PrunedSet]) -> Result<Outcome, Fault> {
+    let freed_bytes: u64 = sets.iter().map(|set| set.freed_bytes).sum();
+    let row = |set: &PrunedSet| PrunedRow {
+        backup_id: set.backup_id.clone(),
+        status: set.fate.as_str(),
+        why: set.fate.why().map(str::to_owned),
+        freed_bytes: set.freed_bytes,
+    };
+    let count = |is: fn(&Fate) -> bool| sets.iter().filter(|set| is(&set.fate)).count();
+    let others = [
+        (count(|fate| *fate == Fate::Gone), "gone already"),
+        (count(|fate| matches!(fate, Fate::Retained(_))), "retained"),
+        (count(|fate| matches!(fate, Fate::Failed(..))), "failed"),
+    ];
+    let others: String = others.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+    let deleted = count(|fate| *fate == Fate::Deleted);
+    let failed = sets.iter().find_map(|set| match set.fate {
+        Fate::Failed(kind, _) => Some(kind),
+        Fate::Deleted | Fate::Gone | Fate::Retained(_) => None,
+    });
+    let kept = sets.iter().any(|set| matches!(set.fate, Fate::Retained(_))).then_some(Kind::Refused);
+    let not_done = failed.or(kept);
+    let told = Guarded {
+        status: if not_done.is_some() { GuardedStatus::Failed } else { GuardedStatus::Succeeded },
+        message: format!("{deleted} of {} backups deleted{others}; {} freed", sets.len(), bytes(freed_bytes)),
+        next_actions: Vec::new(),
+        backups: sets.iter().map(row).collect(),
+        freed_bytes: Some(freed_bytes),
+        ..reply
+    };
+    Outcome::reply(&told, not_done.map_or(FollowUp::Nothing, FollowUp::Failed))
+}
+
 impl Guarded {
     /// The outcome of a call that answers with this.
     ///
@@ -264,5 +347,46 @@ impl Guarded {
                 | GuardedStatus::Declined => FollowUp::Failed(Kind::Refused),
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FollowUp, Guarded, Outcome, pruned};
+    use crate::model::fault::Kind;
+    use crate::model::pruning::{Fate, PrunedSet};
+
+    /// All sets are told, each with what became of it; what was asked to go and is there still is no success, and a failure says more than that.
+    #[test]
+    fn a_pruning_tells_of_each_set() {
+        let set = |fate| PrunedSet { backup_id: "b-1".into(), freed_bytes: 0, fate };
+        let deleted = || PrunedSet { freed_bytes: 2048, ..set(Fate::Deleted) };
+        let retained = || set(Fate::Retained("its bucket refused".into()));
+        let failed = set(Fate::Failed(Kind::Provider, "the disk is gone".into()));
+        for (sets, told, follow_up) in [
+            (vec![deleted(), deleted()], "2 of 2 backups deleted; 4.0 KiB freed", FollowUp::Nothing),
+            (
+                vec![deleted(), set(Fate::Gone)],
+                "1 of 2 backups deleted, 1 gone already; 2.0 KiB freed",
+                FollowUp::Nothing,
+            ),
+            (
+                vec![deleted(), retained()],
+                "1 of 2 backups deleted, 1 retained; 2.0 KiB freed",
+                FollowUp::Failed(Kind::Refused),
+            ),
+            (
+                vec![retained(), failed],
+                "0 of 2 backups deleted, 1 retained, 1 failed; 0 B freed",
+                FollowUp::Failed(Kind::Provider),
+            ),
+        ] {
+            let Ok(Outcome::Reply { json, follow_up: next }) = pruned(Guarded::default(), &sets) else {
+                panic!("a reply");
+            };
+            assert_eq!((json.get("message").and_then(|m| m.as_str()), next), (Some(told), follow_up));
+            let rows = json.get("backups").and_then(|rows| rows.as_array()).map(Vec::len);
+            assert_eq!(rows, Some(sets.len()), "{json}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The client of a bucket. It and its listings are the only files that know opendal: what changes there changes here.
+//! The client of a bucket. It, its listings and its failures are the only files that know opendal: what changes there changes here.
 //!
 //! Every object is put create-only and carries a mark of its own, by which a put whose reply was lost is known again: whatever a reply
 //! says, what has the name decides. It must never put over an object, nor believe "taken" or "failed" without a look.
@@ -8,6 +8,7 @@ use crate::config::vault::{BucketPlace, Service};
 use crate::model::ids::{hex, random};
 use crate::model::text::clean_to;
 use crate::vault::bucket::again::{FIRST_PAUSE, patiently};
+use crate::vault::bucket::failure::{REASON_MAX, failed, said};
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
 use crate::vault::lacking::out_of_reach;
 use opendal::layers::RetryLayer;
@@ -18,7 +19,6 @@ use reqsign_aws_v4::Credential;
 use reqsign_core::Signer;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-use std::error::Error as _;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,12 +28,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Name of the mark among an object's metadata.
 const MARK: &str = "put-id";
-/// Longest reason, in characters: a store's reply may be a page.
-const REASON_MAX: usize = 300;
 /// For opening a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
-/// How long a store may send nothing; while a part goes up it sends nothing.
-const SILENCE: Duration = Duration::from_secs(120);
 /// How often a request is sent again that failed in passing; longest of the pauses before that, each of which is twice the last.
 const TIMES: usize = 5;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -126,7 +122,7 @@ impl Client {
     }
 
     fn make(&self, key: Option<&AccessKey>) -> opendal::Result<Operator> {
-        let BucketPlace { service, bucket, prefix, region, endpoint, in_host } = &self.place;
+        let BucketPlace { service, bucket, prefix, region, endpoint, in_host, timeout: _ } = &self.place;
         let endpoint = endpoint.as_ref().map_or("", url::Url::as_str);
         match service {
             Service::S3 => {
@@ -191,7 +187,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECTING)
-            .read_timeout(SILENCE);
+            .read_timeout(self.place.timeout);
         if self.place.endpoint.as_ref().is_some_and(is_this_machine) {
             builder = builder.no_proxy();
         }
@@ -372,37 +368,6 @@ impl Parts {
     }
 }
 
-/// Why a request of our own came to nothing, without its url, which is signed.
-fn failed(e: reqwest::Error) -> io::Error {
-    out_of_reach(io::ErrorKind::Other, clean_to(&e.without_url().to_string(), REASON_MAX))
-}
-
 fn new_mark() -> io::Result<String> {
     random::<16>().map(|bytes| hex(&bytes)).map_err(io::Error::other)
-}
-
-/// An error of the client in our words: what the store said and what is behind that, without the request.
-pub(super) fn said(e: &opendal::Error) -> io::Error {
-    let kind = match e.kind() {
-        ErrorKind::NotFound => io::ErrorKind::NotFound,
-        ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
-        ErrorKind::Unsupported => io::ErrorKind::Unsupported,
-        _ => io::ErrorKind::Other,
-    };
-    // What a HEAD is answered has no words.
-    let mut why = match (e.message(), e.kind()) {
-        ("", ErrorKind::PermissionDenied) => "access is denied".to_owned(),
-        ("", kind) => kind.to_string(),
-        (message, _) => message.to_owned(),
-    };
-    let mut source = e.source();
-    let mut innermost = None;
-    while let Some(cause) = source {
-        innermost = Some(cause.to_string());
-        source = cause.source();
-    }
-    if let Some(innermost) = innermost.filter(|innermost| !why.contains(innermost.as_str())) {
-        why += &format!(": {innermost}");
-    }
-    out_of_reach(kind, clean_to(&why, REASON_MAX))
 }

@@ -1,9 +1,10 @@
 //! Lists what lies in a bucket, with versions where it keeps them: any other listing leaves out what a delete marker hides.
 //!
-//! It and the client are the only files that know opendal. Where a bucket, or this key, does not let versions be listed, that is said once, and
+//! It, the client and its failures are the only files that know opendal. Where a bucket, or this key, does not let versions be listed, that is said once, and
 //! listings are those of anybody.
 
-use crate::vault::bucket::client::{Client, said};
+use crate::vault::bucket::client::Client;
+use crate::vault::bucket::failure::said;
 use futures::TryStreamExt as _;
 use opendal::{Lister, Operator};
 use std::io;

@@ -7,6 +7,7 @@ mod again;
 mod blocks;
 mod client;
 mod extending;
+mod failure;
 pub mod keys;
 mod listing;
 mod thread;

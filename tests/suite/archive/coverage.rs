@@ -50,13 +50,11 @@ fn runs_and_holes_are_those_of_the_names() {
                 assert_eq!(covered(offset), told == 1, "{offset}: {segments:?}");
             }
         }
-        // How far it leads from a set is told of what lies behind that alone.
+        // How far it leads from a set is told of one timeline, and is the same, also where histories contradict each other.
         let set = base(dice.below(45) as u64, T0);
-        if histories.values().all(|h| h.len() == 1) {
-            let until = coverage.runs.iter().filter(|run| run.holds(&set)).map(Run::until).max();
-            let told = log.archive.goes_on_until(&set, 0, &Watch::default()).unwrap();
-            assert_eq!(told, until, "{}: {segments:?}", set.replication_offset);
-        }
+        let until = coverage.runs.iter().filter(|run| run.holds(&set)).map(Run::until).max();
+        let told = log.archive.goes_on_until(&set, 0, &Watch::default()).unwrap();
+        assert_eq!(told, until, "{}: {segments:?}", set.replication_offset);
         let ended = Watch::default();
         ended.stop();
         assert_eq!(log.archive.goes_on_until(&set, 0, &ended).unwrap_err().code, "log.failed");
@@ -114,6 +112,19 @@ fn two_histories_for_one_offset_are_a_hole() {
         (coverage.holes[0].from.offset, coverage.holes[0].to_offset, coverage.holes[0].contradicts),
         (10, 30, true)
     );
+}
+
+/// What ends before a set may contradict the segment that holds it: then nothing leads on from the set.
+#[test]
+fn what_ends_before_a_set_contradicts_what_holds_it() {
+    let log = Log::beginning(new_timeline(0, Some(0)));
+    named(&log, &[(0, 10, REPLID), (5, 8, OTHER), (10, 20, REPLID)]);
+    for (offset, leads_on) in [(4, false), (9, false), (10, true), (15, true)] {
+        let set = base(offset, T0);
+        let told = log.archive.goes_on_until(&set, 0, &Watch::default()).unwrap();
+        assert_eq!(told.is_some(), leads_on, "{offset}");
+        assert_eq!(log.coverage().runs.iter().any(|run| run.holds(&set)), leads_on, "{offset}");
+    }
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn configuration_mistakes() {
         ("[guard]\nconfirmation = \"persn\"\n", "line 2", "Did you mean `person`?"),
         ("[[instance]]\nid = \"a\"\n", "url", ""),
         ("[[instance]]\nid = \"a b\"\nurl = \"redis://x:1\"\n", "not an instance id", ""),
-        ("[[instance]]\nid = \"a\"\nurl = \"http://x:1\"\n", "redis://host:port", ""),
+        ("[[instance]]\nid = \"a\"\nurl = \"http://x:1\"\n", "redis://host:6379", ""),
         ("[guard]\nmax_writes_per_second = -1.0\n", "0 or more", ""),
         ("[guard]\ntoken_minutes = 0\n", "between 1 and 1440", ""),
         ("instance = [", "line 1", ""),

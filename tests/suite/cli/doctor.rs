@@ -1,9 +1,11 @@
-//! What the doctor says of the source of a log: whether it bears an outage, a burst, a slow replica and another clock; and of the room here.
+//! What the doctor says of the source of a log: whether it bears an outage, a burst, a slow replica and another clock; of the room here; and of a
+//! configuration that is to be mended.
 
 use crate::support::log::Witness;
 use crate::support::preload::Preload;
 use crate::support::{Bench, Redis, text, unattended};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -142,4 +144,27 @@ fn a_source_that_would_drop_the_log_is_told() {
         scope.spawn(|| room(32, "pass", "for the 32.0 MiB that may wait"));
         scope.spawn(|| room(16_777_216, "warn", "16.0 TiB may wait for the vault"));
     });
+}
+
+/// What of the configuration is to be mended is a warning with what to type; the file itself is read all the same.
+#[test]
+fn a_secret_that_others_can_read_is_warned_of() {
+    let bench = Bench::new("");
+    let file = bench.dir.path().join("config.toml");
+    for (mode, status) in [(0o644, "warn"), (0o600, "pass")] {
+        bench.configure("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\npassword = \"s3cret\"\n");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let said: Value =
+            serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+        let all = said["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "configuration");
+        let found: Vec<&Value> = all.collect();
+        let typed = found.iter().find_map(|check| check["next"].as_str());
+        assert_eq!(found.last().unwrap()["status"], status, "{mode:o}: {found:?}");
+        assert_eq!(
+            typed.is_some_and(|next| next == format!("chmod 600 {}", file.display())),
+            status == "warn",
+            "{found:?}"
+        );
+        assert!(!said.to_string().contains("s3cret"), "{said}");
+    }
 }

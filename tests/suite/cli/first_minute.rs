@@ -204,7 +204,8 @@ fn a_url_that_cannot_work_is_refused_at_once() {
     for (url, why) in [
         ("redis://", "names no host"),
         ("redis://h?db=1", "after ? or #"),
-        ("redis://h/db", "database number"),
+        ("redis://h/db", "has a path"),
+        ("redis://h/3", "has all databases: write it without / and number"),
         ("redis://:s3%zzcret@h", "percent-encoding"),
         ("redis://:s3/cret@h", "write / as %2F in a password"),
         ("http://h", "wrong scheme"),

@@ -23,7 +23,8 @@ fn instances() -> Value {
     json!({ "total": 3, "instances": [
         { "instance_id": "orders", "status": "running", "engine": "redis", "engine_version": "7.0.15",
           "address": "redis://10.0.0.5:6379", "keys": 1_204_331, "used_memory": 8_589_934_592_u64, "confirmation": "person",
-          "protection": { "last_backup_at": "2026-11-23T06:15:00Z", "backups": 12, "not_recoverable": "every change since 2026-11-23T09:29:58Z",
+          "unreadable": ["CONFIG GET"], "other_shards": ["redis://10.0.0.7:6379", "redis://10.0.0.8:6379", "redis://10.0.0.9:6379"],
+          "protection": { "last_backup_at": "2026-11-23T06:15:00Z", "shrunk": "keys 1,204,331 → 12", "newest": newest(), "backups": 12, "not_recoverable": "every change since 2026-11-23T09:29:58Z",
             "verified": "b-20261123T061500Z-3f9a1c by a drill, 2026-11-23T06:20:00Z", "backup_policy": "within 02:00Z-03:00Z, kept for 14 days",
             "log": { "on": true, "archiver": "tair-backup-mcp run (process 4711 of backup-1)", "archived_until": "2026-11-23T09:29:58Z",
               "window": { "start_time": "2026-11-16T02:00:00Z", "end_time": "2026-11-23T09:29:58Z" }, "total_gaps": 1,
@@ -39,14 +40,20 @@ fn instances() -> Value {
     ] })
 }
 
+fn newest() -> Value {
+    json!([{ "mode": "manual", "backup_id": "b-20261123T061500Z-3f9a1c", "age_seconds": 11_700, "status": "drilled" },
+        { "mode": "safety", "backup_id": "b-20261121T021000Z-a0b1c2", "age_seconds": 199_200, "status": "whole" }])
+}
+
 fn backups() -> Value {
-    json!({ "total": 3, "start_time": "2026-11-16T09:30:00Z", "end_time": "2026-11-23T09:30:00Z", "backups": [
+    json!({ "total": 3, "start_time": "2026-11-16T09:30:00Z", "end_time": "2026-11-23T09:30:00Z", "newest": newest(), "backups": [
         { "backup_id": "b-20261123T061500Z-3f9a1c", "status": "whole", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "keys": 1_204_331,
           "rdb_bytes": 734_003_200, "stored_bytes": 210_763_776, "note": "before the release of the new checkout, which rewrites every cart" },
         { "backup_id": "b-20261122T021000Z-0c1d2e", "status": "damaged", "mode": "automated", "taken_at": "2026-11-22T02:10:00Z",
           "damage": "data.rdb.zst is 1048576 bytes, the manifest says 210763776: somebody has cut it" },
         { "backup_id": "b-20261121T021000Z-a0b1c2", "status": "whole", "mode": "safety", "taken_at": "2026-11-21T02:10:00Z", "keys": 12,
-          "rdb_bytes": 2048, "stored_bytes": 900, "needed_by": ["restore rj-20261121T021500Z-ffeedd of orders, which it undoes"] },
+          "rdb_bytes": 2048, "stored_bytes": 900, "shrunk": "keys 1,204,331 → 12",
+          "needed_by": ["restore rj-20261121T021500Z-ffeedd of orders, which it undoes"] },
     ] })
 }
 
@@ -68,9 +75,13 @@ fn jobs() -> Value {
         { "job_id": "rj-20261123T091500Z-1f2e3d", "kind": "restore", "instance_id": "orders", "status": "running", "progress": 0.426,
           "started_at": "2026-11-23T09:15:00Z", "stage": "sending" },
         { "job_id": "bj-20261123T061500Z-3f9a1c", "kind": "backup", "instance_id": "orders", "status": "succeeded",
-          "started_at": "2026-11-23T06:15:00Z", "stage": "done", "message": "1204331 keys, 700.0 MiB, 201.0 MiB stored, verified: SHA-256, CRC64, structure" },
+          "started_at": "2026-11-23T06:15:00Z", "stage": "done", "progress": 1.0, "duration_seconds": 95.4, "message": "1204331 keys, 700.0 MiB, 201.0 MiB stored, verified: SHA-256, CRC64, structure" },
         { "job_id": "bj-20261122T061500Z-aa0011", "kind": "backup", "instance_id": "carts", "status": "failed",
           "started_at": "2026-11-22T06:15:00Z", "stage": "connecting", "message": "cannot connect to 10.0.0.6:6379: connection refused" },
+    ], "total": 12, "page_number": 1, "plans": [
+        { "plan_id": "p-5f3a91c0", "act": "restore_instance", "instance_id": "orders", "status": "waiting", "expires_at": "2026-11-23T09:45:00Z",
+          "next": "a person runs: /usr/local/bin/tair-backup-mcp --home /var/lib/tair-backup-mcp approve" },
+        { "plan_id": "p-0a1b2c3d", "act": "create_instance_from_backup", "instance_id": "orders", "status": "lapsed", "expires_at": "2026-11-23T08:15:00Z" },
     ] })
 }
 
@@ -90,7 +101,9 @@ fn plan() -> Value {
         "next_actions": ["restore_instance with the same arguments and confirmation_token"],
         "confirmation_token": "rt1-2MboAn0M", "expires_at": "2026-11-23T09:45:00Z",
         "plan": { "act": "restore_instance", "instance_id": "orders", "address": "redis://10.0.0.5:6379", "backup_id": "b-20261123T061500Z-3f9a1c",
-          "way": "replication", "way_meaning": "atomic", "safety_backup_id": "b-20261123T093012Z-fdd30d", "confirmation": "person",
+          "way": "replication", "way_meaning": "atomic", "plan_id": "p-5f3a91c0",
+          "estimate": { "seconds": 40, "from": "last restore", "meanwhile": "clients read and write what is there now until the cutover" },
+          "safety_backup_id": "b-20261123T093012Z-fdd30d", "confirmation": "person",
           "taken_at": "2026-11-23T06:15:00Z", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" },
         "prechecks": [
             { "name": "instance_ready", "status": "pass", "detail": "redis 7.0.15 serves, 412 keys (db0 412)" },
@@ -126,11 +139,14 @@ fn outcome() -> Value {
 }
 
 fn doctor() -> Value {
-    json!({ "warned": 1, "failed": 1, "checks": [
+    json!({ "warned": 2, "failed": 1, "checks": [
         { "name": "home", "status": "pass", "detail": "/var/lib/tair-backup-mcp: a directory for its owner alone, 812.4 GiB free" },
         { "name": "reachable", "status": "pass", "detail": "redis://10.0.0.5:6379: redis 7.0.15, master, as user operator", "instance_id": "orders" },
         { "name": "log backlog", "status": "warn", "instance_id": "orders", "next": "CONFIG SET repl-backlog-size 512mb",
           "detail": "the backlog of 1.0 MiB would hold 3 seconds of what is written now (0.3 MiB a second); an outage that is longer leaves a gap" },
+        { "name": "cluster shards", "status": "warn", "instance_id": "orders",
+          "next": "add to the configuration file:\n[[instance]]\nid = \"orders-shard-2\"\nurl = \"redis://10.0.0.7:6379\"\npassword_file = \"/etc/tair-backup-mcp/orders.password\"",
+          "detail": "1 of 2 are no instance here, so nothing backs them up: redis://10.0.0.7:6379; this one has 8192 of 16384 slots" },
         { "name": "reachable", "status": "fail", "instance_id": "carts", "next": "Start the server, or correct the url in the configuration.",
           "detail": "cannot connect to 10.0.0.6:6379: connection refused (os error 111)" },
     ] })
@@ -138,38 +154,87 @@ fn doctor() -> Value {
 
 fn retention() -> Value {
     json!({ "log_segments": 14, "sets": [
-        { "backup_id": "b-20261123T061500Z-3f9a1c", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "goes": false, "why": "manual: it stays until somebody deletes it" },
-        { "backup_id": "b-20261108T021000Z-0c1d2e", "mode": "automated", "taken_at": "2026-11-08T02:10:00Z", "goes": true, "why": "15 days older than the newest, kept for 14" },
+        { "backup_id": "b-20261123T061500Z-3f9a1c", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "stored_bytes": 210_763_776, "goes": false,
+          "why": "manual: it stays until somebody deletes it" },
+        { "backup_id": "b-20261108T021000Z-0c1d2e", "mode": "automated", "taken_at": "2026-11-08T02:10:00Z", "stored_bytes": 209_715_200, "goes": true,
+          "why": "15 days older than the newest, kept for 14" },
         { "backup_id": "b-20261107T021000Z-a0b1c2", "mode": "automated", "goes": false,
           "why": "its moment is not known, and what may be the only way back of a moment of the log is never deleted" },
     ] })
 }
 
-fn audit() -> Drawn {
-    let row = |row: [&str; 5]| row.map(str::to_owned);
+fn prunable() -> Value {
+    json!({ "instance_id": "orders", "goes": 1, "bytes": 210_763_776, "backups": [
+        { "backup_id": "b-20261123T061500Z-3f9a1c", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "stored_bytes": 210_763_776, "goes": false,
+          "why": "keep-last 1: no sound set of its mode is newer" },
+        { "backup_id": "b-20261108T021000Z-0c1d2e", "mode": "manual", "taken_at": "2026-11-08T02:10:00Z", "stored_bytes": 210_763_776, "goes": true,
+          "why": "no rule keeps it" },
+        { "backup_id": "b-20261107T021000Z-a0b1c2", "mode": "automated", "taken_at": "2026-11-07T02:10:00Z", "stored_bytes": 900, "goes": false,
+          "why": "taken by the policy, which lets it go" },
+    ] })
+}
+
+fn pruned() -> Value {
+    json!({ "status": "failed", "message": "1 of 2 backups deleted, 1 retained; 201.0 MiB freed", "backups": [
+        { "backup_id": "b-20261108T021000Z-0c1d2e", "status": "deleted", "freed_bytes": 210_763_776 },
+        { "backup_id": "b-20261109T021000Z-1c1d2e", "status": "retained", "freed_bytes": 0,
+          "why": "its bucket keeps it until 2026-12-09T02:10:00Z, and nobody can shorten that" },
+    ] })
+}
+
+fn plans() -> Drawn {
     let rows = [
-        row([
+        [
+            "p-5f3a91c0",
+            "waiting",
+            "stdio:claude-code",
+            "restore_instance",
+            "orders",
+            "2026-11-23T09:30:15Z",
+            "2026-11-23T09:45:15Z",
+        ],
+        [
+            "p-0a1b2c3d",
+            "lapsed",
+            "local",
+            "create_instance_from_backup",
+            "orders",
+            "2026-11-23T08:00:00Z",
+            "2026-11-23T08:15:00Z",
+        ],
+    ];
+    let rows = rows.map(|row| row.map(str::to_owned));
+    ("approve", Box::new(move |screen| render::listed_plans(screen, rows.clone())))
+}
+
+fn audit() -> Drawn {
+    let rows = [
+        [
             "2026-11-23T09:30:15Z",
             "planned",
             "orders",
+            "stdio:claude-code",
             "5f3a91c0",
-            "restore of orders from b-20261123T061500Z-3f9a1c, plan 9f86d081884c7d65",
-        ]),
-        row([
+            "restore of orders from b-20261123T061500Z-3f9a1c, plan 9f86d081…",
+        ],
+        [
             "2026-11-23T09:31:02Z",
             "restore.started",
             "orders",
+            "local",
             "5f3a91c0",
             "by terminal: job rj-20261123T093102Z-1f2e3d",
-        ]),
-        row([
+        ],
+        [
             "2026-11-23T09:40:00Z",
             "backup.expired",
             "orders",
+            "retention",
             "",
             "b-20261108T021000Z-0c1d2e: 15 days older than the newest, kept for 14",
-        ]),
+        ],
     ];
+    let rows = rows.map(|row| row.map(str::to_owned));
     ("audit", Box::new(move |screen| render::records(screen, rows.clone())))
 }
 
@@ -183,6 +248,8 @@ fn screens() -> Vec<Drawn> {
     let verified = json!({ "status": "failed", "job_id": "vj-20261123T063000Z-0f0e0d", "backup_id": "b-20261122T021000Z-0c1d2e",
         "message": "data.rdb.zst is 1048576 bytes, the manifest says 210763776: somebody has cut it",
         "hint": "Restore another set; take a new backup if there is none that is whole." });
+    let begun = json!({ "status": "running", "backup_job_id": "bj-20261123T061500Z-3f9a1c", "message": "sending: 128.0 MiB of about 700.0 MiB",
+        "estimate": { "seconds": 95, "from": "last backup", "meanwhile": "clients read and write as always" }, "hint": "Follow it with describe_jobs." });
     let created = json!({ "status": "succeeded", "backup_job_id": "bj-20261123T061500Z-3f9a1c", "backup_id": "b-20261123T061500Z-3f9a1c",
         "message": "1204331 keys, 700.0 MiB, 201.0 MiB stored, verified: SHA-256, CRC64, structure and the inside of every value" });
     vec![
@@ -191,6 +258,7 @@ fn screens() -> Vec<Drawn> {
         reply("destructive", "describe_backups", destructive()),
         reply("jobs", "describe_jobs", jobs()),
         reply("policy", "describe_backup_policy", policy()),
+        reply("begun", "create_backup", begun),
         reply("created", "create_backup", created),
         reply("verified", "verify_backup", verified),
         reply("plan", "restore_instance", plan()),
@@ -199,6 +267,9 @@ fn screens() -> Vec<Drawn> {
         drawn("compare", render::compared, compared()),
         drawn("doctor", render::checks, doctor()),
         drawn("retention", render::verdicts, retention()),
+        drawn("prune", render::prunable, prunable()),
+        drawn("pruned", render::pruned, pruned()),
+        plans(),
         audit(),
     ]
 }
@@ -253,7 +324,12 @@ fn a_narrow_screen_has_fewer_columns_and_the_same_rows() {
     }
     let first = narrow.lines().next().unwrap();
     assert!(!first.contains("RDB") && first.contains("STATUS"), "{narrow}");
-    for said in ["b-20261121T021000Z-a0b1c2", "damaged", "\n    before the release", "\n    needed by restore"] {
+    for said in [
+        "b-20261121T021000Z-a0b1c2",
+        "damaged",
+        "\n    before the release",
+        "\n    SHRUNK: keys 1,204,331 → 12; needed by restore",
+    ] {
         assert!(narrow.contains(said), "{said}: {narrow}");
     }
 }

@@ -25,11 +25,13 @@ fn assert_open(redis: &Redis, bench: &Bench, backup: &str, token: &str) {
     let echo = bench.run(&Bench::echo(backup, token));
     assert_eq!((echo.code, &echo.json()["code"]), (3, &"person.no_channel".into()), "{echo:?}");
     assert_eq!(redis.digest(), before);
-    // The command that is named is the one that finds the plan.
+    // The command that is named is the one that finds the plan, and it is named once.
     let (home, file) = (bench.home(), bench.dir.path().join("config.toml"));
-    let command = format!("tair-backup-mcp --home {} --config {} approve", home.display(), file.display());
+    let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_tair-backup-mcp")).unwrap();
+    let command = format!("{} --home {} --config {} approve", program.display(), home.display(), file.display());
     let told = echo.json();
-    assert!(text(&told["hint"]).contains(&command) && text(&told["next_actions"][0]).contains(&command), "{told}");
+    assert_eq!(told["next_actions"], serde_json::json!([format!("a person runs: {command}")]), "{told}");
+    assert_eq!(told.to_string().matches(" approve\"").count(), 1, "{told}");
 }
 
 /// Without a terminal nobody is asked; a wrong answer or none leaves it open, twice; the typed id approves, once.
@@ -160,6 +162,7 @@ async fn clear_rollback_by_the_typed_id() {
         confirmation: "",
         access: None,
         under: None,
+        audit: None,
     };
     let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
     let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };

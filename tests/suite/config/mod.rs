@@ -1,3 +1,5 @@
 //! Tests of the configuration file.
 
+mod advice;
 mod secrets;
+mod wrong;

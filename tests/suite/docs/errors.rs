@@ -97,10 +97,9 @@ fn every_code_is_in_the_document_and_every_one_of_the_document_is_a_code() {
     assert!(missing.is_empty(), "rows to be written in docs/errors.md:\n{}", missing.join("\n"));
     let gone: Vec<&String> = codes.keys().filter(|code| !sources.contains_key(*code)).collect();
     assert!(gone.is_empty(), "docs/errors.md lists what no source says: {gone:?}");
-    // Beginning and end of a job that takes a permit are put together of its kind and what became of it, as is that a restore was
-    // rolled back later.
-    let permitted = [JobKind::Backup, JobKind::Restore, JobKind::Clone].into_iter().filter(|kind| kind.takes_permit());
-    let of_jobs: Vec<String> = permitted
+    // Beginning and end of most jobs are put together of their kind and what became of them, as is that a restore was rolled back later.
+    let of_jobs: Vec<String> = [JobKind::Backup, JobKind::Restore, JobKind::Clone, JobKind::Verification]
+        .into_iter()
         .flat_map(|kind| {
             ["started", "succeeded", "failed", "uncertain"].map(|what| format!("{}.{what}", kind.as_str()))
         })

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Rooms whose sentences reach whoever called. Others speak SQL, RESP or the cloud's wire.
 const ROOMS: [&str; 7] = ["guard", "mcp", "model", "provider", "runtime", "tools", "config"];
 /// Files of other rooms that hold such sentences.
-const FILES: [&str; 3] = ["src/tair/meanings.rs", "src/tair/error.rs", "src/redis/faults.rs"];
+const FILES: [&str; 4] = ["src/tair/meanings.rs", "src/tair/error.rs", "src/redis/faults.rs", "src/vault/owner.rs"];
 /// Words that are none of the program's: of INFO, of statuses and of attributes.
 const OTHERS: [&str; 2] = ["run_id", "human_verified"];
 
@@ -112,6 +112,25 @@ fn what_is_told_to_be_called_exists() {
         }
     }
     assert!(seen > 60, "only {seen} tools are named");
+}
+
+/// Whatever is told to be given to a tool, up to the end of that part of the sentence, is an argument of it.
+#[test]
+fn what_is_told_to_be_given_is_an_argument() {
+    let (tools, _) = contract();
+    let mut seen = 0;
+    for (path, sentence) in sentences() {
+        for (tool, arguments) in &tools {
+            for rest in sentence.split(&format!("{tool} with ")).skip(1) {
+                let part = rest.split(['.', ';', ':', ',', '`']).next().unwrap();
+                for word in words(part) {
+                    seen += 1;
+                    assert!(arguments.contains(&word), "{path}: {tool} has no {word}: {sentence:?}");
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} arguments are named");
 }
 
 /// What a fault names as the next call is a tool.

@@ -129,7 +129,7 @@ impl Provider for Careless {
     async fn describe(&self, _: &str) -> Result<Instance, Fault> {
         no()
     }
-    async fn create_backup(&self, _: &str, _: Mode, _: &str, _: Option<u32>) -> Result<(Job, bool), Fault> {
+    async fn create_backup(&self, _: &str, _: Mode, _: &str, _: Option<u32>, _: &str) -> Result<(Job, bool), Fault> {
         no()
     }
     async fn backups(&self, _: &str, _: Option<Range>) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
@@ -156,7 +156,7 @@ impl Provider for Careless {
     async fn facts(&self, _: &str, _: &Act, _: Option<&Plan>) -> Result<Facts, Fault> {
         Ok(self.facts.clone())
     }
-    async fn safety_backup(&self, _: &str, _: &Assessment) -> Result<SafetyFacts, Fault> {
+    async fn safety_backup(&self, _: &str, _: &Assessment, _: &str) -> Result<SafetyFacts, Fault> {
         Ok(SafetyFacts { job_id: String::new(), backup_id: "b-2".into(), status: self.safety.clone() })
     }
     async fn safety_status(&self, _: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
@@ -204,7 +204,7 @@ async fn run(facts: Facts, safety: SafetyStatus) -> (Result<Value, &'static str>
         arguments["confirmation_token"] = json["confirmation_token"].clone();
         reply = json;
     }
-    assert!(!app.state.audit(None, 50).await.unwrap().is_empty());
+    assert!(!app.state.audit(None, None, 50).await.unwrap().is_empty());
     (Ok(reply), provider.overwritten.load(Ordering::Relaxed))
 }
 

@@ -22,6 +22,7 @@ use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::token::{Key, mint, read};
 use tair_backup_mcp::guard::writes::{Streamed, Writes};
 use tair_backup_mcp::model::caller::Caller;
+use tair_backup_mcp::model::estimate::Estimate;
 use tair_backup_mcp::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, NotCompared};
 use tair_backup_mcp::model::key_filter::SomeKeys;
 use tair_backup_mcp::model::restore::Method;
@@ -83,6 +84,11 @@ pub fn plan() -> Plan {
             ..Writes::counted(7, Timestamp::from_second(1_790_000_000).unwrap())
         }),
         rules: Rules { confirmation: Rule::Person, max_writes_per_second: Some(0.0) },
+        estimate: Some(Estimate {
+            seconds: Some(40),
+            from: "last 3 restores".into(),
+            meanwhile: "clients are not served".into(),
+        }),
     }
 }
 
@@ -187,7 +193,7 @@ fn every_field_of_a_plan_is_in_its_digest() {
     leaves(&whole, String::new(), &mut paths);
     // The tag that says which act it is has its own test: with another tag these fields are no act.
     paths.retain(|p| p != "/act/verb" && p != "/preconditions/of");
-    assert_eq!(paths.len(), 42, "a new field of Plan belongs into this test's plan: {paths:?}");
+    assert_eq!(paths.len(), 45, "a new field of Plan belongs into this test's plan: {paths:?}");
     for path in paths {
         let mut other = whole.clone();
         let field = other.pointer_mut(&path).unwrap();
@@ -345,7 +351,8 @@ async fn statuses_outlive<S: State>(opened: impl Fn() -> S) {
     assert_eq!(store.key().await.unwrap().0, key);
     assert_eq!(store.find("open").await.unwrap().unwrap().plan, of("open", 15).plan);
     for nonce in ["redeemed", "declined", "superseded", "expired", "never"] {
-        assert_eq!(code(permit::redeem(&store, &of(nonce, 15), yes(&of(nonce, 15))).await), "confirm.used", "{nonce}");
+        let why = if nonce == "expired" { "confirm.expired" } else { "confirm.used" };
+        assert_eq!(code(permit::redeem(&store, &of(nonce, 15), yes(&of(nonce, 15))).await), why, "{nonce}");
     }
     for nonce in ["open", "approved"] {
         permit::redeem(&store, &of(nonce, 15), yes(&of(nonce, 15))).await.unwrap();
@@ -363,6 +370,8 @@ async fn a_permit_is_for_what_was_recorded() {
     let mut carts = open("carts", 15);
     carts.plan.instance_id = "carts".into();
     let mut approved = open("approved", 15);
+    // An equal plan of the same caller would take the place of the first.
+    approved.caller = "other".into();
     approved.status = ConfirmationStatus::Approved;
     for confirmation in [open("one", 15), carts.clone(), approved.clone()] {
         store.open(&confirmation).await.unwrap();
@@ -429,6 +438,7 @@ fn the_question_shows_data_as_data() {
         "37 keys",
         "b-20261123T061500Z-3f9a1c",
         "b-2",
+        "Takes: about 40 s, estimated from last 3 restores; meanwhile clients are not served.",
         "Mind: write_traffic: 3.00",
         "Keys lost: 12 (db0 \"user:\" 12); the largest is \"user:17\" in db0, 2.0 KiB.",
         "Keys changed: 4",
@@ -447,7 +457,9 @@ async fn one_permit_withdraws_the_instances_other_plans() {
     let store = Sqlite::new(dir.path());
     let mut elsewhere = open("elsewhere", 15);
     elsewhere.plan.instance_id = "carts".into();
-    for confirmation in [open("first", 15), open("second", 15), elsewhere] {
+    let mut second = open("second", 15);
+    second.plan.act = Act::DeleteBackup { backup_id: "b-2".into() };
+    for confirmation in [open("first", 15), second.clone(), elsewhere] {
         store.open(&confirmation).await.unwrap();
     }
     permit::redeem(&store, &open("first", 15), yes(&open("first", 15))).await.unwrap();
@@ -455,7 +467,7 @@ async fn one_permit_withdraws_the_instances_other_plans() {
     assert_eq!(status("first").await, ConfirmationStatus::Redeemed);
     assert_eq!(status("second").await, ConfirmationStatus::Superseded);
     assert_eq!(status("elsewhere").await, ConfirmationStatus::Open);
-    assert_eq!(code(permit::redeem(&store, &open("second", 15), yes(&open("second", 15))).await), "confirm.used");
+    assert_eq!(code(permit::redeem(&store, &second, yes(&second)).await), "confirm.used");
 }
 
 /// Row 4: only the instance id, typed, is a yes.
@@ -521,7 +533,7 @@ async fn a_closed_question_counts() {
         for n in wrong_first + 1..=3 {
             let reply = call(&app, &closing, "local", "restore_instance", echo.clone()).await.unwrap();
             assert_eq!((&reply["status"], &reply["code"]), (&"approval_required".into(), &"person.dismissed".into()));
-            assert_eq!(reply["confirmation_token"].is_string(), n < 3, "{reply}");
+            assert_eq!(reply["expires_at"].is_string(), n < 3, "{reply}");
             assert_eq!(text(&reply["message"]).contains("token is void"), n == 3, "{reply}");
             assert_eq!(text(&reply["next_actions"][0]).contains("without confirmation_token"), n == 3, "{reply}");
         }
@@ -530,6 +542,32 @@ async fn a_closed_question_counts() {
             assert_eq!(void, Err("confirm.used"));
         }
         assert_eq!(closing.0.load(Ordering::Relaxed), 3 - wrong_first);
+    }
+}
+
+/// Nobody can be asked through this client.
+pub struct Absent;
+
+#[async_trait]
+impl Person for Absent {
+    fn puts_the_question(&self) -> bool {
+        false
+    }
+
+    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
+        Asked::Answered(Answer::NoChannel)
+    }
+}
+
+/// Tells when a call has begun to wait for a terminal.
+struct Waits(tokio::sync::Notify);
+
+#[async_trait]
+impl Progress for Waits {
+    async fn report(&self, _: u64, _: u64, message: &str) {
+        if message.contains("yes at a terminal") {
+            self.0.notify_one();
+        }
     }
 }
 
@@ -555,6 +593,115 @@ async fn call(
         Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),
         Err(fault) => Err(fault.code),
     }
+}
+
+/// A server, an instance that needs a person, a backup, and data written since.
+fn attended() -> (Redis, Bench, String) {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "written since"]);
+    (redis, bench, backup)
+}
+
+/// A second equal plan takes the place of the first, whose token is refused by a code that says so; one that a person has approved goes on as
+/// long as it holds, with the very same token; and once it does not, its yes is none to the plan that follows.
+#[tokio::test]
+async fn equal_plans_are_one() {
+    let (redis, bench, backup) = attended();
+    let app = app(&bench);
+    let good = Typist { typed: "orders", asked: AtomicU32::new(0) };
+    let ask = json!({ "instance_id": "orders", "backup_id": backup });
+    let plan = async || call(&app, &Absent, "local", "restore_instance", ask.clone()).await.unwrap();
+    let echo = async |plan: &Value, person: &dyn Person| {
+        let mut echo = ask.clone();
+        echo["confirmation_token"] = plan["confirmation_token"].clone();
+        call(&app, person, "local", "restore_instance", echo).await
+    };
+    let (first, second) = (plan().await, plan().await);
+    assert_eq!((&first["plan"]["supersedes"], &second["plan"]["supersedes"]), (&Value::Null, &"waiting".into()));
+    assert!(text(&second["message"]).contains("takes the place of an equal one"), "{second}");
+    assert_eq!(echo(&first, &good).await, Err("confirm.superseded"));
+    assert_eq!(good.asked.load(Ordering::Relaxed), 0);
+
+    let yes = async || {
+        let open = app.state.waiting().await.unwrap().remove(0);
+        assert!(
+            app.state.transition(&open.nonce, &[ConfirmationStatus::Open], ConfirmationStatus::Approved).await.unwrap()
+        );
+    };
+    yes().await;
+    let again = plan().await;
+    assert_eq!(
+        (&again["status"], &again["confirmation_token"], &again["plan"]["plan_id"]),
+        (&"confirmation_required".into(), &second["confirmation_token"], &second["plan"]["plan_id"])
+    );
+    assert!(text(&again["message"]).contains("has approved this very plan"), "{again}");
+    // Not for another caller, nor for another act.
+    let theirs = call(&app, &Absent, "http:mallory", "restore_instance", ask.clone()).await.unwrap();
+    assert_ne!(theirs["confirmation_token"], again["confirmation_token"]);
+    assert_eq!(theirs["plan"]["supersedes"], Value::Null, "{theirs}");
+
+    // What is written meanwhile is not what was approved.
+    redis.run(&["SET", "marker", "written behind the yes"]);
+    let before = redis.digest();
+    let third = plan().await;
+    assert_eq!(third["plan"]["supersedes"], "approved", "{third}");
+    assert!(text(&third["message"]).contains("they are asked again"), "{third}");
+    assert_eq!(echo(&again, &good).await, Err("confirm.superseded"));
+    assert_eq!(echo(&third, &Absent).await.unwrap()["code"], "person.no_channel");
+    assert_eq!((redis.digest(), good.asked.load(Ordering::Relaxed)), (before, 0));
+    yes().await;
+    let done = echo(&third, &Absent).await.unwrap();
+    assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{done}");
+    assert_eq!(echo(&third, &good).await, Err("confirm.used"));
+}
+
+/// A call that cannot ask anybody waits for a yes at a terminal, no longer than it says; a no ends it as well, and so does whoever made the call,
+/// which costs the plan nothing.
+#[tokio::test]
+async fn a_call_waits_for_a_yes_at_a_terminal() {
+    use ConfirmationStatus::{Approved, Declined, Open};
+    let (redis, bench, backup) = attended();
+    let app = app(&bench);
+    let caller = Caller::mcp();
+    let plan = async || {
+        let ask = json!({ "instance_id": "orders", "backup_id": backup });
+        let planned = call(&app, &Absent, "local", "restore_instance", ask).await.unwrap();
+        assert!(text(&planned["next_actions"][0]).ends_with(" approve"), "{planned}");
+        let nonce = app.state.waiting().await.unwrap().remove(0).nonce;
+        (text(&planned["confirmation_token"]), nonce)
+    };
+    let echo = |token: &str, seconds: u64| json!({ "instance_id": "orders", "backup_id": backup, "confirmation_token": token, "wait_seconds": seconds });
+    for (answer, status) in [(Declined, "declined"), (Approved, "succeeded")] {
+        let (token, nonce) = plan().await;
+        let late = call(&app, &Absent, "local", "restore_instance", echo(&token, 1)).await.unwrap();
+        assert_eq!((&late["code"], &late["confirmation_token"]), (&"person.no_channel".into(), &Value::Null), "{late}");
+        let long = call(&app, &Absent, "local", "restore_instance", echo(&token, 3601)).await;
+        assert_eq!(long, Err("arguments.invalid"));
+
+        let waits = Waits(tokio::sync::Notify::new());
+        let waiting = ToolCall { app: &app, caller: &caller, person: &Absent, progress: &waits };
+        let begun = async {
+            let within = std::time::Duration::from_secs(60);
+            tokio::time::timeout(within, waits.0.notified()).await.expect("the call does not wait");
+        };
+        tokio::select! {
+            _ = tools::run(&waiting, "restore_instance", echo(&token, 600)) => panic!("it does not wait"),
+            () = begun => {}
+        }
+        assert_eq!(app.state.find(&nonce).await.unwrap().unwrap().status, Open);
+        let answered = async {
+            let within = std::time::Duration::from_secs(60);
+            tokio::time::timeout(within, waits.0.notified()).await.expect("the call does not wait");
+            assert!(app.state.transition(&nonce, &[Open], answer).await.unwrap());
+        };
+        let (done, ()) = tokio::join!(tools::run(&waiting, "restore_instance", echo(&token, 600)), answered);
+        let Ok(Outcome::Reply { json: done, .. }) = done else { panic!("no reply") };
+        assert_eq!(done["status"], status, "{done}");
+    }
+    assert_eq!(redis.run(&["EXISTS", "marker"]).text(), "0");
 }
 
 /// The application in this process, as a server has it.
@@ -597,8 +744,8 @@ async fn the_tool_holds_what_the_guard_promises() {
     for n in 1..=3 {
         let reply = restore(&app1, &wrong, "local", &one).await.unwrap();
         assert_eq!((&reply["status"], &reply["code"]), (&"approval_required".into(), &"person.not_confirmed".into()));
-        // A token that is void is not handed out again.
-        assert_eq!(reply["confirmation_token"].is_string(), n < 3, "{reply}");
+        // A token that is void has no end.
+        assert_eq!(reply["expires_at"].is_string(), n < 3, "{reply}");
         assert_eq!(text(&reply["next_actions"][0]).contains("without confirmation_token"), n == 3, "{reply}");
     }
     assert_eq!(restore(&app1, &good, "local", &one).await, Err("confirm.used"));
@@ -609,7 +756,7 @@ async fn the_tool_holds_what_the_guard_promises() {
     let reply = restore(&app(&bench), &good, "local", &two).await.unwrap();
     assert_eq!((&reply["status"], &reply["code"]), (&"plan_changed".into(), &"plan.changed".into()), "{reply}");
     bench.configure(&config);
-    assert_eq!(restore(&app1, &good, "local", &two).await, Err("confirm.used"));
+    assert_eq!(restore(&app1, &good, "local", &two).await, Err("confirm.superseded"));
     // A rotated key.
     let three = token(&app1).await;
     std::fs::write(bench.home().join("guard.key"), [9; 32]).unwrap();

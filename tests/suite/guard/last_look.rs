@@ -156,7 +156,7 @@ fn a_server_that_is_another_by_now() {
         assert_eq!((void.code, &void.json()["code"]), (3, &"plan.changed".into()), "{what}: {void:?}");
         assert_eq!(redis.digest(), before, "{what}");
         let again = bench.run(&Bench::echo(&backup, &token));
-        assert_eq!(again.json()["code"], "confirm.used", "{what}: {again:?}");
+        assert_eq!(again.json()["code"], "confirm.superseded", "{what}: {again:?}");
     }
 }
 
@@ -227,7 +227,7 @@ impl Person for Slow<'_> {
     }
 
     async fn ask(&self, open: &Confirmation, _: &str) -> Asked {
-        self.app.provider.create_backup("orders", Mode::Manual, "meanwhile", None).await.unwrap();
+        self.app.provider.create_backup("orders", Mode::Manual, "meanwhile", None, "local").await.unwrap();
         Asked::Answered(typed_answer(&open.plan, "orders", Channel::Elicitation))
     }
 }
@@ -359,7 +359,7 @@ async fn a_dead_process_backup_is_not_joined() {
     }
     dying.kill().unwrap();
     finish(dying);
-    let (job, joined) = app.provider.create_backup("orders", Mode::Manual, "", None).await.unwrap();
+    let (job, joined) = app.provider.create_backup("orders", Mode::Manual, "", None, "local").await.unwrap();
     assert!(!joined, "{job:?}");
     app.provider.shut_down(false).await;
     assert_eq!(app.state.job(&job.id).await.unwrap().status, JobStatus::Succeeded);

@@ -272,6 +272,7 @@ fn another_log_voids_the_plan() {
 #[test]
 fn a_moment_that_is_not_there_names_its_neighbours() {
     let none = NoMoment {
+        instance_id: "orders".into(),
         address: "redis://127.0.0.1:1".into(),
         asked: "2026-11-23T06:15:00Z".into(),
         why: "a part of the log is missing there".into(),
@@ -283,6 +284,8 @@ fn a_moment_that_is_not_there_names_its_neighbours() {
     let blocked = of_status(Status::Block, &judged.checks);
     assert!(blocked[0].starts_with("restore_time") && blocked[0].contains("missing"), "{blocked:?}");
     assert!(blocked[0].contains("2026-11-23T06:15:00.123Z (before)"), "{blocked:?}");
+    let next = judged.alternative.unwrap().call;
+    assert_eq!(next, "restore_instance with instance_id orders and restore_time 2026-11-23T06:15:00.123Z");
     let planned = assess(&act, &Facts::DirectRestore(Box::new(with(|_, _| ()))), None, RULES).unwrap();
     assert_eq!(planned.preconditions.changes(&judged.preconditions), ["the moment cannot be restored any more"]);
     let set = Act::restore(Source::Backup { backup_id: "b-1".into() }, false);

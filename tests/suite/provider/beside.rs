@@ -102,8 +102,8 @@ fn why_a_target_is_emptied_first() {
 #[test]
 fn a_yes_to_loading_beside_is_none_to_emptying() {
     let (redis, bench, backup) = written_since(&["--databases", "8"], COMMANDS);
-    let token = bench.token(&backup);
     let asked = bench.ask(&backup).json();
+    let token = text(&asked["confirmation_token"]);
     assert!(text(&asked["plan"]["way_meaning"]).starts_with("atomic"), "{asked}");
     redis.run(&["ACL", "SETUSER", "default", "-swapdb"]);
     let (before, counts) = (redis.digest(), redis.statistics());

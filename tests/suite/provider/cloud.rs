@@ -245,7 +245,7 @@ impl Ours {
     /// The audit says once that a permitted job began, and once how it ended, for the same caller and confirmation,
     /// whichever process ended it.
     pub(crate) fn assert_audited(&self, job: &Job, events: [&str; 2]) {
-        let audit = self.run(self.app.state.audit(Some(&job.instance_id), 99)).unwrap();
+        let audit = self.run(self.app.state.audit(Some(&job.instance_id), None, 99)).unwrap();
         let of_job: Vec<_> = audit.iter().filter(|r| r.detail.contains(&job.id)).collect();
         let said: Vec<&str> = of_job.iter().map(|r| r.event.as_str()).collect();
         assert_eq!(said, events, "{audit:?}");
@@ -257,7 +257,7 @@ impl Ours {
     }
 
     pub(crate) fn backup(&self, id: &str) -> BackupSet {
-        let (job, joined) = self.run(self.provider().create_backup(id, Mode::Manual, "", None)).unwrap();
+        let (job, joined) = self.run(self.provider().create_backup(id, Mode::Manual, "", None, "local")).unwrap();
         assert!(!joined);
         let job = self.ended(&job.id);
         assert_eq!(job.status, JobStatus::Succeeded, "{job:?}");
@@ -646,14 +646,14 @@ fn a_running_backup_is_joined() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let short = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", Some(6))).unwrap_err();
+    let short = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", Some(6), "local")).unwrap_err();
     assert!(short.code == "arguments.invalid" && short.message.contains("7 to 730"), "{short:?}");
-    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", Some(30))).unwrap();
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", Some(30), "local")).unwrap();
     assert!(!joined);
-    let (same, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (same, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     assert_eq!((same.id.as_str(), joined), (job.id.as_str(), true));
     // Another home knows nothing of it; the cloud does.
-    let (adopted, joined) = others.run(others.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (adopted, joined) = others.run(others.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     assert!(joined);
     let (first, second) = (ours.ended(&job.id), others.ended(&adopted.id));
     assert_eq!((first.status, second.status), (JobStatus::Succeeded, JobStatus::Succeeded), "{first:?} {second:?}");
@@ -678,13 +678,13 @@ fn a_lost_reply_is_found_again() {
     }
     for kind in ["error", "cut"] {
         cloud.inject(&json!({"kind": kind, "action": "CreateBackup"}));
-        let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap_err();
+        let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap_err();
         assert_eq!(fault.code, "cloud.uncertain", "{kind}: {fault:?}");
         assert_eq!(ours.sets(ID).len(), 2, "{kind}");
     }
     // What refuses for certain refuses at once.
     cloud.inject(&json!({"kind": "daily_limit"}));
-    let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap_err();
+    let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap_err();
     assert_eq!(fault.code, "cloud.backup_daily_limit", "{fault:?}");
     // A job that is said to run and is over when it is looked for is no reason to give up.
     cloud.inject(&json!({"kind": "backup_job_exists"}));
@@ -703,7 +703,7 @@ fn a_backup_outlives_its_process() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     let next = ours.crash(&cloud);
     assert_eq!(next.job(&job.id).status, JobStatus::Running);
     next.run(next.provider().recover()).unwrap();
@@ -713,7 +713,7 @@ fn a_backup_outlives_its_process() {
     assert_eq!(next.sets(ID).len(), 1);
     // One that ends well lets go in the same way, without waiting for the cloud.
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
-    let (job, _) = next.run(next.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (job, _) = next.run(next.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     next.run(next.provider().shut_down(false));
     assert_eq!(next.job(&job.id).status, JobStatus::Running);
     let last = next.crash(&cloud);
@@ -1017,8 +1017,8 @@ fn a_safety_backup_is_its_own() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (running, _) = others.run(others.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
-    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Safety, "", None)).unwrap();
+    let (running, _) = others.run(others.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Safety, "", None, "local")).unwrap();
     assert!(!joined);
     let safety = ours.ended(&job.id);
     assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");

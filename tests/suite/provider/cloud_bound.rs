@@ -35,7 +35,7 @@ fn a_job_is_not_taken_to_another_cloud() {
     let (cloud, another) = (Cloud::start(&[(ID, &server, "")]), Cloud::start(&[(ID, &other, "")]));
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     let bound = ours.job(&job.id).access.expect("an access");
     assert!(bound.endpoint.contains(&cloud.emulator.port.to_string()) && !bound.account.is_empty(), "{bound:?}");
     let elsewhere = ours.crash(&another);
@@ -45,7 +45,7 @@ fn a_job_is_not_taken_to_another_cloud() {
         assert_eq!(left.status, JobStatus::Running, "{left:?}");
         assert!(left.stage.contains("left alone") && left.stage.contains(&bound.endpoint), "{left:?}");
     }
-    let fault = elsewhere.run(elsewhere.provider().create_backup(ID, Mode::Manual, "", None)).unwrap_err();
+    let fault = elsewhere.run(elsewhere.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap_err();
     assert_eq!(fault.code, "job.busy", "another cloud's job was joined: {fault:?}");
     let back = elsewhere.crash(&cloud);
     back.run(back.provider().recover()).unwrap();
@@ -88,7 +88,7 @@ fn what_needs_no_plan_is_bound_too() {
     let (action, trouble) = ("DescribeInstanceAttribute".into(), Trouble::Elsewhere);
     line.arm(Armed { action, trouble, times: u32::MAX, after: None });
     let days = PolicyChange { backup_retention_period: Some(90), ..PolicyChange::default() };
-    let backup = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).map(|_| ()).unwrap_err();
+    let backup = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).map(|_| ()).unwrap_err();
     let policy = ours.run(ours.provider().raise_backup_policy(ID, &days, "local")).map(|_| ()).unwrap_err();
     for fault in [backup, policy] {
         assert_eq!(fault.code, "instance.other_region", "{fault:?}");
@@ -122,7 +122,7 @@ fn one_policy_has_one_writer() {
     let (one, _two) = (one.join().unwrap(), two.join().unwrap());
     let now = one.run(one.provider().backup_policy(ID)).unwrap();
     assert_eq!((now.backup_retention_period, now.enable_backup_log), (90, true));
-    let audit = one.run(one.app.state.audit(Some(ID), 9)).unwrap();
+    let audit = one.run(one.app.state.audit(Some(ID), None, 9)).unwrap();
     let told = audit.iter().filter(|r| r.event == "policy.changed" && r.caller == "local").count();
     assert_eq!(told, 2, "{audit:?}");
 }
@@ -139,7 +139,7 @@ fn found_again(
     let stored = StoredRecovery { kind: recovery, json: json.to_string() };
     let (written, wait) = tokio::sync::oneshot::channel();
     let begun = ours.run(async {
-        let begun = jobs.begin(kind, ID, "", None, |job| async move {
+        let begun = jobs.begin(kind, ID, "", "local", None, |job| async move {
             state.save_recovery(&job.id, &stored).await?;
             let _ = written.send(());
             std::future::pending::<JobEnd>().await
@@ -340,22 +340,30 @@ fn an_id_that_cannot_be_read_may_be_the_deleted_sets() {
     }
 }
 
-/// A process that died around a deletion or a change of policy leaves a job, and the audit ends with what came of it.
+/// A process that died around a deletion or a change of policy leaves a job, and the audit ends with what came of it; of a set that is gone, and of
+/// its files, it is forgotten what was found.
 #[test]
 fn what_a_dead_process_asked_for_is_found_out() {
     let server = redis(5);
     let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
-    let last = |ours: &Ours| ours.run(ours.app.state.audit(Some(ID), 99)).unwrap().pop().unwrap().event;
+    let last = |ours: &Ours| ours.run(ours.app.state.audit(Some(ID), None, 99)).unwrap().pop().unwrap().event;
     let deletion = |ours, backup_id: &str| {
-        let record = json!({"backup_id": backup_id});
+        let record = json!({"backup_id": backup_id, "files": ["12346"]});
         found_again(ours, |ours| ours.crash(&cloud), JobKind::Deletion, RecoveryKind::CloudDeletion, record)
     };
+    let verified =
+        |ours: &Ours| -> Vec<String> { ours.run(ours.app.state.verifications(ID)).unwrap().into_keys().collect() };
+    for id in [set.id.as_str(), "12345", "12346"] {
+        ours.finds_damage(id);
+    }
     let (ours, done) = deletion(ours, &set.id);
     assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Uncertain, "backup.delete_uncertain"), "{done:?}");
+    assert_eq!(verified(&ours).len(), 3, "what may be there is kept");
     let (ours, done) = deletion(ours, "12345");
     assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Succeeded, "backup.deleted"), "{done:?}");
+    assert_eq!(verified(&ours), [set.id.as_str()]);
     let now = ours.run(ours.provider().backup_policy(ID)).unwrap();
     let values = |days: u32| {
         json!({"preferred_backup_time": now.preferred_backup_time, "preferred_backup_period": now.preferred_backup_period,

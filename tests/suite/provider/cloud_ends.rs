@@ -176,7 +176,7 @@ fn of_an_instance_that_is_gone_no_fence_is_left() {
         let jobs = if bound { jobs.at(ours.run(client_at(port).access()).unwrap()) } else { jobs };
         let record = json!({"fence": true, "sent_at": null, "taken": false, "keys_before": null, "back": ""});
         let stored = StoredRecovery { kind: RecoveryKind::CloudRestore, json: record.to_string() };
-        let begun = jobs.begin(JobKind::Restore, "r-1", "", None, |job| async move {
+        let begun = jobs.begin(JobKind::Restore, "r-1", "", "local", None, |job| async move {
             state.save_recovery(&job.id, &stored).await?;
             let unknown = Fault::new(Kind::Uncertain, "cloud.uncertain", "nobody knows");
             Err(Unfinished::RollbackPending(unknown))
@@ -237,7 +237,7 @@ fn bad_answers_end_no_backup() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     let bad = |action: &str, code: &str| json!({"kind": "error", "action": action, "code": code});
     cloud.inject_all(&[
         bad("DescribeBackupTasks", "InvalidInstanceId.NotFound"),

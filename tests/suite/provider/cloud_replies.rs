@@ -133,7 +133,8 @@ fn a_clusters_set_is_the_one_asked_for() {
             Answer::cloud(body.to_string())
         });
         let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
-        let (job, was_joined) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None)).unwrap();
+        let (job, was_joined) =
+            ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None, "local")).unwrap();
         let done = ours.ended(&job.id);
         let set = if joined { "cb-theirs" } else { "cb-ours" };
         assert_eq!((done.status, done.backup_id.as_str(), was_joined), (JobStatus::Succeeded, set, joined), "{done:?}");
@@ -180,7 +181,7 @@ fn two_orders_make_two_sets() {
         Answer::cloud(body.to_string())
     });
     let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
-    let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None)).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None, "local")).unwrap();
     let done = ours.ended(&job.id);
     let end = (done.status, done.backup_id.as_str(), done.cloud_jobs.as_slice());
     assert_eq!(end, (JobStatus::Succeeded, "10,12", &[8][..]), "{done:?}");
@@ -238,7 +239,7 @@ fn the_jobs_of_all_shards_are_looked_for() {
         let visibility_delay = Duration::from_millis(visible);
         let polling = Polling { visibility_delay, backup_timeout: Duration::from_secs(30), ..hurried() };
         let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, polling);
-        let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None)).unwrap();
+        let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None, "local")).unwrap();
         let done = ours.ended(&job.id);
         let end = (done.status, done.code.as_str(), done.backup_id.as_str(), done.cloud_jobs.as_slice());
         let wanted = if all_come {
@@ -277,7 +278,7 @@ fn of_two_that_run_one_is_joined() {
         Answer::cloud(body.to_string())
     });
     let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
-    let (job, joined) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None)).unwrap();
+    let (job, joined) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None, "local")).unwrap();
     let done = ours.ended(&job.id);
     let end = (done.status, done.backup_id.as_str(), done.cloud_jobs.as_slice(), joined);
     assert_eq!(end, (JobStatus::Succeeded, "70", &[7][..], true), "{done:?}");
@@ -390,7 +391,7 @@ fn a_word_that_nobody_knows_ends_a_backup() {
             Answer::cloud(body.to_string())
         });
         let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, long);
-        let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None)).unwrap();
+        let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "", None, "local")).unwrap();
         let done = ours.ended(&job.id);
         let end = if moves { (JobStatus::Succeeded, "") } else { (JobStatus::Uncertain, "backup.lost") };
         assert_eq!((done.status, done.code.as_str()), end, "{word}: {done:?}");

@@ -58,10 +58,10 @@ fn an_older_backup_is_no_safety_backup() {
     let set = ours.backup(ID);
     let act = Act::restore(Source::Backup { backup_id: set.id }, false);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 20}));
-    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     assert!(!joined);
     let assessed = ours.assess(&act, None, rules());
-    let fault = ours.run(ours.provider().safety_backup(ID, &assessed)).unwrap_err();
+    let fault = ours.run(ours.provider().safety_backup(ID, &assessed, "local")).unwrap_err();
     assert_eq!(fault.code, "job.busy", "{fault:?}");
     assert!(fault.message.contains(&job.id) && fault.hint.contains("describe_jobs"), "{fault:?}");
 }
@@ -163,7 +163,7 @@ fn crashed_with(ours: &Ours, json: &str) -> Job {
     let json = json.to_owned();
     let jobs = Jobs::new("tair", Arc::clone(&ours.app.state));
     let state = Arc::clone(&ours.app.state);
-    let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", None, |job| async move {
+    let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", "local", None, |job| async move {
         state.save_recovery(&job.id, &StoredRecovery { kind: RecoveryKind::CloudRestore, json }).await?;
         panic!("a bug");
         #[allow(unreachable_code, reason = "the type of the work")]
@@ -213,7 +213,7 @@ fn a_cancelled_look_loses_no_job() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
-    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None)).unwrap();
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "", None, "local")).unwrap();
     let next = ours.crash(&cloud);
     next.run(async {
         let mut look = std::pin::pin!(next.provider().recover());

@@ -560,6 +560,9 @@ fn write_traffic_is_told_with_its_figure() {
         let refused = bench.ask(&backup);
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         blocked(&refused, "write_traffic", &["writes per second over 1.0 s", "0 allowed"]);
+        let hint = text(&refused.json()["hint"]);
+        let file = bench.dir.path().join("config.toml").display().to_string();
+        assert!(hint.contains(&format!("max_writes_per_second = 0 of [guard] in {file}")), "{hint}");
         assert_eq!(asked.code, 0, "{asked:?}");
         assert_eq!(check(&asked.json(), "write_traffic")["status"], "warn", "{asked:?}");
         let detail = text(&check(&asked.json(), "write_traffic")["detail"]);

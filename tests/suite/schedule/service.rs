@@ -85,6 +85,12 @@ fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     assert_eq!(jobs.iter().filter(|job| job["kind"] == "backup").count(), 3, "{jobs:?}");
     // A week is not over.
     assert_eq!(drills().len(), 1, "{jobs:?}");
+    // Whoever reads the audit sees that nobody had asked for them.
+    let audit = bench.run(&["audit", "--json", "--limit", "1000"]).out;
+    let records: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event: &str| records.iter().filter(|r| r["event"] == event && r["caller"] == "schedule").count();
+    let ends = ["backup.started", "backup.succeeded", "verification.started", "verification.succeeded"].map(of);
+    assert_eq!(ends, [3, 3, 1, 1], "{audit}");
 }
 
 /// Of five services the one that takes the backup is killed at it, time and again: another takes it over, so that each window has one set, none

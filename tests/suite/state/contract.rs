@@ -7,7 +7,8 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
+use tair_backup_mcp::guard::act::Act;
+use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status, Superseded};
 use tair_backup_mcp::model::backup::ManifestDigest;
 use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
@@ -27,6 +28,7 @@ promises! {
     a_job_remembers_who_asked,
     a_job_goes_from_phase_to_phase_and_ends_once,
     a_failed_job_keeps_its_record_until_it_is_reconciled,
+    a_job_begins_once_in_the_audit,
     a_job_ends_once_in_the_audit,
     a_pending_rollback_keeps_other_restores_out,
     a_dead_owners_jobs_are_handed_to_exactly_one,
@@ -39,6 +41,8 @@ promises! {
     a_lease_outlives_no_work,
     a_policy_is_kept_whole_and_since_when,
     a_confirmation_moves_once,
+    what_was_taken_for_a_plan_stays_known,
+    of_equal_plans_one_is_left,
     the_audit_is_in_order,
     what_was_verified_last_is_kept,
     a_manifest_is_remembered_as_it_was_put,
@@ -58,6 +62,7 @@ pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
         confirmation: "",
         access: None,
         under: None,
+        audit: None,
     }
 }
 
@@ -106,6 +111,14 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     started(&two, new("rj-3", JobKind::Restore, "orders")).await;
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
+    // A page has the same jobs in the same order, and says how many there are.
+    let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let all = ids(one.jobs(Some("orders")).await.unwrap());
+    for (skip, most, shown) in [(0, 2, &all[..2]), (2, 2, &all[2..]), (3, 2, &all[3..])] {
+        let (page, total) = two.page(Some("orders"), skip, most).await.unwrap();
+        assert_eq!((ids(page).as_slice(), total), (shown, 3));
+    }
+    assert_eq!(two.page(None, 0, 1).await.unwrap().1, 4);
     assert_eq!((two.succeeded("orders").await.unwrap(), two.succeeded("carts").await.unwrap()), (1, 0));
     assert_eq!(one.job("rj-9").await.unwrap_err().code, "job.not_found");
     // An id is given once.
@@ -209,6 +222,23 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     assert!(job.stage == "failed" && !job.needs_reconciliation(), "{job:?}");
 }
 
+/// The audit's line about a beginning comes with that beginning: whoever joins a job, or may not begin one, adds none.
+async fn a_job_begins_once_in_the_audit(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    let line = |event: &str| AuditRecord::now(event, "agent", "orders", "detail");
+    let (first, late, second) = (line("first"), line("late"), line("second"));
+    started(&one, NewJob { audit: Some(&first), ..new("bj-1", JobKind::Backup, "orders") }).await;
+    let joined = two.begin(NewJob { audit: Some(&late), ..new("bj-2", JobKind::Backup, "orders") }).await.unwrap();
+    assert!(matches!(joined, Begun::Joined(_)), "{joined:?}");
+    let busy = two.begin(NewJob { audit: Some(&late), ..new("rj-1", JobKind::Restore, "orders") }).await.unwrap_err();
+    assert_eq!(busy.code, "job.busy", "{busy:?}");
+    one.finish("bj-1", Ok(""), None).await.unwrap();
+    started(&two, NewJob { audit: Some(&second), ..new("rj-2", JobKind::Restore, "orders") }).await;
+    let records = place.open().audit(None, None, 99).await.unwrap();
+    let told: Vec<_> = records.iter().map(|r| (r.event.as_str(), r.caller.as_str(), r.instance_id.as_str())).collect();
+    assert_eq!(told, [("first", "agent", "orders"), ("second", "agent", "orders")]);
+}
+
 /// The audit's line about an end comes with that end: whoever ends or reconciles a job that has ended, or is reconciled, adds none.
 async fn a_job_ends_once_in_the_audit(place: &impl Place) {
     let store = place.open();
@@ -227,7 +257,7 @@ async fn a_job_ends_once_in_the_audit(place: &impl Place) {
     assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
     assert!(store.reconciled("rj-2", "taken off", "", line("third")).await.unwrap());
     assert!(!store.reconciled("rj-2", "taken off", "", line("late")).await.unwrap());
-    let events: Vec<String> = place.open().audit(None, 99).await.unwrap().into_iter().map(|r| r.event).collect();
+    let events: Vec<String> = place.open().audit(None, None, 99).await.unwrap().into_iter().map(|r| r.event).collect();
     assert_eq!(events, ["first", "second", "third"]);
 }
 
@@ -515,7 +545,9 @@ async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
 async fn a_confirmation_moves_once(place: &impl Place) {
     let (one, two) = (place.open(), place.open());
     one.open(&confirmation("1", "orders", 15)).await.unwrap();
-    one.open(&confirmation("2", "orders", 15)).await.unwrap();
+    let mut other = confirmation("2", "orders", 15);
+    other.plan.act = Act::DeleteBackup { backup_id: "b-2".into() };
+    one.open(&other).await.unwrap();
     one.open(&confirmation("3", "carts", 15)).await.unwrap();
     one.open(&confirmation("4", "carts", -1)).await.unwrap();
     let (a, b) = tokio::join!(
@@ -548,15 +580,88 @@ async fn a_confirmation_moves_once(place: &impl Place) {
     }
 }
 
+/// Whatever came of the plan, and of no other instance, nor what no plan names.
+async fn what_was_taken_for_a_plan_stays_known(place: &impl Place) {
+    let store = place.open();
+    for (id, backup_id, instance_id) in [("bj-1", "b-1", "orders"), ("bj-2", "b-2", "carts")] {
+        started(&store, NewJob { backup_id, ..new(id, JobKind::Backup, instance_id) }).await;
+    }
+    assert!(store.taken_for_plans("orders").await.unwrap().is_empty());
+    // Its plan names the job bj-1.
+    store.open(&confirmation("1", "orders", 15)).await.unwrap();
+    assert!(store.transition("1", &[Status::Open], Status::Superseded).await.unwrap());
+    let of = async |id: &str| place.open().taken_for_plans(id).await.unwrap().into_iter().collect::<Vec<_>>();
+    assert_eq!((of("orders").await, of("carts").await), (vec!["b-1".to_owned()], Vec::new()));
+}
+
+/// Of equal plans, which one caller made of one act, one is left that can be carried out, whichever facts each has and however many are made at
+/// once; and that an earlier one had a yes is not forgotten. Lapsed ones are there for who asks for them.
+async fn of_equal_plans_one_is_left(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    let made = |nonce: &str, change: fn(&mut Confirmation)| {
+        let mut made = confirmation(nonce, "orders", 15);
+        change(&mut made);
+        made
+    };
+    assert_eq!(one.open(&made("1", |_| {})).await.unwrap(), None);
+    let others: [(&str, fn(&mut Confirmation)); 3] = [
+        ("2", |c| c.caller = "b".into()),
+        ("3", |c| c.plan.instance_id = "carts".into()),
+        ("4", |c| c.plan.act = Act::DeleteBackup { backup_id: "b-2".into() }),
+    ];
+    for (nonce, change) in others {
+        assert_eq!(one.open(&made(nonce, change)).await.unwrap(), None, "{nonce}");
+    }
+    let facts: fn(&mut Confirmation) = |c| c.plan.warnings.clear();
+    assert_eq!(two.open(&made("5", facts)).await.unwrap(), Some(Superseded::Waiting));
+    let status = async |nonce: &str| one.find(nonce).await.unwrap().unwrap().status;
+    assert_eq!((status("1").await, status("5").await), (Status::Superseded, Status::Open));
+    assert!(!one.transition("1", &[Status::Open, Status::Approved], Status::Approved).await.unwrap());
+    for nonce in ["2", "3", "4"] {
+        assert_eq!(status(nonce).await, Status::Open, "{nonce}");
+    }
+    assert!(one.transition("5", &[Status::Open], Status::Approved).await.unwrap());
+    assert_eq!(two.open(&made("6", |_| {})).await.unwrap(), Some(Superseded::Approved));
+    assert_eq!((status("5").await, status("6").await), (Status::ApprovalSuperseded, Status::Open));
+    assert!(!two.transition("5", &[Status::Open, Status::Approved], Status::Redeemed).await.unwrap());
+
+    let many: Vec<_> = (0..4).map(|_| place.open()).collect();
+    for round in 0..4 {
+        let plans: Vec<_> = (0..4).map(|n| confirmation(&format!("{round}/{n}"), "users", 15)).collect();
+        let opened = join_all(many.iter().zip(&plans).map(|(store, plan)| store.open(plan))).await;
+        let none = opened.into_iter().filter(|superseded| superseded.as_ref().unwrap().is_none()).count();
+        assert_eq!(none, usize::from(round == 0), "each but the first took another's place");
+        let left = one.redeemable().await.unwrap().into_iter().filter(|c| c.plan.instance_id == "users").count();
+        assert_eq!(left, 1, "round {round}");
+    }
+
+    let of = async |within: u64, instance: &str| {
+        let all = two.plans(Duration::from_secs(within)).await.unwrap();
+        all.into_iter().filter(|c| c.plan.instance_id == instance).map(|c| c.nonce).collect::<Vec<_>>()
+    };
+    assert_eq!(one.open(&confirmation("late", "mail", -1)).await.unwrap(), None);
+    assert_eq!((of(0, "mail").await, of(10, "mail").await), (vec![], vec![]));
+    assert_eq!(of(3600, "mail").await, ["late"]);
+    // What has lapsed is no plan that somebody could still carry out; it is not shown beside the one that took its place.
+    assert_eq!(two.open(&confirmation("next", "mail", 15)).await.unwrap(), None);
+    assert_eq!(of(3600, "mail").await, ["next"]);
+}
+
 async fn the_audit_is_in_order(place: &impl Place) {
     let store = place.open();
+    let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
     for n in 0..5 {
         let instance_id = if n % 2 == 0 { "orders" } else { "carts" };
-        store.record(AuditRecord::now("asked", "a", instance_id, format!("{n}"))).await.unwrap();
+        let record = AuditRecord::now("asked", "a", instance_id, format!("{n}"));
+        store.record(AuditRecord { at: at(n), ..record }).await.unwrap();
     }
     let details = |all: Vec<AuditRecord>| all.into_iter().map(|r| r.detail).collect::<Vec<_>>();
-    assert_eq!(details(place.open().audit(None, 3).await.unwrap()), ["2", "3", "4"]);
-    assert_eq!(details(store.audit(Some("orders"), 2).await.unwrap()), ["2", "4"]);
+    assert_eq!(details(place.open().audit(None, None, 3).await.unwrap()), ["2", "3", "4"]);
+    assert_eq!(details(store.audit(Some("orders"), None, 2).await.unwrap()), ["2", "4"]);
+    assert_eq!(details(store.audit(None, Some(at(2)), 99).await.unwrap()), ["2", "3", "4"]);
+    assert_eq!(details(store.audit(Some("orders"), Some(at(1)), 99).await.unwrap()), ["2", "4"]);
+    assert_eq!(details(store.audit(None, Some(at(1)), 1).await.unwrap()), ["4"]);
+    assert!(store.audit(None, Some(at(5)), 99).await.unwrap().is_empty());
 }
 
 /// Of each set the last look of each level, which another process sees; what finds nothing lifts the faults of what it covers, and no other.

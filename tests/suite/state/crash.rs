@@ -160,7 +160,7 @@ fn a_backup_dies_behind_its_steps(database: Option<&Database>) {
         whole.sort_by_key(|id| id.to_string());
         listed.sort_by_key(|id| id.to_string());
         assert_eq!(whole, listed, "{when}: {jobs:?}");
-        assert!(sets.iter().all(|set| set["status"] == "whole"), "{when}: {sets:?}");
+        assert!(sets.iter().all(|set| set["status"] == "deep"), "{when}: {sets:?}");
         assert!((taken..=taken + 1).contains(&sets.len()), "{when}: {sets:?}");
         taken = sets.len();
     }
@@ -193,7 +193,7 @@ fn an_expiry_dies_behind_each_of_its_steps(database: Option<&Database>) {
         let sets = sets["backups"].as_array().unwrap();
         let mut listed: Vec<String> = sets.iter().map(|set| text(&set["backup_id"])).collect();
         listed.sort();
-        assert!(listed == stays && sets.iter().all(|set| set["status"] == "whole"), "{when}: {sets:?}");
+        assert!(listed == stays && sets.iter().all(|set| set["status"] == "deep"), "{when}: {sets:?}");
         (n, step) = (n + 1, step + 1);
     }
     assert!(step > 5, "only {step} steps");

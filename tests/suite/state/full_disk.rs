@@ -32,11 +32,11 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let redeemed = redeemed.is_ok_and(|redeemed| redeemed);
     let another: Arc<dyn State> = Arc::new(Sqlite::new(&home));
     for store in [&store, &another] {
-        assert_eq!(store.audit(None, 10_000).await.unwrap().len(), acknowledged);
+        assert_eq!(store.audit(None, None, 10_000).await.unwrap().len(), acknowledged);
         let status = store.find("1").await.unwrap().unwrap().status;
         assert_eq!(status == Status::Redeemed, redeemed, "{status:?}");
     }
     assert_eq!(store.transition("1", &[Status::Open], Status::Redeemed).await.unwrap(), !redeemed);
     another.record(record(acknowledged)).await.unwrap();
-    assert_eq!(store.audit(None, 10_000).await.unwrap().len(), acknowledged + 1);
+    assert_eq!(store.audit(None, None, 10_000).await.unwrap().len(), acknowledged + 1);
 }

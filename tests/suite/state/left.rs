@@ -17,7 +17,8 @@ async fn a_job_whose_end_cannot_be_written_is_adopted_by_its_own_process() {
     assert!(state.jobs(None).await.unwrap().is_empty());
     let full = "CREATE TRIGGER disk_is_full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END";
     home.run(full.to_owned()).await;
-    let begun = jobs.begin(JobKind::Backup, "orders", "b-1", None, |_| async { Ok("done".to_owned()) }).await.unwrap();
+    let begun = jobs.begin(JobKind::Backup, "orders", "b-1", "local", None, |_| async { Ok("done".to_owned()) });
+    let begun = begun.await.unwrap();
     let Begun::Started(job) = begun else { panic!("{begun:?}") };
     // Until it has been tried for the last time.
     jobs.shut_down(false).await;

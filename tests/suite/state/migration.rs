@@ -114,7 +114,7 @@ async fn assert_jobs_kept(store: &Sqlite, asked: bool, back: [&str; 2]) {
     let running = of("bj-running").await;
     assert_eq!((running.phase, running.stage.as_str()), (Phase::Working, "receiving and verifying"));
     assert!(!running.needs_reconciliation() && running.confirmation.is_empty());
-    let events: Vec<_> = store.audit(None, 9).await.unwrap().into_iter().map(|r| (r.event, r.nonce)).collect();
+    let events: Vec<_> = store.audit(None, None, 9).await.unwrap().into_iter().map(|r| (r.event, r.nonce)).collect();
     assert_eq!(events, [("planned".into(), "0a1b".into()), ("redeemed".into(), "0a1b".to_owned())]);
     // The rule of one exclusive job holds for the old ones too.
     let new = NewJob {
@@ -128,6 +128,7 @@ async fn assert_jobs_kept(store: &Sqlite, asked: bool, back: [&str; 2]) {
         confirmation: "",
         access: None,
         under: None,
+        audit: None,
     };
     let Begun::Joined(joined) = store.begin(new).await.unwrap() else { panic!("two at once") };
     assert_eq!(joined.id, "bj-running");
@@ -175,7 +176,7 @@ async fn what_version_1_left_half_made_opens() {
         made(home.path(), &statements[..done]).await.close().await;
         let store = Sqlite::new(home.path());
         assert!(store.jobs(None).await.unwrap().is_empty(), "{done}");
-        assert!(store.redeemable().await.unwrap().is_empty() && store.audit(None, 9).await.unwrap().is_empty());
+        assert!(store.redeemable().await.unwrap().is_empty() && store.audit(None, None, 9).await.unwrap().is_empty());
     }
 }
 

@@ -185,7 +185,7 @@ async fn a_change_whose_reply_was_lost_is_found_out() {
         line.cut(COMMIT, answered);
         let said = AuditRecord::now("ended", "a", &nonce, "");
         assert!(store.finish(&nonce, Ok("done"), Some(said)).await.unwrap() && line.has_cut());
-        assert_eq!(direct.audit(Some(&nonce), 9).await.unwrap().len(), 1);
+        assert_eq!(direct.audit(Some(&nonce), None, 9).await.unwrap().len(), 1);
     }
 }
 
@@ -262,7 +262,7 @@ async fn a_read_is_repeated_on_another_connection() {
     store.record(AuditRecord::now("ended", "a", "orders", "")).await.unwrap();
     for answered in [How::Answered, How::Unsent] {
         line.cut(b"FROM audit", answered);
-        assert_eq!(store.audit(None, 9).await.unwrap().len(), 1);
+        assert_eq!(store.audit(None, None, 9).await.unwrap().len(), 1);
         assert!(line.has_cut());
     }
 }

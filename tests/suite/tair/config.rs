@@ -49,5 +49,6 @@ fn mistakes_are_named() {
         assert!(fault.message.contains(why), "{line}: {}", fault.message);
         assert!(!fault.message.contains("hunter2"), "{}", fault.message);
     }
-    assert_eq!(load("[tair]\nregoin = \"x\"\n").unwrap_err().hint, "Did you mean `region`?");
+    let hint = load("[tair]\nregoin = \"x\"\n").unwrap_err().hint;
+    assert_eq!(hint, "Did you mean `region`? Write it so: region = \"cn-hangzhou\"");
 }

@@ -3,8 +3,8 @@
 use crate::support::{Bench, Redis, text, wait};
 use std::time::Duration;
 
-/// A backup that is not waited for is not cut off: the command ends while the job runs, and another process sees the set to its end. What is
-/// refused is refused by this command.
+/// A backup that is not waited for is not cut off: the command ends while the job runs and says how long that takes, and another process sees the
+/// set to its end. What is refused is refused by this command.
 #[test]
 fn a_backup_not_waited_for_is_finished() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -14,12 +14,17 @@ fn a_backup_not_waited_for_is_finished() {
     redis.holds_backups_for(3600);
     let made = bench.json(&["create-backup", "orders", "--wait-seconds", "0"]);
     assert_eq!(made["status"], "running", "{made}");
+    assert_eq!(made["estimate"]["from"], "not known yet: the first backup of this instance", "{made}");
     let told = bench.run(&["create-backup", "orders", "--wait-seconds", "0"]);
     assert!(told.code == 0 && told.out.contains(&text(&made["backup_job_id"])), "{told:?}");
     assert!(told.err.contains("describe-jobs --job-id bj-"), "{told:?}");
     redis.lets_backups_go_on();
     wait("the set", Duration::from_secs(60), || (bench.jobs()[0]["status"] == "succeeded").then_some(()));
     assert_eq!(bench.backups().len(), 1);
+    // What that took tells how long the next one takes; one that has ended needs no estimate.
+    let next = bench.json(&["create-backup", "orders", "--wait-seconds", "0"]);
+    assert!(next["estimate"]["from"] == "last backup" && next["estimate"]["seconds"].is_u64(), "{next}");
+    assert!(bench.json(&["create-backup", "orders"])["estimate"].is_null());
     let refused = bench.run(&["create-backup", "carts", "--wait-seconds", "0"]);
     assert!(refused.code == 4 && refused.err.contains("[instance.not_found]"), "{refused:?}");
 }

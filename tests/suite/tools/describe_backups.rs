@@ -37,7 +37,55 @@ fn pages_ranges_and_ids() {
     assert_eq!((&none["total"], &none["outside_range"]), (&0.into(), &3.into()), "{none}");
     let one = list(&bench, &[&past[..], &["--backup-id", &made[0]]].concat());
     assert_eq!(ids(&one), [made[0].clone()]);
-    assert_eq!((&one["backups"][0]["keys"], &one["backups"][0]["status"]), (&1.into(), &"whole".into()), "{one}");
+    assert_eq!((&one["backups"][0]["keys"], &one["backups"][0]["status"]), (&1.into(), &"deep".into()), "{one}");
+}
+
+/// After a mistake the newest sets hold it: what they lost is told, and one that was taken before a restore is not the last backup. A list leaves out
+/// what nobody chooses a set by.
+#[test]
+fn sets_of_after_the_damage_are_told_apart() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["EVAL", "for n = 1, 40 do redis.call('SET', n, n) end", "0"]);
+    redis.run_in(2, &["EVAL", "for n = 1, 10 do redis.call('SET', n, n) end", "0"]);
+    let bench = Bench::unattended(&redis);
+    let good = bench.backup();
+    redis.run(&["EVAL", "for n = 1, 20 do redis.call('DEL', n) end", "0"]);
+    redis.run_in(2, &["FLUSHDB"]);
+    let bad = bench.backup();
+    redis.run(&["SET", "since", "1"]);
+    assert_eq!(bench.restore(&good).code, 0);
+
+    let listed = list(&bench, &[]);
+    let [safety, bad_row, good_row] = listed["backups"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!((&safety["mode"], &bad_row["mode"]), (&"safety".into(), &"manual".into()), "{listed}");
+    assert_eq!(bad_row["shrunk"], "keys 50 → 20, db 2: 10 → 0", "{listed}");
+    // The last backup holds the loss already, and nothing was lost since.
+    assert_eq!((&safety["shrunk"], &good_row["shrunk"]), (&Value::Null, &Value::Null), "{listed}");
+    let modes: Vec<(String, String, String)> = listed["newest"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (text(&row["mode"]), text(&row["backup_id"]), text(&row["status"])))
+        .collect();
+    let newest = |mode: &str, id: &str| (mode.to_owned(), id.to_owned(), "deep".to_owned());
+    assert_eq!(modes, [newest("manual", &bad), newest("safety", &text(&safety["backup_id"]))], "{listed}");
+    let now: jiff::Timestamp = text(&listed["now"]).parse().unwrap();
+    assert!(text(&listed["now"]).len() == 20 && (jiff::Timestamp::now().as_second() - now.as_second()).abs() < 60);
+    assert_eq!((&good_row["sha256"], &good_row["finished_at"]), (&Value::Null, &Value::Null), "{listed}");
+    let one = list(&bench, &["--backup-id", &good])["backups"][0].clone();
+    assert!(one["sha256"].is_string() && one["finished_at"].is_string(), "{one}");
+
+    // The one before may lie before the range.
+    let since = list(&bench, &["--start-time", &text(&bad_row["taken_at"])]);
+    let again = since["backups"].as_array().unwrap().iter().find(|row| row["backup_id"] == bad.as_str()).unwrap();
+    assert_eq!(again["shrunk"], bad_row["shrunk"], "{since}");
+    let protection = bench.json(&["describe-instances"])["instances"][0]["protection"].clone();
+    assert_eq!((&protection["last_backup_id"], &protection["shrunk"]), (&bad.as_str().into(), &bad_row["shrunk"]));
+    assert!(protection["newest"].as_array().unwrap().len() == 2, "{protection}");
+    for call in [&["describe-backups", "--instance-id", "orders"][..], &["describe-instances"]] {
+        let shown = bench.run(call).out;
+        assert!(shown.contains("SHRUNK: keys 50 → 20") && shown.contains("newest: manual b-"), "{shown}");
+    }
 }
 
 fn destructive(bench: &Bench, more: &[&str]) -> Value {

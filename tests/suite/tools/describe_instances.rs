@@ -1,6 +1,6 @@
 //! Instances: those that answer with their figures, those that do not with the reason, and how far each could be recovered.
 
-use crate::support::{Bench, Redis, text, unattended, wait};
+use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
 use std::time::Duration;
 
 /// One that is away does not hide the other; a search finds by a part of the id; protection is told from the sets there are.
@@ -48,4 +48,99 @@ fn a_backup_from_a_replica_may_lag() {
         let from = format!("{}, which the backup was taken from, had not received", replica.url());
         assert!(told.starts_with("every change since ") && told.contains(&from) == lags, "{told}");
     }
+}
+
+/// A Sentinel that was named in the place of a server is recognised wherever its address is used, and its masters are told.
+#[test]
+fn a_sentinel_names_its_masters() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let sentinel = Redis::start("redis-7.0", &["{dir}/sentinel.conf", "--sentinel"]);
+    sentinel.run(&["SENTINEL", "MONITOR", "mymaster", "127.0.0.1", &redis.port.to_string(), "1"]);
+    let told = format!("is a Sentinel, which has no data; its masters are: mymaster = {}", redis.url());
+    let next = format!("name the master instead of the Sentinel: {}", redis.url());
+    let bench = Bench::unattended(&sentinel);
+    let row = bench.json(&["describe-instances"])["instances"][0].clone();
+    assert!(row["status"] == "unreachable" && text(&row["reason"]).contains(&told), "{row}");
+    let made = bench.run(&["create-backup", "--instance-id", "orders", "--json"]).json();
+    assert_eq!((&made["status"], &made["code"]), (&"failed".into(), &"instance.sentinel".into()), "{made}");
+    assert!(made.to_string().contains(&told) && made.to_string().contains(&next), "{made}");
+    for command in [&["doctor"][..], &["init", "--force", "--url", &sentinel.url()]] {
+        let done = bench.run(command);
+        assert!(done.code == 5 && done.out.contains(&told) && done.out.contains(&next), "{command:?}: {done:?}");
+    }
+}
+
+/// An instance whose user has no more rights than a backup needs runs, and what cannot be read is named, with what to grant.
+#[test]
+fn few_rights_are_enough_to_be_running() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let least = ["ACL", "SETUSER", "bk", "reset", "on", ">pw", "+psync", "+replconf", "+ping"];
+    for (more, denied) in [(&["+info", "+command"][..], false), (&[][..], true)] {
+        redis.run(&[&least[..], more].concat());
+        let bench = Bench::new(&unattended(&redis, "username = \"bk\"\npassword = \"pw\""));
+        let row = bench.json(&["describe-instances"])["instances"][0].clone();
+        for (field, wanted) in
+            [("status", "running"), ("engine", "redis"), ("role", "master"), ("architecture", "standalone")]
+        {
+            assert_eq!(row[field], wanted, "{row}");
+        }
+        assert!(text(&row["engine_version"]).starts_with("7.0"), "{row}");
+        let doctor = bench.run(&["doctor"]);
+        if denied {
+            assert_eq!((&row["unreadable"], row.get("keys")), (&serde_json::json!(["INFO"]), None), "{row}");
+            assert!(doctor.out.contains("ACL SETUSER bk +info +command"), "{doctor:?}");
+        } else {
+            assert_eq!((row.get("unreadable"), &row["keys"]), (None, &1.into()), "{row}");
+            assert!(doctor.out.contains("ACL SETUSER bk +config|get"), "{doctor:?}");
+        }
+        assert!(!doctor.out.contains("fail  reachable"), "{doctor:?}");
+        bench.backup();
+    }
+}
+
+/// A node of a cluster tells of the shards that are no instances, and the doctor what to write; once it is written, nothing is told.
+#[test]
+fn shards_that_are_no_instances_are_named() {
+    let nodes = [0, 1].map(|_| Redis::start("redis-7.0", &["--cluster-enabled", "yes"]));
+    nodes[0].run(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    nodes[1].run(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    nodes[0].run(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port.to_string()]);
+    wait("the cluster", Duration::from_secs(60), || {
+        let known = |node: &Redis| matches!(node.run(&["CLUSTER", "SLOTS"]), Reply::List(all) if all.len() == 2);
+        nodes.iter().all(known).then_some(())
+    });
+    let bench = Bench::unattended(&nodes[0]);
+    let row = bench.json(&["describe-instances"])["instances"][0].clone();
+    assert_eq!(row["other_shards"], serde_json::json!([nodes[1].url()]), "{row}");
+    assert_eq!(row["architecture"], "cluster shard (8192 of 16384 slots)", "{row}");
+    let doctor = bench.run(&["doctor"]);
+    let lines = format!("id = \"orders-shard-2\"\nurl = \"{}\"\n", nodes[1].url());
+    let told: Vec<&str> = doctor.out.lines().map(|line| line.trim_start_matches([' ', '-', '>'])).collect();
+    assert!(told.join("\n").contains(&format!("[[instance]]\n{lines}")), "{doctor:?}");
+    bench.configure(&unattended(&nodes[0], &format!("[[instance]]\n{lines}")));
+    let all = bench.json(&["describe-instances"])["instances"].clone();
+    assert!(all.as_array().unwrap().iter().all(|row| row.get("other_shards").is_none()), "{all}");
+    let doctor = bench.run(&["doctor"]);
+    assert!(doctor.out.contains("each of the 2 is an instance here"), "{doctor:?}");
+}
+
+/// A backup that is taken is no replica of the instance; a server that follows it is one.
+#[test]
+fn a_backup_that_is_taken_is_no_replica() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let replicas = || bench.json(&["describe-instances"])["instances"][0]["replicas"].clone();
+    let attached = |n: &str| {
+        wait("a replica", Duration::from_secs(30), || (redis.info("connected_slaves") == n).then_some(()));
+    };
+    redis.holds_backups_for(600);
+    let child = bench.spawn(&["create-backup", "--instance-id", "orders"]);
+    attached("1");
+    assert_eq!(replicas(), 0);
+    let _replica = Redis::start("redis-7.0", &["--replicaof", &format!("127.0.0.1 {}", redis.port)]);
+    attached("2");
+    assert_eq!(replicas(), 1);
+    redis.lets_backups_go_on();
+    assert_eq!(finish(child).code, 0);
 }

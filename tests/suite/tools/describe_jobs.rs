@@ -1,5 +1,6 @@
-//! Jobs: each with its result, newest first, by instance or by id.
+//! Jobs: each with its result, newest first, by instance or by id, a page at a time.
 
+use crate::state::places::run_at;
 use crate::support::{Bench, Redis, text, unattended};
 
 /// A backup that was made and one that failed are told apart, with the code and the next step; an unknown job is not found.
@@ -17,6 +18,22 @@ fn each_job_shows_its_result() {
     assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"instance.unreachable".into()), "{failed}");
     assert!(!text(&failed["message"]).is_empty() && failed["backup_id"].is_null(), "{failed}");
     assert!(text(&failed["started_at"]) >= text(&made["started_at"]), "newest first");
+
+    // What is over has no stage and no bytes left, and says how long it took.
+    for job in &jobs {
+        assert!(job["stage"].is_null() && job["bytes"].is_null() && job["duration_seconds"].is_number(), "{job}");
+    }
+    assert_eq!((&made["progress"], failed.get("progress")), (&1.0.into(), None));
+    for (page, shown) in [(1, Some(failed)), (2, Some(made)), (3, None)] {
+        let reply = bench.json(&["describe-jobs", "--page-size", "1", "--page-number", &page.to_string()]);
+        assert_eq!(reply["jobs"], serde_json::Value::from_iter(shown.cloned()), "{reply}");
+        assert_eq!((&reply["total"], &reply["page_number"]), (&2.into(), &page.into()), "{reply}");
+        assert!(text(&reply["now"]) >= text(&made["finished_at"]), "{reply}");
+    }
+    for wrong in [["--page-number", "0"], ["--page-size", "0"], ["--page-size", "51"]] {
+        let refused = bench.run(&[&["describe-jobs"], &wrong[..]].concat());
+        assert!(refused.code == 2 && refused.err.contains("[arguments.invalid]"), "{refused:?}");
+    }
 
     let of_carts = bench.json(&["describe-jobs", "--instance-id", "carts"]);
     assert_eq!(of_carts["jobs"], serde_json::json!([failed]));
@@ -67,4 +84,41 @@ fn a_restore_shows_the_keys_of_source_and_target() {
     let statistics = &job["key_statistics"];
     assert_eq!(statistics["agreement"], "fewer", "{job}");
     assert_eq!(statistics["source"].as_u64().unwrap(), statistics["target"].as_u64().unwrap() + 1, "{job}");
+}
+
+/// A plan shows as waiting, approved and lapsed, each with the next step and none with a token; once it is carried out or withdrawn its job tells.
+#[tokio::test]
+async fn plans_that_are_not_carried_out_are_shown() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
+    let plans = || bench.json(&["describe-jobs"])["plans"].clone();
+    assert!(plans().is_null());
+    let backup = bench.backup();
+    redis.run(&["SET", "a", "2"]);
+    let planned = bench.ask(&backup).json();
+    let shown = |status: &str, next: &str| {
+        let plans = plans();
+        let [plan] = plans.as_array().unwrap().as_slice() else { panic!("{plans}") };
+        assert_eq!(
+            (&plan["plan_id"], &plan["act"], &plan["instance_id"], &plan["status"]),
+            (&planned["plan"]["plan_id"], &"restore_instance".into(), &"orders".into(), &status.into()),
+        );
+        assert!(text(&plan["next"]).contains(next) && !plans.to_string().contains("rt1-"), "{plans}");
+        assert!(plan["expires_at"].is_string(), "{plan}");
+        assert!(bench.run(&["describe-jobs"]).out.contains(&text(&plan["plan_id"])));
+    };
+    shown("waiting", " approve");
+    assert!(bench.json(&["describe-jobs", "--instance-id", "orders"])["plans"].is_array());
+    run_at(&bench.home(), "UPDATE confirmations SET status = 'approved'".into()).await;
+    shown("approved", "restore_instance again, with confirmation_token");
+    run_at(&bench.home(), "UPDATE confirmations SET caller = 'other'".into()).await;
+    let theirs = plans();
+    assert!(theirs[0]["plan_id"].is_string() && theirs[0]["next"].is_null(), "{theirs}");
+    run_at(&bench.home(), "UPDATE confirmations SET caller = 'local', expires_at = created_at + 1".into()).await;
+    shown("lapsed", "without confirmation_token");
+    // The next equal plan takes its place.
+    let again = bench.ask(&backup).json();
+    let plans = plans();
+    assert_eq!((plans.as_array().unwrap().len(), &plans[0]["plan_id"]), (1, &again["plan"]["plan_id"]), "{plans}");
 }

@@ -70,10 +70,10 @@ fn each_level_shows_where_sets_do() {
     assert!(text(&row(&bench, &backup)["verified"]).starts_with("deep, CRC64 held"));
     assert_eq!(instance(&bench)["verified"], Value::Null);
     redis.kill();
-    for (level, said) in [
-        ("checksum", "SHA-256"),
-        ("structure", "inside of every value"),
-        ("drill", "has loaded it and holds, as its manifest says,"),
+    for (level, said, status) in [
+        ("checksum", "SHA-256", "deep"),
+        ("structure", "inside of every value", "deep"),
+        ("drill", "has loaded it and holds, as its manifest says,", "drilled"),
     ] {
         let verified = verify(&bench, &backup, level);
         let reply = verified.json();
@@ -83,6 +83,10 @@ fn each_level_shows_where_sets_do() {
         assert!(shown.starts_with(&format!("{level} 20")) && shown.contains("when it was made: deep"), "{shown}");
         let last = text(&instance(&bench)["verified"]);
         assert!(last.starts_with(&format!("{backup}: {level} 20")), "{last}");
+        assert_eq!(
+            (&row(&bench, &backup)["status"], &instance(&bench)["newest"][0]["status"]),
+            (&status.into(), &status.into())
+        );
     }
     let jobs = bench.jobs();
     let job = &jobs[0];
@@ -134,7 +138,7 @@ fn a_damaged_set_is_named_and_never_chosen() {
     let bench = Bench::unattended(&redis);
     let (sound, backup) = (bench.backup(), bench.backup());
     let (file, whole) = damage(&bench, &backup);
-    assert_eq!(row(&bench, &backup)["status"], "whole", "its size is right");
+    assert_eq!(row(&bench, &backup)["status"], "deep", "its size is right");
 
     let found = verify(&bench, &backup, "checksum");
     let reply = found.json();
@@ -165,7 +169,7 @@ fn a_damaged_set_is_named_and_never_chosen() {
     let again = verify(&bench, &backup, "structure");
     assert_eq!(again.code, 0, "{again:?}");
     let listed = row(&bench, &backup);
-    assert!(listed["status"] == "whole" && text(&listed["verified"]).starts_with("structure 20"), "{listed}");
+    assert!(listed["status"] == "deep" && text(&listed["verified"]).starts_with("structure 20"), "{listed}");
     assert_eq!((bench.ask(&backup).code, bench.run(&download).code), (0, 0));
 }
 
@@ -454,7 +458,7 @@ fn a_drill_builds_a_second_of_the_log() {
     assert!(drilled.code != 0 && text(&drilled.json()["message"]).contains("has loaded it"), "{drilled:?}");
     let then = text(&row(&bench, &backup)["verified"]);
     assert!(then.starts_with("drill 20") && !then.contains("checksum"), "{then}");
-    assert_eq!(row(&bench, &backup)["status"], "whole");
+    assert_eq!(row(&bench, &backup)["status"], "drilled");
 }
 
 /// A set of the cloud is read from there, and nothing of it is kept; the cloud loads none for a trial, and it is said what can be done there.
@@ -479,7 +483,9 @@ fn the_cloud_s_sets_are_read_from_there() {
     let refused = verify("drill");
     assert!(refused.code == 5 && refused.out.contains("verify.unsupported"), "{refused:?}");
     assert!(text(&refused.json()["hint"]).contains("create_instance_from_backup"), "{refused:?}");
-    for (level, said) in [("checksum", "CRC64 holds"), ("structure", "inside of every value")] {
+    for (level, said, status) in
+        [("checksum", "CRC64 holds", "verified"), ("structure", "inside of every value", "deep")]
+    {
         let verified = verify(level);
         let reply = verified.json();
         assert_eq!((verified.code, text(&reply["status"])), (0, "succeeded".into()), "{level}: {verified:?}");
@@ -488,6 +494,7 @@ fn the_cloud_s_sets_are_read_from_there() {
         let listed = call(&["describe-backups", "--instance-id", "r-cloud", "--backup-id", &backup, "--json"]).json();
         let shown = text(&listed["backups"][0]["verified"]);
         assert!(shown.starts_with(&format!("{level} 20")), "{shown}");
+        assert_eq!(listed["backups"][0]["status"], status, "{listed}");
     }
     let kept = files_under(&cloud.home());
     assert!(!kept.iter().any(|path| path.to_string_lossy().contains("rdb")), "{kept:?}");

@@ -5,7 +5,7 @@ use crate::schedule::service::{DAILY, days, put, wednesday};
 use crate::support::{Bench, Done, Redis, finish, text, unattended, wait};
 use jiff::Timestamp;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,6 +23,15 @@ fn is_root() -> bool {
 fn give(path: &Path) {
     if is_root() {
         chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
+
+/// Takes a directory or a file from the program's user: it is root's, or nobody may read it.
+fn take(path: &Path) {
+    if is_root() {
+        chown(path, Some(0), Some(0)).unwrap();
+    } else {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
     }
 }
 
@@ -122,5 +131,63 @@ fn nothing_takes_the_rights_of_root() {
     assert!(another.folder(&stays).exists() && !another.folder(&goes).exists(), "{looked:?}");
     assert!(another.bench.left_over().is_empty(), "{:?}", another.bench.left_over());
     let listed = another.run(&["describe-backups", "--instance-id", "orders", "--json"]).json();
-    assert!(listed["backups"].as_array().unwrap().iter().all(|set| set["status"] == "whole"), "{listed}");
+    assert!(listed["backups"].as_array().unwrap().iter().all(|set| set["status"] == "deep"), "{listed}");
+}
+
+/// What another user has is unreadable, by that word, with its owner and what to type: to the doctor and to whoever asks for sets. It is neither
+/// damaged nor missing, and once it was given back all is as before.
+#[test]
+fn what_another_user_has_is_told_as_unreadable() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let another = Another::new(&unattended(&redis, ""));
+    let backup = another.backup();
+    let set = another.folder(&backup);
+    let typed = if is_root() { "sudo chown -R " } else { "chmod u+rwX " };
+    for (what, name, is_of_sets) in [
+        ("", "home directory", true),
+        ("vault", "vault", true),
+        ("vault/orders", "signatures", true),
+        (set.strip_prefix(another.bench.home()).unwrap().to_str().unwrap(), "last backup", true),
+        ("state.db", "state store", true),
+        ("tair-backup.key", "signatures", true),
+        ("guard.key", "guard key", false),
+    ] {
+        let path = if what.is_empty() { another.bench.home() } else { another.bench.home().join(what) };
+        let mode = path.metadata().unwrap().mode();
+        take(&path);
+        let doctor = another.run(&["doctor", "--json"]);
+        let listed = another.run(&["describe-backups", "--instance-id", "orders"]);
+        let protection = another.run(&["describe-instances", "--json"]);
+        give(&path);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+
+        let said = doctor.json();
+        let mut checks = said["checks"].as_array().unwrap().iter();
+        let found = checks.find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {said}"));
+        let (detail, next) = (text(&found["detail"]), found["next"].as_str().unwrap_or_default());
+        assert!(doctor.code == 5 && found["status"] == "fail", "{what}: {found}");
+        assert!(
+            detail.contains("unreadable: ") && detail.contains(" is owned by ") && next.contains(typed),
+            "{what}: {found}"
+        );
+        let damage = |text: &str| ["damaged", "is not there", "never: "].into_iter().find(|word| text.contains(word));
+        assert_eq!(damage(&doctor.out), None, "{what}: {doctor:?}");
+        if is_of_sets {
+            assert!(
+                listed.code == 1 && listed.err.contains("unreadable: ") && listed.err.contains(typed),
+                "{what}: {listed:?}"
+            );
+            assert!(
+                protection.out.contains("unreadable: ") || protection.err.contains("unreadable: "),
+                "{what}: {protection:?}"
+            );
+            assert_eq!(damage(&format!("{}{}", listed.err, protection.err)), None, "{what}: {listed:?}");
+        }
+    }
+    let listed = another.run(&["describe-backups", "--instance-id", "orders", "--json"]).json();
+    assert_eq!(
+        (&listed["backups"][0]["backup_id"], &listed["backups"][0]["status"]),
+        (&backup.into(), &"whole".into())
+    );
 }

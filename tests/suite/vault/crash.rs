@@ -233,7 +233,7 @@ fn what_another_process_makes_is_not_damage() {
         };
         let id = set.file_name().unwrap().to_str().unwrap().to_owned();
         let before = bench.backups();
-        assert!(before.iter().all(|row| row["status"] == "whole" && row["backup_id"] != id.as_str()), "{before:?}");
+        assert!(before.iter().all(|row| row["status"] == "deep" && row["backup_id"] != id.as_str()), "{before:?}");
         let shown = bench.run(&["describe-backups", "--instance-id", "orders", "--backup-id", &id, "--json"]);
         assert_eq!((shown.code, &shown.json()["code"]), (4, &"backup.not_found".into()), "{shown:?}");
         assert!(set.join("data.rdb.zst").exists(), "it was taken from a living process");
@@ -242,7 +242,7 @@ fn what_another_process_makes_is_not_damage() {
         assert_eq!((&done["status"], &done["backup_id"]), (&"succeeded".into(), &id.as_str().into()), "{done}");
         let after = bench.backups();
         assert_eq!(after.len(), before.len() + 1);
-        assert!(after.iter().any(|row| row["status"] == "whole" && row["backup_id"] == id.as_str()), "{after:?}");
+        assert!(after.iter().any(|row| row["status"] == "deep" && row["backup_id"] == id.as_str()), "{after:?}");
         assert!(vault.join(&id).join("manifest.json").is_file() && bench.left_over().is_empty());
         return;
     }

@@ -198,7 +198,7 @@ fn the_program_restores_with_its_key_and_touches_nothing_without() {
     assert!(refused.code == 1 && refused.out.contains("the configuration names no key"), "{refused:?}");
     let told = bench.run(&["vault", "verify"]);
     assert_eq!(told.code, 0, "{told:?}");
-    assert!(bench.backups().iter().all(|row| row["status"] == "whole"), "{:?}", bench.backups());
+    assert!(bench.backups().iter().all(|row| row["status"] == "deep"), "{:?}", bench.backups());
     with(&key);
     let restored = bench.restore(&backup);
     assert_eq!(restored.code, 0, "{restored:?}");

@@ -59,7 +59,7 @@ fn format_1_restores_and_downloads() {
     let bench = Bench::unattended(&redis);
     lay(&bench.home().join("vault"));
     let listed = bench.backups();
-    assert_eq!((&listed[0]["status"], &listed[0]["keys"]), (&"whole".into(), &8.into()), "{listed:?}");
+    assert_eq!((&listed[0]["status"], &listed[0]["keys"]), (&"verified".into(), &8.into()), "{listed:?}");
     let got = bench.json(&["download-backup", "--instance-id", "orders", "--backup-id", ID]);
     let file = std::fs::read(text(&got["path"])).unwrap();
     assert!(file.starts_with(b"REDIS0010") && file.len() == 433, "{got}");

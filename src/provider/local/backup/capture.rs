@@ -7,6 +7,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, Unfinished};
 use crate::model::text::bytes;
 use crate::model::time::written;
+use crate::provider::expected::expected_bytes;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::attach::{Attached, cancelled};
 use crate::provider::local::backup::feed::{self, CHUNK, Sink};
@@ -66,14 +67,14 @@ impl Taken {
 }
 
 impl Inner {
-    /// Starts a capture, or joins the one that runs. A manual set is kept for so many days. `under`: the lease that must be held still, where the
-    /// capture is due by a calendar.
+    /// Starts a capture for the caller of that id, or joins the one that runs. A manual set is kept for so many days. `under`: the lease that
+    /// must be held still, where the capture is due by a calendar.
     pub async fn start_capture(
         self: &Arc<Self>,
         instance_id: &str,
-        mode: Mode,
+        (mode, days): (Mode, Option<u32>),
         note: &str,
-        days: Option<u32>,
+        caller: &str,
         under: Option<&Lease>,
     ) -> Result<Begun, Fault> {
         if self.jobs.stop.is_cancelled() {
@@ -85,7 +86,7 @@ impl Inner {
         let note = note.to_owned();
         let inner = Arc::clone(self);
         self.jobs
-            .begin(JobKind::Backup, instance_id, &backup_id, under, |job| async move {
+            .begin(JobKind::Backup, instance_id, &backup_id, caller, under, |job| async move {
                 inner.take(&job, mode, note, days).await.map_err(Unfinished::Failed)
             })
             .await
@@ -146,7 +147,8 @@ impl Inner {
         };
         // A capture goes on while the store is away, and whoever has taken its job over has said that nothing of it is kept.
         let bytes = staged.statistics().bytes;
-        if let Err(fault) = self.jobs.still_ours(job, "committing", bytes, bytes).await {
+        let total = if job.kind == JobKind::Backup { bytes } else { 0 };
+        if let Err(fault) = self.jobs.still_ours(job, "committing", bytes, total).await {
             staged.discard().await;
             return Err(fault);
         }
@@ -175,7 +177,12 @@ impl Inner {
     }
 
     async fn feed(&self, job: &Job, snapshot: &mut Snapshot, mut sink: Sink) -> Result<(), Fault> {
-        let total = if let Framing::Length(n) = snapshot.framing { n } else { 0 };
+        let total = match (job.kind, snapshot.framing) {
+            (JobKind::Backup, Framing::Length(n)) => n,
+            (JobKind::Backup, _) => expected_bytes(self.state.as_ref(), &job.instance_id).await,
+            // The last safety backup of a restore: its job's share is of what comes behind that.
+            _ => 0,
+        };
         let mut chunk = sink.next();
         let (mut received, mut reported, mut handed_over) = (0, Instant::now(), Instant::now());
         loop {

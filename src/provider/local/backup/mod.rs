@@ -5,6 +5,7 @@ mod attach;
 pub(super) mod capture;
 mod feed;
 mod locks;
+mod pruning;
 mod reconcile;
 mod retention;
 mod room;

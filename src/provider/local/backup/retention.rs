@@ -11,6 +11,7 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::policy::{Retained, Retention};
+use crate::model::pruning::Keep;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::locks::period;
 use jiff::{SignedDuration, Timestamp};
@@ -30,11 +31,25 @@ const fn why_it_goes(set: &BackupSet) -> &'static str {
 }
 
 /// That a set stays.
-struct Stayed {
+pub(super) struct Stayed {
     /// Why, as part of a sentence.
-    why: String,
+    pub(super) why: String,
     /// For how long it has to, where more than a lock or somebody keeps it.
     needed: Option<Needed>,
+}
+
+/// The sets of an instance at a moment, and what says what goes of them.
+pub(super) struct Listed {
+    /// The whole sets, newest first.
+    pub(super) sets: Vec<BackupSet>,
+    /// The others.
+    pub(super) damaged: Vec<DamagedSet>,
+    /// Ids of the whole ones that stand in for no other.
+    pub(super) unsound: Vec<String>,
+    /// Days that the policy in force keeps automated sets; `None` where none is.
+    days: Option<u32>,
+    /// From when on the policy keeps the log; `None` where none is in force, or no set of it is there.
+    log: Option<Outlived>,
 }
 
 /// What becomes of an instance's sets at a moment.
@@ -46,6 +61,18 @@ struct Judged {
     log: Option<Outlived>,
     /// For how long the bucket locks, as the newest set tells of which that is known.
     locks_for: SignedDuration,
+}
+
+/// What becomes of a set whose manifest cannot be read, or is another than the one that was put.
+pub(super) fn unreadable(set: DamagedSet) -> Retained {
+    Retained {
+        backup_id: set.id,
+        mode: "",
+        taken_at: None,
+        stored_bytes: 0,
+        goes: false,
+        why: "damaged: nothing tells how old it is".to_owned(),
+    }
 }
 
 impl Inner {
@@ -116,8 +143,8 @@ impl Inner {
         }
     }
 
-    /// What becomes of each set of an instance at a moment.
-    async fn judge(&self, instance_id: &str, now: Timestamp) -> Result<Judged, Fault> {
+    /// The sets of an instance as they are judged at a moment.
+    pub(super) async fn listed_to_judge(&self, instance_id: &str, now: Timestamp) -> Result<Listed, Fault> {
         let (mut sets, mut damaged) = (Vec::new(), Vec::new());
         let listed = self.vault.list(instance_id, self).await?;
         let recorded = self.recorded(instance_id).await?;
@@ -135,44 +162,59 @@ impl Inner {
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
         let unsound = self.unsound(instance_id, &sets, &recorded).await?;
         let log = Outlived::by_policy(instance_id, &sets, &unsound, days, now);
-        let vouched = sets.iter().filter(|set| set.locked_until.is_some() && !unsound.contains(&set.id));
-        let locks_for = vouched.max_by_key(|set| set.started_at).map(period).unwrap_or_default();
-        let verdicts = Expired::by_policy(&sets, &unsound, days, now);
-        let by_policy = Needed::by_policy(&sets, &unsound, days, now);
-        let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
-        let needed = self.needed(instance_id, &ids).await?;
-        let mut locked = BTreeMap::new();
+        Ok(Listed { sets, damaged, unsound, days, log })
+    }
+
+    /// Which of the sets that would go have to stay all the same: what locks them, a plan or a job that needs them, and moments of the log.
+    pub(super) async fn stay_all_the_same(
+        &self,
+        instance_id: &str,
+        listed: &Listed,
+        ids: Vec<String>,
+    ) -> Result<BTreeMap<String, Stayed>, Fault> {
+        let Listed { sets, unsound, log, .. } = listed;
+        let mut needed = self.needed(instance_id, &ids).await?;
+        needed.retain(|id, _| ids.contains(id));
+        let for_now = |why: &str| Stayed { why: why.to_owned(), needed: Some(Needed::ForNow) };
+        let mut stayed: BTreeMap<String, Stayed> = needed.into_iter().map(|(id, why)| (id, for_now(why))).collect();
         for set in sets.iter().filter(|set| ids.contains(&set.id)) {
             if let Some(until) = self.vault.locked(set).await? {
-                locked.insert(set.id.clone(), until);
+                stayed.insert(set.id.clone(), Stayed { why: Stays::Locked(until).to_string(), needed: None });
             }
         }
-        let going = ids.into_iter().filter(|id| !needed.contains_key(id) && !locked.contains_key(id)).collect();
+        let going = ids.into_iter().filter(|id| !stayed.contains_key(id)).collect();
         let since = log.as_ref().map(Outlived::since);
-        let of_the_log = self.log_keeps(instance_id, sets.clone(), unsound, going, since).await;
-        let stays = |why: String, needed: Option<Needed>| Err(Stayed { why, needed });
+        for id in self.log_keeps(instance_id, sets.clone(), unsound.clone(), going, since).await {
+            stayed.insert(id, Stayed { why: LOG_NEEDS.to_owned(), needed: Some(Needed::On) });
+        }
+        Ok(stayed)
+    }
+
+    /// What becomes of each set of an instance at a moment.
+    async fn judge(&self, instance_id: &str, now: Timestamp) -> Result<Judged, Fault> {
+        let listed = self.listed_to_judge(instance_id, now).await?;
+        let Listed { sets, unsound, days, .. } = &listed;
+        let vouched = sets.iter().filter(|set| set.locked_until.is_some() && !unsound.contains(&set.id));
+        let locks_for = vouched.max_by_key(|set| set.started_at).map(period).unwrap_or_default();
+        let verdicts = Expired::by_policy(sets, unsound, *days, now);
+        let by_policy = Needed::by_policy(sets, unsound, *days, now);
+        let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
+        let mut stayed = self.stay_all_the_same(instance_id, &listed, ids).await?;
         let judge = |(verdict, by_policy): (Result<Expired, Stays>, Option<Needed>)| -> Result<Expired, Stayed> {
-            let verdict = match verdict {
-                Ok(verdict) => verdict,
-                Err(why) => return stays(why.to_string(), by_policy),
-            };
-            if let Some(until) = locked.get(verdict.backup_id()) {
-                return stays(Stays::Locked(*until).to_string(), None);
-            }
-            match needed.get(verdict.backup_id()) {
-                Some(why) => stays((*why).to_owned(), Some(Needed::ForNow)),
-                None if of_the_log.iter().any(|id| id == verdict.backup_id()) => {
-                    stays(LOG_NEEDS.to_owned(), Some(Needed::On))
-                }
-                None => Ok(verdict),
-            }
+            let verdict = verdict.map_err(|why| Stayed { why: why.to_string(), needed: by_policy })?;
+            stayed.remove(verdict.backup_id()).map_or(Ok(verdict), Err)
         };
         let judged: Vec<_> = verdicts.into_iter().zip(by_policy).map(judge).collect();
+        let Listed { sets, damaged, log, .. } = listed;
         Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, log, locks_for })
     }
 
     /// Which sets of an instance a waiting plan or a running job needs, of these and maybe others, and for what.
-    async fn needed(&self, instance_id: &str, ids: &[String]) -> Result<BTreeMap<String, &'static str>, Fault> {
+    pub(super) async fn needed(
+        &self,
+        instance_id: &str,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, &'static str>, Fault> {
         if ids.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -210,8 +252,11 @@ impl Inner {
         Ok(Some(Kept { sets: left, damaged, in_use, since }))
     }
 
-    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
-    pub async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+    /// What retention would do now to the sets and the log of an instance; with a person's rules what pruning by them would. Deletes nothing.
+    pub async fn retention(&self, instance_id: &str, keep: Option<&Keep>) -> Result<Retention, Fault> {
+        if let Some(keep) = keep {
+            return self.pruning(instance_id, keep).await;
+        }
         let now = Timestamp::now();
         let Judged { sets, damaged, log, .. } = self.judge(instance_id, now).await?;
         let (mut rows, mut left) = (Vec::new(), Vec::new());
@@ -226,6 +271,7 @@ impl Inner {
                 backup_id: set.id.clone(),
                 mode: set.mode.as_str(),
                 taken_at: Some(set.started_at),
+                stored_bytes: set.stored_bytes,
                 goes,
                 why,
             });
@@ -241,13 +287,7 @@ impl Inner {
             Some(kept) => self.prunable(instance_id, kept).await?,
             None => 0,
         };
-        rows.extend(damaged.into_iter().map(|set| Retained {
-            backup_id: set.id,
-            mode: "",
-            taken_at: None,
-            goes: false,
-            why: "damaged: nothing tells how old it is".to_owned(),
-        }));
+        rows.extend(damaged.into_iter().map(unreadable));
         Ok(Retention { sets: rows, log_segments })
     }
 

@@ -3,7 +3,7 @@
 
 use crate::config::blocking::blocking;
 use crate::config::durable;
-use crate::model::backup::BackupSet;
+use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::bytes;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -27,8 +27,15 @@ impl Inner {
             bytes(need),
             bytes(free)
         );
+        let place = self.vault.store().place("");
+        // Others go by the policy alone, and a locked one by nobody.
+        let deletable =
+            |set: &&BackupSet| matches!(set.mode, Mode::Manual | Mode::Safety) && set.locked_until.is_none();
+        let delete = sets.iter().flatten().rfind(deletable).map_or_else(String::new, |set| {
+            format!(", or delete a set that nobody needs: delete_backup with instance_id {instance_id} and backup_id {} plans that of the oldest", set.id)
+        });
         Err(Fault::new(Kind::Unexpected, "vault.no_room", message)
-            .hint("Free space under the home directory, or delete backups with delete_backup; then call again."))
+            .hint(format!("Free space in {place}{delete}; then call again.")))
     }
 
     /// Refuses to keep what an instance holds in a plain file for a while, where that will not fit. `dir` is where. As above, what is not

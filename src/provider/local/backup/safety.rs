@@ -32,11 +32,12 @@ enum Reading {
 }
 
 impl Inner {
-    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
+    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one, for the caller of that id.
     pub async fn safety_backup(
         self: &Arc<Self>,
         instance_id: &str,
         assessment: &Assessment,
+        caller: &str,
     ) -> Result<SafetyFacts, Fault> {
         let Preconditions::DirectRestore(_) = &assessment.preconditions else {
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", "a safety backup is for a restore"));
@@ -45,14 +46,17 @@ impl Inner {
             let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
             return self.safety_status(instance_id, &safety).await;
         }
-        match self.start_capture(instance_id, Mode::Safety, "taken before a restore", None, None).await? {
+        match self.start_capture(instance_id, (Mode::Safety, None), "taken before a restore", caller, None).await? {
             Begun::Started(job) => {
                 Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
             }
             // A backup that already runs began before our facts were read: it may lack the last writes.
             Begun::Joined(job) => {
                 Err(Fault::new(Kind::Provider, "job.busy", format!("backup {} is running on {instance_id}", job.id))
-                    .hint("Wait for it with describe_jobs, then call restore_instance again.")
+                    .hint(format!(
+                        "describe_jobs with job_id {} shows when it has ended; then make the same call again.",
+                        job.id
+                    ))
                     .retry_after(Duration::from_secs(5)))
             }
         }

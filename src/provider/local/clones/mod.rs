@@ -160,7 +160,7 @@ impl Clones {
         };
         found.ok_or_else(|| {
             Fault::new(Kind::NotFound, "clone.ended", format!("the clone {id} has ended, and its data is gone"))
-                .hint("Backup sets taken of it are still there (describe_backups). create_instance_from_backup makes another.")
+                .hint(format!("Backup sets taken of it are still there: describe_backups with instance_id {id}. create_instance_from_backup makes another of what it was made of."))
         })
     }
 

@@ -7,6 +7,7 @@ use crate::archive::collector::spooling::Spooling;
 use crate::config::backup_log::BackupLogConfig;
 use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, Mode, Origin};
+use crate::model::caller::BY_LOG;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{Job, JobKind, JobStatus, Unfinished};
@@ -66,7 +67,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let begun = self
             .jobs
-            .begin(JobKind::Backup, id, &backup_id, None, |job| async move {
+            .begin(JobKind::Backup, id, &backup_id, BY_LOG, None, |job| async move {
                 let extent = Extent::SnapshotAndStream;
                 let taken = inner.take_set(&job, Mode::Automated, NOTE.to_owned(), None, extent).await;
                 let taken = taken.map_err(Unfinished::Failed)?;

@@ -24,13 +24,14 @@ impl Inner {
         range: (Timestamp, Timestamp),
     ) -> Result<Destructions, Fault> {
         let on = self.log_is_on(id).await?;
+        let without = if on { String::new() } else { self.way_to_a_log(id).await };
         let bases = self.sets(id).await?.into_iter().flatten().collect::<Vec<_>>();
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let search = move || {
             let deadline = Instant::now() + SEARCH_FOR;
             let coverage = archive.coverage(&instance, SHARD)?;
             if coverage.runs.is_empty() {
-                return Err(none(&instance, on));
+                return Err(none(&instance, on, &without));
             }
             let mut found = coverage.destructive(&bases, range, deadline)?;
             let ends = coverage.runs.iter().map(Run::until).max();
@@ -45,18 +46,22 @@ impl Inner {
     }
 }
 
-/// The fault of an instance without a log to search.
-fn none(id: &str, on: bool) -> Fault {
+/// The fault of an instance without a log to search; `next`: of one that is off, what keeps it from now on.
+fn none(id: &str, on: bool, next: &str) -> Fault {
     let (message, hint) = if on {
         (
             format!("nothing of {id} is in its log yet"),
-            "What is written is on the vault some seconds later; describe_instances shows the log, and whether somebody keeps it.",
+            format!(
+                "What is written is on the vault some seconds later; describe_instances with instance_id {id} shows the log, and whether somebody keeps it."
+            ),
         )
     } else {
         (
             format!("no log of {id} is kept, so nobody knows what was done to it"),
-            "Restore a set from before the mistake: describe_backups lists them. For the next time: modify_backup_policy with enable_backup_log true, and tair-backup-mcp run as a service.",
+            format!(
+                "Restore a set from before the mistake: describe_backups with instance_id {id} lists them. For the next time: {next}"
+            ),
         )
     };
-    Fault::new(Kind::Provider, "log.none", message).hint(hint).next(&["describe_backups", "modify_backup_policy"])
+    Fault::new(Kind::Provider, "log.none", message).hint(hint).next(&["describe_backups"])
 }

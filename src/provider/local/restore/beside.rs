@@ -146,7 +146,8 @@ impl Inner {
         }
         let swapped_in = Some((swapped.loaded.clone(), swapped.evicted_keys));
         let dropping = swapped.drop_old(&mut conn, &placement);
-        let dropped = self.reporting(job, set, || (DROPPING, set.rdb_bytes), dropping).await.map_err(ended_by);
+        let dropped =
+            self.reporting(job, set.rdb_bytes, || (DROPPING, set.rdb_bytes), dropping).await.map_err(ended_by);
         dropped.map_err(|end| end.map(|fault| behind(fault, cutover.as_ref())))?;
         Ok(Loaded { cutover, unseen, swapped_in })
     }

@@ -175,7 +175,8 @@ impl Inner {
         for (what, room) in [("memory", memory), ("disk", disk)] {
             if let Some(free) = room.free.filter(|free| *free < room.need) {
                 let why = format!("it takes {} of {what} here, and {} are free", bytes(room.need), bytes(free));
-                return Err(not_built(program, &why).hint("Free some, or take a set instead (describe_backups)."));
+                let hint = format!("Free some, or take the set that it begins with instead: {}.", set.id);
+                return Err(not_built(program, &why).hint(hint));
             }
         }
         Ok(())
@@ -242,7 +243,7 @@ impl Inner {
         behind: Behind,
     ) -> Result<Built, Fault> {
         let (restored, used_memory, file) = self.built_on(on, set, data, behind).await?;
-        let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
+        let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, 0).await;
         let (file, statistics) = verified(file, self.run_dir().await?).await?;
         let counts = statistics.dbs.iter().map(|db| (db.db, (db.keys, db.expires))).collect();
         tracing::debug!(replayed = ?restored.replayed, "a moment was built");
@@ -328,7 +329,7 @@ impl Inner {
             (stage, sent_so_far.load(Ordering::Relaxed))
         };
         let done = match job {
-            Some(job) => self.reporting(job, set, how_far, run).await,
+            Some(job) => self.reporting(job, 0, how_far, run).await,
             None => run.await,
         };
         // The thread ends by itself: its channel is closed.
@@ -368,5 +369,5 @@ fn not_built(program: &str, why: &str) -> Fault {
         "the moment could not be built on a server of our own ({program}), and nothing else was touched: {why}"
     );
     Fault::new(Kind::Provider, "restore.not_built", message)
-        .hint("Restore a set instead (describe_backups), or let the target follow us; restore_way of the plan says why it cannot.")
+        .hint("Cure what the message names and call again; a set alone takes no such server (describe_backups).")
 }

@@ -109,7 +109,7 @@ impl Inner {
             let share = u128::from(done.load(Ordering::Relaxed)) * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
             ("writing keys", u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes))
         };
-        self.reporting(job, set, how_far, run).await
+        self.reporting(job, set.rdb_bytes, how_far, run).await
     }
 }
 

@@ -309,7 +309,7 @@ fn tail_lost(why: &str) -> Fault {
         "the stream behind the last safety backup broke off, so the last writes are in no backup: {why}; the target was not touched"
     );
     Fault::new(Kind::Provider, "restore.tail_lost", message)
-        .hint("Make a new plan; with many writes raise client-output-buffer-limit for replicas, or use write_fence.")
+        .hint("Make a new plan; with many writes raise the server's client-output-buffer-limit for replicas, or, for a restore by replication, give write_fence true.")
 }
 
 /// The fault of a restore that had its cutover, which is told as well.

@@ -257,7 +257,7 @@ impl Inner {
             replication_id: facts.replid.clone(),
             not_ready,
             sentinel,
-            replicas: facts.connected_slaves,
+            replicas: facts.replicas,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
             writes,

@@ -18,8 +18,8 @@ use crate::model::slots::HeldSlots;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::cutover::{LastKey, WayBack, behind};
+use crate::provider::local::restore::keys_outcome::outcome;
 use crate::provider::local::restore::loadable::BULK_DEFAULT;
-use crate::provider::local::restore::outcome::too_little_memory;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -238,7 +238,7 @@ impl Inner {
             self.evicted_before(job, &mut recovery, way_back.evicted_then).await;
         }
         let passing = self.passed(&mut conn, reader, written, &matcher, had.as_deref());
-        let passed = self.reporting(job, set, || (PASSING, set.rdb_bytes), passing).await;
+        let passed = self.reporting(job, set.rdb_bytes, || (PASSING, set.rdb_bytes), passing).await;
         let last = passed.as_ref().ok().map(|(gathered, report, passed, after)| LastKey {
             offset: after.offset,
             removed: after.removed,
@@ -250,11 +250,15 @@ impl Inner {
         let told = |fault: Fault| behind(fault, cutover.as_ref());
         let (gathered, report, passed, after) = passed.map_err(told)?;
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
-        let (source, target) = (Some(gathered.counts.clone()), passed.present.clone());
-        // The server counts what it removes of all its keys.
-        let (expired, evicted_of_these) = (None, None);
-        let keys_of_both =
-            RestoredKeys { source, target, as_loaded: false, expired, evicted: evicted_of_these, of_some: true };
+        let keys_of_both = RestoredKeys {
+            source: Some(gathered.counts.clone()),
+            target: passed.present.clone(),
+            as_loaded: false,
+            // The server counts what it removes of all its keys.
+            expired: None,
+            evicted: None,
+            of_some: true,
+        };
         // What is written must not be called lost because it cannot be told how much of it there is.
         let _ = self.state.set_restored_keys(&job.id, &keys_of_both).await;
         let evicted = after.evicted_keys.saturating_sub(evicted);
@@ -336,74 +340,4 @@ async fn cannot_take(
         (0, n) => Some(format!("{n} keys that match carry metadata of a module, which commands cannot restore")),
         (n, _) => Some(format!("{n} keys that match belong to slots that this node of the cluster does not serve")),
     })
-}
-
-/// How it ended, in figures that were seen: each key that was sent was accepted or is one that was made meanwhile, and what matches was gone
-/// through after that.
-#[expect(clippy::too_many_arguments, reason = "each is another thing that was seen")]
-fn outcome(
-    keys: &SomeKeys,
-    removes: bool,
-    matcher: &KeyMatcher,
-    what: &str,
-    gathered: &Gathered,
-    report: &ReplayReport,
-    passed: &Passed,
-    evicted: u64,
-) -> Result<String, Fault> {
-    let (sent, removed) = (gathered.sent.total(), passed.removed.total());
-    let by_pattern = |counts: &PatternCounts| {
-        let each =
-            matcher.filter().items.iter().enumerate().map(|(item, pattern)| format!("{pattern}: {}", counts.of(item)));
-        if counts.total() == 0 { String::new() } else { format!(" ({})", each.collect::<Vec<_>>().join(", ")) }
-    };
-    let under = keys.add_prefix.as_ref().map(|prefix| format!(", under the prefix {prefix}")).unwrap_or_default();
-    let mut message = format!(
-        "restored {} keys that match{} as they were in {what}{under}: the target accepted each",
-        report.keys,
-        // Which of them were made meanwhile is not known by expression.
-        if report.made == 0 { by_pattern(&gathered.sent) } else { String::new() }
-    );
-    if gathered.expired > 0 {
-        message.push_str(&format!("; {} more had an expiry that has passed, and count as not there", gathered.expired));
-    }
-    message.push_str(&match removes {
-        false if !keys.removes() => "; nothing was removed".to_owned(),
-        false => format!(
-            "; nothing was removed, for it is not known which slots of the cluster the source served then: {} other keys that match stay",
-            passed.kept
-        ),
-        true => {
-            format!(
-                "; {removed} keys that match and were not there then, or have expired since, are removed{}",
-                by_pattern(&passed.removed)
-            )
-        }
-    });
-    if removes && passed.kept > 0 {
-        message.push_str(&format!(
-            "; {} other keys that match stay, for they are in slots of the cluster that the source did not serve then",
-            passed.kept
-        ));
-    }
-    if report.made + passed.made > 0 {
-        message.push_str(&format!(
-            "; {} keys that match stay as clients made them meanwhile, for the safety backup does not have them ({} are in {what}, {} are not)",
-            report.made + passed.made,
-            report.made,
-            passed.made
-        ));
-    }
-    if evicted > 0 {
-        return Err(too_little_memory(format!(
-            "{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these"
-        )));
-    }
-    if passed.met < sent.saturating_sub(gathered.may_expire) {
-        let met = passed.met;
-        message += &format!(
-            "; afterwards only {met} of them were met as all keys were gone through: others have been removed since, by clients"
-        );
-    }
-    Ok(message)
 }

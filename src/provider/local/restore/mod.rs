@@ -13,6 +13,7 @@ pub(super) mod facts;
 mod fits;
 mod held;
 pub(super) mod keys;
+mod keys_outcome;
 mod last_safety;
 mod loadable;
 mod outcome;
@@ -219,13 +220,14 @@ impl Inner {
         Err(fault)
     }
 
-    /// Runs a transfer to its end and writes down, at every tick, the stage and the bytes that `how_far` gives. The disk must not
+    /// Runs a transfer to its end and writes down, at every tick, the stage and the bytes that `how_far` gives, of `total`, which is 0 for work
+    /// that the job's own transfer follows: a job's share does not begin anew. The disk must not
     /// hold the transfer up, so the two go on beside each other. Where another process has taken this one for dead, or may have, the transfer is
     /// stopped: before each of its steps, for this process may have stood still since the last one.
     async fn reporting<T, E: From<RedisError>>(
         &self,
         job: &Job,
-        set: &BackupSet,
+        total: u64,
         how_far: impl Fn() -> (&'static str, u64),
         run: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
@@ -244,7 +246,7 @@ impl Inner {
                 let (stage, bytes) = how_far();
                 // Progress that cannot be written down is no reason to drop a restore half way; that another process has taken this
                 // one for dead is: it has said what there is, and the next restore may have begun.
-                if let Ok(false) = self.jobs.progress(job, stage, bytes, set.rdb_bytes).await {
+                if let Ok(false) = self.jobs.progress(job, stage, bytes, total).await {
                     return taken_over(&job.id);
                 }
             }

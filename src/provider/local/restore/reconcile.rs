@@ -1,5 +1,6 @@
 //! Reconciling a restore whose process died: the target is taken off this program, and what it holds now is said.
 
+use crate::config::command::clear_rollback;
 use crate::guard::grant::Orphaned;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
@@ -18,7 +19,7 @@ use crate::redis::facts::{ServerFacts, key_counts};
 use crate::redis::master::rollback::{Found, roll_back};
 use crate::redis::master::types::MasterOptions;
 use crate::redis::replay::beside::{Remains, remove};
-use crate::state::jobs::{Orphan, clear_command};
+use crate::state::jobs::Orphan;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -55,7 +56,7 @@ impl Inner {
             // The record stays, and the restore counts as not rolled back: nobody knows that the target is off this program.
             (Err(damaged), _) => {
                 let hint =
-                    format!("{LOOK_AT} Then a person clears it at a terminal: {}.", clear_command(&orphan.job.id));
+                    format!("{LOOK_AT} Then a person clears it at a terminal: {}.", clear_rollback(&orphan.job.id));
                 return Ok(Err(Unfinished::RollbackPending(damaged.hint(hint))));
             }
         };

@@ -303,7 +303,7 @@ impl Inner {
         nearest_after: Option<Timestamp>,
     ) -> Result<NoMoment, Fault> {
         let address = self.endpoint(instance_id).await?.to_string();
-        Ok(NoMoment { address, asked, why, nearest_before, nearest_after })
+        Ok(NoMoment { instance_id: instance_id.to_owned(), address, asked, why, nearest_before, nearest_after })
     }
 }
 

@@ -120,7 +120,7 @@ impl Inner {
             *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
         });
         let how_far = || *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let done = self.reporting(job, set, how_far, run).await;
+        let done = self.reporting(job, total, how_far, run).await;
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
         let (from, to) = refusing.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -4,7 +4,7 @@
 //! It must not call a set damaged for what the machine lacks: a server counts as a witness only where it must load what the set's source
 //! wrote, and starts without the set.
 
-use super::{NotVerified, Walked};
+use super::{NotVerified, PASSES_OF_DRILL, Walked};
 use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -168,7 +168,7 @@ impl Inner {
             Err(Fault::new(Kind::Provider, "verify.failed", message)
                 .hint("Free space under the home directory, then call verify_backup again."))
         });
-        self.watched(job, set, "writing it out for a scratch server", watch, laying).await
+        self.watched(job, set, ("writing it out for a scratch server", PASSES_OF_DRILL), watch, laying).await
     }
 
     /// Why a server does not serve what it was given. `what`: what it does not do with the set.
@@ -281,6 +281,7 @@ async fn is_small(conn: &mut Conn, key: &[u8]) -> Result<bool, RedisError> {
 }
 
 fn no_program(set: &BackupSet, statistics: &KeyStatistics) -> Fault {
+    let (id, backup_id) = (&set.instance_id, &set.id);
     let modules = match statistics.modules.as_slice() {
         [] => String::new(),
         modules => format!(", and none has the modules of {}", modules.join(", ")),
@@ -289,10 +290,10 @@ fn no_program(set: &BackupSet, statistics: &KeyStatistics) -> Fault {
         "there was no drill: no server program here loads {} of {} {} (RDB version {}){modules}",
         set.id, set.engine, set.version, set.rdb_version
     );
-    Fault::new(Kind::Provider, "verify.no_program", message).hint(
-        "Install the redis-server or valkey-server of that version, so that it is in PATH, or name it in the configuration \
-         (server_programs). The level structure takes no server.",
-    )
+    Fault::new(Kind::Provider, "verify.no_program", message).hint(format!(
+        "verify_backup with instance_id {id}, backup_id {backup_id} and level structure takes no server. For a drill install the redis-server or \
+         valkey-server of that version, so that it is in PATH, or name it in the configuration (server_programs)."
+    ))
 }
 
 fn failed(program: &Program, why: &str) -> Fault {

@@ -49,13 +49,17 @@ impl NotVerified {
 }
 
 /// What to do about a set in which a fault was found.
-fn next_step(level: Level) -> String {
+fn next_step((instance_id, backup_id): (&str, &str), level: Level) -> String {
     format!(
-        "Choose another set from describe_backups; nothing was sent to any instance. Where it may have been in passing, such as an error \
-         of the disk, call verify_backup with the level {}: the set can be used again once that finds nothing.",
+        "Choose another set (describe_backups with instance_id {instance_id}); nothing was sent to any instance. Where it may have been in \
+         passing, such as an error of the disk, call verify_backup with the level {} (instance_id {instance_id}, backup_id {backup_id}): the \
+         set can be used again once that finds nothing.",
         level.as_str()
     )
 }
+
+/// How often a drill reads its set: verified, and written out for a server.
+const PASSES_OF_DRILL: u64 = 2;
 
 /// What reading a set whole has shown, for the reader.
 fn told(level: Level, set: &BackupSet) -> String {
@@ -89,7 +93,7 @@ impl Inner {
         let found = self.state.verifications(instance_id).await?;
         let damaged = |(id, found): (String, Verification)| {
             let (level, Look { at, fault, .. }) = found.fault()?;
-            let hint = format!("This was found at {}. {}", written(*at), next_step(level));
+            let hint = format!("This was found at {}. {}", written(*at), next_step((instance_id, id.as_str()), level));
             Some((id, Fault::new(Kind::Damaged, "backup.damaged", fault.clone()?).hint(hint)))
         };
         Ok(found.into_iter().filter_map(damaged).collect())
@@ -198,7 +202,7 @@ impl Inner {
             return gone;
         }
         keep_damage(&self.jobs, (instance_id, backup_id), level, server, &fault).await;
-        fault.hint(next_step(level))
+        fault.hint(next_step((instance_id, backup_id), level))
     }
 
     /// Writes down that a look of this level, whose reading began at that moment, has found nothing.
@@ -229,12 +233,14 @@ impl Inner {
         let set = found.map_err(NotVerified::by(Level::Checksum))?;
         if level == Level::Checksum {
             let read = self.vault.verify_bytes(&set, watch);
-            self.watched(job, &set, "reading its bytes", watch, read).await.map_err(NotVerified::by(level))?;
+            self.watched(job, &set, ("reading its bytes", 1), watch, read).await.map_err(NotVerified::by(level))?;
             self.keep_sound(&set, level, began, None).await?;
             return Ok(told(level, &set));
         }
         let walk = self.vault.verify_watched(&set, watch);
-        let walked = self.watched(job, &set, "verifying its structure", watch, walk).await;
+        // For a drill it is written out once more.
+        let passes = if level == Level::Drill { PASSES_OF_DRILL } else { 1 };
+        let walked = self.watched(job, &set, ("verifying its structure", passes), watch, walk).await;
         let statistics = walked.map_err(NotVerified::by(Level::Structure))?;
         let whole = format!("{}; the inside of every value is sound, and nothing is there twice", told(level, &set));
         if level == Level::Structure {
@@ -245,17 +251,16 @@ impl Inner {
         Ok(format!("{whole}; {}", self.drill_unless_wanted(walked).await?))
     }
 
-    /// Waits for a reading that is watched, and tells the job how far it is.
+    /// Waits for a reading that is watched, and tells the job how far it is; the set is read so many times in all.
     async fn watched<T, E>(
         &self,
         job: &Job,
         set: &BackupSet,
-        stage: &str,
+        (stage, passes): (&str, u64),
         watch: &Watch,
         reading: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let before = watch.bytes();
-        let done = || watch.bytes().saturating_sub(before);
-        told_while(&self.jobs, job, (stage, set.rdb_bytes), done, reading).await
+        let all = set.rdb_bytes.saturating_mul(passes);
+        told_while(&self.jobs, job, (stage, all), || watch.bytes(), reading).await
     }
 }

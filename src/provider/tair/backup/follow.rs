@@ -4,6 +4,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, Unfinished};
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
+use crate::provider::expected::expected_bytes;
 use crate::provider::tair::Inner;
 use crate::provider::tair::backup::record::{Record, lost_call, since};
 use crate::provider::tair::poller::Poller;
@@ -12,16 +13,35 @@ use crate::tair::wire::backups::Backup;
 use crate::tair::wire::clusters::ClusterBackup;
 use crate::tair::wire::moment;
 
+/// How far a backup is: a job's figures are bytes, and the cloud gives per cents only, which are taken of what is expected.
+struct Share {
+    /// Bytes done, at least.
+    bytes: u64,
+    /// Bytes expected in all; 0 where nothing is.
+    expected: u64,
+}
+
+impl Share {
+    /// Takes note of what the cloud says, which may be less than it has said before.
+    fn reaches(&mut self, percent: u64) {
+        let done = u128::from(self.expected) * u128::from(percent.min(100)) / 100;
+        self.bytes = self.bytes.max(u64::try_from(done).unwrap_or_default());
+    }
+}
+
 impl Inner {
     /// Follows a backup to its set.
     pub(super) async fn follow_backup(&self, job: &Job, record: Record) -> JobEnd {
         let mut poller = Poller::new(&self.polling, self.polling.backup_timeout, &self.jobs.stop);
-        let set = if record.cluster {
-            self.follow_cluster(job, &record, &mut poller).await?
-        } else {
-            self.follow_jobs(job, &record, &mut poller).await?
-        };
         let state = &self.jobs.state;
+        let mut share = Share { bytes: job.done, expected: expected_bytes(state.as_ref(), &job.instance_id).await };
+        let set = if record.cluster {
+            self.follow_cluster(job, &record, &mut poller, &mut share).await?
+        } else {
+            self.follow_jobs(job, &record, &mut poller, &mut share).await?
+        };
+        // What the next backup of the instance is expected to have.
+        self.report_bytes(job, "listed", set.set.rdb_bytes, set.set.rdb_bytes).await?;
         // Of a backup that was joined some jobs may be known by the set alone.
         let jobs = if record.joined && !set.jobs.is_empty() { &set.jobs } else { &record.jobs };
         let named = match state.set_cloud_jobs(&job.id, jobs).await {
@@ -35,7 +55,13 @@ impl Inner {
     }
 
     /// The list of sets is read beside that of tasks: a task that is stuck, or says what nobody has published, does not hide its set.
-    async fn follow_jobs(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
+    async fn follow_jobs(
+        &self,
+        job: &Job,
+        record: &Record,
+        poller: &mut Poller,
+        share: &mut Share,
+    ) -> Result<CloudSet, Unfinished> {
         let (mut over_since, mut last_percent) = (None, 0);
         loop {
             let (mut over, mut percent, mut stage) = (true, 0, String::new());
@@ -74,15 +100,22 @@ impl Inner {
             let stage = if over {
                 "waiting for the set to be listed".to_owned()
             } else {
-                // A job's figures are bytes; the cloud gives per cents only.
-                format!("{stage}, {}%", percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1))
+                let percent = percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1);
+                share.reaches(percent.try_into().unwrap_or_default());
+                format!("{stage}, {percent}%")
             };
-            self.report_progress(job, &stage).await?;
+            self.report_bytes(job, &stage, share.bytes, share.expected).await?;
             poller.wait("the backup").await?;
         }
     }
 
-    async fn follow_cluster(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
+    async fn follow_cluster(
+        &self,
+        job: &Job,
+        record: &Record,
+        poller: &mut Poller,
+        share: &mut Share,
+    ) -> Result<CloudSet, Unfinished> {
         let mut over_since = None;
         loop {
             let range = since(record.called_at, self.client.now());
@@ -106,7 +139,9 @@ impl Inner {
                     if let Some(Ok(set)) = clusters::of_cluster_rows(&job.instance_id, vec![row]).pop() {
                         return Ok(set);
                     }
-                    self.report_progress(job, &format!("{status}, {percent}%")).await?;
+                    share.reaches(percent.into());
+                    let stage = format!("{status}, {percent}%");
+                    self.report_bytes(job, &stage, share.bytes, share.expected).await?;
                 }
                 None if read && poller.elapsed() >= self.polling.listed_by() => {
                     return Err(lost_call(record.called_at).into());

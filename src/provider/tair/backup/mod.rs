@@ -29,8 +29,14 @@ fn say_started(started: &mut Option<Started>, joined: bool) {
 }
 
 impl Inner {
-    /// Starts a backup, or joins the one that runs, here or in the cloud. The set is kept for so many days, or as the policy says.
-    pub async fn start_backup(&self, instance_id: &str, mode: Mode, days: Option<u32>) -> Result<(Job, bool), Fault> {
+    /// Starts a backup for the caller of that id, or joins the one that runs, here or in the cloud. The set is kept for so many days, or as the
+    /// policy says.
+    pub async fn start_backup(
+        &self,
+        instance_id: &str,
+        (mode, days): (Mode, Option<u32>),
+        caller: &str,
+    ) -> Result<(Job, bool), Fault> {
         if let Some(days) = days.filter(|days| !RETENTION_DAYS.contains(days)) {
             let message = format!(
                 "backup_retention_period is {days}; the cloud keeps a set for {} to {} days",
@@ -50,7 +56,7 @@ impl Inner {
         let inner = Arc::clone(&bound);
         let begun = bound
             .jobs
-            .begin(JobKind::Backup, instance_id, "", None, |job| async move {
+            .begin(JobKind::Backup, instance_id, "", caller, None, |job| async move {
                 inner.backup(&job, &attribute, (mode, days), tx).await
             })
             .await?;

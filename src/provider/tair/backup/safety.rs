@@ -9,15 +9,15 @@ use crate::provider::tair::sets::CloudSet;
 use std::sync::Arc;
 
 impl Inner {
-    /// Starts the safety backup of a restore.
-    pub async fn safety_backup(self: &Arc<Self>, instance_id: &str) -> Result<SafetyFacts, Fault> {
-        let job = self.start_safety_backup(instance_id).await?;
+    /// Starts the safety backup of a restore, for the caller of that id.
+    pub async fn safety_backup(self: &Arc<Self>, instance_id: &str, caller: &str) -> Result<SafetyFacts, Fault> {
+        let job = self.start_safety_backup(instance_id, caller).await?;
         Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
     }
 
     /// Starts the backup from which a restore can be undone. One that runs already began before this plan, and may lack the last writes.
-    async fn start_safety_backup(self: &Arc<Self>, instance_id: &str) -> Result<Job, Fault> {
-        let (job, joined) = self.start_backup(instance_id, Mode::Safety, None).await?;
+    async fn start_safety_backup(self: &Arc<Self>, instance_id: &str, caller: &str) -> Result<Job, Fault> {
+        let (job, joined) = self.start_backup(instance_id, (Mode::Safety, None), caller).await?;
         if !joined {
             return Ok(job);
         }

@@ -101,6 +101,10 @@ fn what_is_no_moment_is_no_clone() {
     let blocked = bench.plan_clone(&["--restore-time", "2020-01-01T00:00:00Z"]).json();
     assert_eq!(blocked["status"], "blocked", "{blocked}");
     assert!(text(&blocked["prechecks"][0]["detail"]).contains("nearest"), "{blocked}");
+    // The call that is named works: it is the nearest moment of this very log.
+    let call = text(&blocked["next_actions"][0]);
+    let near = call.strip_prefix("create_instance_from_backup with instance_id orders and restore_time ").unwrap();
+    assert_eq!(bench.plan_clone(&["--restore-time", near]).json()["status"], "confirmation_required", "{blocked}");
     let now = redis.digest();
     let scratch = || std::fs::read_dir(bench.home().join("scratch")).map_or(0, Iterator::count);
     let source = ["--restore-time", at.as_str()];

@@ -1,0 +1,166 @@
+//! The sets of an instance beside each other: which of them is its last backup, which is the newest of each mode, and which lost much against the
+//! one before.
+//!
+//! It judges what is listed alone, newest first, and reads nothing.
+
+use crate::model::backup::{BackupSet, Mode, Origin};
+use crate::model::instance::total_keys;
+use crate::model::slots::HeldSlots;
+use std::collections::BTreeMap;
+
+/// Fewer keys than these may go, or be in a database that is emptied, without a word: small numbers halve every day.
+const KEYS_MIN: u64 = 10;
+/// Share of the keys from which on it is told that they are gone: one of so many.
+const ONE_OF: u64 = 5;
+/// Most databases that are named as emptied.
+const DATABASES_MAX: usize = 3;
+
+/// The last backup of an instance, of its sets newest first. A safety backup is none: it holds what was there when a restore was planned, and so most
+/// likely what the restore is to undo.
+#[must_use]
+pub fn last_backup(sets: &[BackupSet]) -> Option<&BackupSet> {
+    sets.iter().find(|set| set.mode != Mode::Safety)
+}
+
+/// The newest set of each mode, of sets newest first.
+pub fn newest_of_modes<'a>(sets: impl Iterator<Item = &'a BackupSet> + Clone) -> impl Iterator<Item = &'a BackupSet> {
+    let modes = [Mode::Manual, Mode::Automated, Mode::Safety, Mode::Unknown];
+    modes.into_iter().filter_map(move |mode| sets.clone().find(|set| set.mode == mode))
+}
+
+/// Which sets lost much against the one before, by their ids, of sets newest first: `keys 400 → 200`.
+///
+/// The one before is the last backup of that time, for a safety backup may hold the loss already. Sets that were handed in or copied are none of the
+/// instance's own history, and what the cloud does not tell is not compared.
+pub fn shrunk<'a>(sets: impl DoubleEndedIterator<Item = &'a BackupSet>) -> BTreeMap<String, String> {
+    let (mut found, mut before) = (BTreeMap::new(), None);
+    let taken_here = |set: &&BackupSet| set.is_walked() && matches!(set.origin, Origin::Capture { .. });
+    for set in sets.rev().filter(taken_here) {
+        if let Some(lost) = before.and_then(|before| lost(before, set)) {
+            found.insert(set.id.clone(), lost);
+        }
+        if set.mode != Mode::Safety {
+            before = Some(set);
+        }
+    }
+    found
+}
+
+/// What a set lost against the one before it; `None` where that is not much, or where they are of other slots of a cluster.
+fn lost(before: &BackupSet, set: &BackupSet) -> Option<String> {
+    if slots(before) != slots(set) {
+        return None;
+    }
+    let (had, has) = (total_keys(&before.counts), total_keys(&set.counts));
+    let gone = had.saturating_sub(has);
+    let much = gone >= KEYS_MIN && gone.saturating_mul(ONE_OF) >= had;
+    let mut parts: Vec<String> = much.then(|| format!("keys {had} → {has}")).into_iter().collect();
+    // That nothing is left says it of each.
+    if has > 0 {
+        let is_empty = |db: &u64| set.counts.get(db).is_none_or(|(keys, _)| *keys == 0);
+        let mut emptied = before.counts.iter().filter(|(db, (keys, _))| *keys >= KEYS_MIN && is_empty(db));
+        let named = emptied.by_ref().take(DATABASES_MAX);
+        parts.extend(named.map(|(db, (keys, _))| format!("db {db}: {keys} → 0")));
+        let more = emptied.count();
+        parts.extend((more > 0).then(|| format!("and {more} more databases emptied")));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The slots of a cluster's node.
+fn slots(set: &BackupSet) -> Option<&[(u16, u16)]> {
+    match &set.held {
+        Some(HeldSlots::Node { ranges, .. }) => Some(ranges),
+        Some(HeldSlots::All) | None => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! A loss is told of the set that has it, against the last backup before it, and no safety backup is a last one.
+    use super::{last_backup, newest_of_modes, shrunk};
+    use crate::model::backup::{BackupSet, Mode, Origin};
+    use crate::model::slots::HeldSlots;
+    use jiff::Timestamp;
+    use std::collections::BTreeMap;
+
+    /// A set of so many keys in each database.
+    fn set(id: &str, mode: Mode, keys: &[(u64, u64)]) -> BackupSet {
+        BackupSet {
+            id: id.into(),
+            instance_id: "orders".into(),
+            mode,
+            note: String::new(),
+            engine: "redis".into(),
+            version: "7.0.15".into(),
+            run_id: String::new(),
+            replication_id: String::new(),
+            replication_offset: 0,
+            write_calls: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            finished_at: Timestamp::UNIX_EPOCH,
+            rdb_version: 10,
+            rdb_bytes: 1,
+            sha256: "its".into(),
+            stored_bytes: 1,
+            counts: keys.iter().map(|(db, keys)| (*db, (*keys, 0))).collect(),
+            functions: 0,
+            used_memory: 0,
+            types: BTreeMap::new(),
+            expires_at: None,
+            locked_until: None,
+            origin: Origin::Capture { address: String::new() },
+            held: None,
+            proof: None,
+            announced_version: None,
+            manifest: None,
+        }
+    }
+
+    #[test]
+    fn much_is_a_fifth_and_ten_keys_or_a_database() {
+        type Keys<'a> = &'a [(u64, u64)];
+        let five_emptied = "db 1: 10 → 0, db 2: 10 → 0, db 3: 10 → 0, and 2 more databases emptied";
+        let cases: [(Keys<'_>, Keys<'_>, Option<&str>); 10] = [
+            (&[(0, 400)], &[(0, 200)], Some("keys 400 → 200")),
+            (&[(0, 400)], &[(0, 320)], Some("keys 400 → 320")),
+            (&[(0, 400)], &[(0, 321)], None),
+            (&[(0, 9)], &[], None),
+            (&[(0, 10)], &[], Some("keys 10 → 0")),
+            (&[(0, 200)], &[(0, 400)], None),
+            (&[(0, 400), (1, 10), (2, 9)], &[(0, 400)], Some("db 1: 10 → 0")),
+            (&[(0, 400), (3, 300)], &[(0, 400), (3, 0)], Some("keys 700 → 400, db 3: 300 → 0")),
+            (&[(0, 40), (1, 40)], &[], Some("keys 80 → 0")),
+            (&[(0, 1), (1, 10), (2, 10), (3, 10), (4, 10), (5, 10)], &[(0, 51)], Some(five_emptied)),
+        ];
+        for (before, after, told) in cases {
+            let sets = [set("b-2", Mode::Automated, after), set("b-1", Mode::Manual, before)];
+            assert_eq!(shrunk(sets.iter()).get("b-2").map(String::as_str), told, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_safety_backup_hides_no_loss() {
+        let (full, half) = (&[(0, 400)][..], &[(0, 200)][..]);
+        let mut sets = vec![
+            set("b-5", Mode::Safety, half),
+            set("b-4", Mode::Automated, full),
+            set("b-3", Mode::Automated, half),
+            set("b-2", Mode::Safety, half),
+            set("b-1", Mode::Manual, full),
+        ];
+        let told = |sets: &[BackupSet]| shrunk(sets.iter()).into_keys().collect::<Vec<_>>();
+        assert_eq!(told(&sets), ["b-2", "b-3", "b-5"]);
+        assert_eq!(last_backup(&sets).unwrap().id, "b-4");
+        let newest: Vec<&str> = newest_of_modes(sets.iter()).map(|set| set.id.as_str()).collect();
+        assert_eq!(newest, ["b-1", "b-4", "b-5"]);
+        // Neither what somebody handed in, nor what the cloud lists, nor a node that has other slots now.
+        sets[2].origin = Origin::Import { file: "one.rdb".into(), sha256: String::new() };
+        sets[3].sha256 = String::new();
+        sets[0].held = Some(HeldSlots::Node { id: "n".into(), epoch: 1, ranges: vec![(0, 99)] });
+        assert_eq!(told(&sets), Vec::<String>::new());
+        sets.truncate(1);
+        assert!(last_backup(&sets).is_none());
+    }
+}

@@ -1,0 +1,82 @@
+//! What a refusal names as the next step: a call that works on this very instance, with its arguments, or what its operator has to change.
+//!
+//! It must not name a way that the instance lacks: a log that the file keeps off, a set that there is not, a tool that this process refuses.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::Capability;
+use crate::model::text::{nearest, quoted};
+use crate::model::time::written;
+use crate::provider::Provider as _;
+use crate::provider::local::{Inner, Local};
+
+impl Inner {
+    /// What is left where an instance has no log: the call that restores its newest set, or what has one taken.
+    pub(super) async fn way_by_set(&self, id: &str) -> String {
+        let newest = self.sets(id).await.ok().and_then(|sets| sets.into_iter().flatten().next());
+        match newest {
+            Some(set) if self.read_only => {
+                format!("Its newest set is {}, of {}; {AS_READ_ONLY}.", set.id, written(set.started_at))
+            }
+            Some(set) => format!(
+                "restore_instance with instance_id {id} and backup_id {} restores its newest set, of {}.",
+                set.id,
+                written(set.started_at)
+            ),
+            None if self.read_only => format!("There is no set of it; {AS_READ_ONLY}."),
+            None => format!("There is no set of it yet: create_backup with instance_id {id} takes one."),
+        }
+    }
+
+    /// What keeps the log of an instance from now on: a call, or what its operator has to write; of a clone, where a moment is had instead.
+    pub(super) async fn way_to_a_log(&self, id: &str) -> String {
+        if self.kind(id) == "clone" {
+            let source = self.clones.find(id).await.map(|clone| clone.of.instance_id);
+            return match source {
+                Some(of) if self.has_log(&of).await => format!(
+                    "A clone has no log; {of} has: create_instance_from_backup with instance_id {of} and restore_time makes a clone of a moment."
+                ),
+                _ => "A clone has no log.".to_owned(),
+            };
+        }
+        if self.config(id).is_some_and(|config| config.enable_backup_log.is_some()) {
+            return format!(
+                "To have its log from now on its operator writes enable_backup_log = true {}.",
+                self.in_the_file(id)
+            );
+        }
+        if self.read_only {
+            return format!("Its log can be switched on by modify_backup_policy; {AS_READ_ONLY}.");
+        }
+        format!(
+            "modify_backup_policy with instance_id {id} and enable_backup_log true keeps its log from now on, as long as `tair-backup-mcp run` is at work."
+        )
+    }
+
+    /// The fault of an id that no instance has: the nearest that one has, and all of them.
+    pub(super) async fn no_such_instance(&self, id: &str) -> Fault {
+        let mut ids = self.ids.clone();
+        ids.extend(self.clones.living().await.into_iter().map(|clone| clone.id));
+        let near = nearest(id, ids.iter().map(String::as_str));
+        let near = near.map_or(String::new(), |near| format!("Did you mean {near}? "));
+        let message = format!("there is no instance {}", quoted(id));
+        Fault::new(Kind::NotFound, "instance.not_found", message).hint(format!("{near}Instances: {}.", ids.join(", ")))
+    }
+
+    /// Where the operator changes an instance, as part of a sentence.
+    pub(super) fn in_the_file(&self, id: &str) -> String {
+        let file = self.file.as_ref().map_or_else(|| "the configuration file".to_owned(), |f| f.display().to_string());
+        format!("in the [[instance]] {id} of {file} and starts this program again")
+    }
+}
+
+/// What is added where this process changes nothing.
+const AS_READ_ONLY: &str = "this server runs with --read-only, and its operator can start it without";
+
+impl Local {
+    /// Whether a clone can be made here of a set: a server program that loads it is there, and clones are not forbidden.
+    pub(super) async fn can_clone_here(&self, id: &str, backup_id: &str) -> bool {
+        let able = self.capabilities(id).await.is_ok_and(|able| able.need(&[Capability::Clone]).is_ok());
+        let Ok(set) = self.inner.set(id, backup_id).await else { return false };
+        able && matches!(self.inner.clone_program(&set).await, Ok(Ok(_)))
+    }
+}
