@@ -265,7 +265,12 @@ impl Provider for Local {
             true => None,
             false => Some((inner.way_by_set(instance_id).await, inner.way_to_a_log(instance_id).await)),
         };
-        Ok(capabilities(instance_id, inner.kind(instance_id) == "clone", without_log, inner.state.is_shared()))
+        Ok(capabilities::capabilities(
+            instance_id,
+            inner.kind(instance_id) == "clone",
+            without_log,
+            inner.state.is_shared(),
+        ))
     }
 
     async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
