@@ -255,10 +255,10 @@ impl Person for OneQuestion<'_> {
 
 /// Makes the plan, and in the same breath the call that asks for it: whoever waits for the yes is here.
 async fn both_calls(call: &ToolCall<'_>, id: &str, act: Act) -> Result<Outcome, Fault> {
-    let planned = guarded::run(call, id, act.clone(), None).await?;
+    let planned = guarded::run(call, id, act.clone(), None, None).await?;
     let Outcome::Reply { json, follow_up: FollowUp::Echo } = &planned else { return Ok(planned) };
     let token = json.get("confirmation_token").and_then(Value::as_str).unwrap_or_default();
-    guarded::run(call, id, act, Some(token)).await
+    guarded::run(call, id, act, Some(token), None).await
 }
 
 /// Prints what became of each set. Returns the exit code, or why there is nothing to print.

@@ -52,6 +52,7 @@ impl Way {
             Preconditions::Clone { set, .. } => Some(Self::CloudClone { moment: set.is_none() }),
             Preconditions::NoMoment { .. }
             | Preconditions::VaultDeletion { .. }
+            | Preconditions::Pruning { .. }
             | Preconditions::CloudDeletion { .. }
             | Preconditions::PolicyChange { .. }
             | Preconditions::OwnPolicy { .. } => None,
@@ -103,6 +104,7 @@ impl Work {
             },
             Facts::NoMoment(_)
             | Facts::VaultDeletion(_)
+            | Facts::Pruning(_)
             | Facts::CloudDeletion(_)
             | Facts::PolicyChange(_)
             | Facts::OwnPolicy(_) => None,

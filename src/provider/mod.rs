@@ -14,6 +14,7 @@ pub mod set_stream;
 pub mod tair;
 pub mod traffic;
 pub mod verification;
+pub mod way_back;
 
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
@@ -397,18 +398,4 @@ pub trait Provider: Send + Sync {
 /// An act, or a look, that a kind of place has no way to do.
 pub(crate) fn unsupported(what: &str) -> Fault {
     Fault::new(Kind::Unexpected, "act.unsupported", format!("{what} was asked of an instance that has no way to do it"))
-}
-
-/// Says how to get back, whatever went wrong; `back` is the call that does it, and empty where there is no safety backup.
-pub(crate) fn with_way_back(fault: Fault, back: &str) -> Fault {
-    let hint = hint_with_way_back(&fault.hint, back);
-    fault.hint(hint)
-}
-
-/// A hint, and after it the call that restores what was there before; the hint alone where there is none.
-pub(crate) fn hint_with_way_back(hint: &str, back: &str) -> String {
-    if back.is_empty() {
-        return hint.to_owned();
-    }
-    format!("{hint} What was there before is in the safety backup: {back}.").trim().to_owned()
 }

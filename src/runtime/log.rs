@@ -4,6 +4,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::quoted;
+use crate::state::STATEMENTS;
 use std::io::IsTerminal as _;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
@@ -15,8 +16,6 @@ use tracing_subscriber::{Layer as _, Registry, fmt};
 const VARIABLE: &str = "TAIR_BACKUP_MCP_LOG";
 /// What each of our own targets begins with.
 const OURS: &str = env!("CARGO_CRATE_NAME");
-/// The target of the state store's statements, on several lines each.
-const STATEMENTS: &str = "sqlx::query";
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -89,7 +88,7 @@ fn may_be_logged(message: &Metadata<'_>, with_statements: bool) -> bool {
 #[cfg(test)]
 mod tests {
     //! A level and a filter are read, a slip is refused, and statements are logged only where their target is named.
-    use super::{filter, statements_are_asked_for};
+    use super::{STATEMENTS, filter, statements_are_asked_for};
 
     #[test]
     fn a_filter_is_read_or_refused() {
@@ -116,8 +115,9 @@ mod tests {
 
     #[test]
     fn statements_are_logged_where_they_are_named() {
+        let exactly = format!("{STATEMENTS}=info");
         for (given, asked_for) in
-            [("debug", false), ("trace,rmcp=trace", false), ("warn,sqlx=debug", true), ("sqlx::query=info", true)]
+            [("debug", false), ("trace,rmcp=trace", false), ("warn,sqlx=debug", true), (&exactly, true)]
         {
             assert_eq!(statements_are_asked_for(&filter(given, "warn").unwrap()), asked_for, "{given}");
         }

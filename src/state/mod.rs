@@ -36,6 +36,9 @@ use std::path::Path;
 use std::time::Duration;
 use verifications::Verifications;
 
+/// The target under which the statements of a store are logged, on several lines each.
+pub const STATEMENTS: &str = "sqlx::query";
+
 /// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
 pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + Portable + Verifications {

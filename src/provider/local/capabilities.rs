@@ -2,17 +2,24 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability};
+use crate::provider::local::Inner;
 use crate::provider::local::download::no_url;
+
+impl Inner {
+    /// What can be done with an instance.
+    pub(super) async fn capabilities(&self, instance_id: &str) -> Capabilities {
+        let without_log = match self.has_log(instance_id).await {
+            true => None,
+            false => Some((self.way_by_set(instance_id).await, self.way_to_a_log(instance_id).await)),
+        };
+        capabilities(instance_id, self.kind(instance_id) == "clone", without_log, self.state.is_shared())
+    }
+}
 
 /// What a server that this program reaches itself can do.
 /// `clone`: whether it is a clone; `without_log`: of one that has no log, how a set of it is restored, and what keeps a log from now on;
 /// `shared`: whether other machines share the state.
-pub(super) fn capabilities(
-    instance_id: &str,
-    clone: bool,
-    without_log: Option<(String, String)>,
-    shared: bool,
-) -> Capabilities {
+fn capabilities(instance_id: &str, clone: bool, without_log: Option<(String, String)>, shared: bool) -> Capabilities {
     let mut all = Capabilities::all();
     if let Some((by_set, to_a_log)) = without_log {
         let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");

@@ -260,12 +260,7 @@ impl Provider for Local {
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        let inner = &self.inner;
-        let without_log = match inner.has_log(instance_id).await {
-            true => None,
-            false => Some((inner.way_by_set(instance_id).await, inner.way_to_a_log(instance_id).await)),
-        };
-        Ok(capabilities(instance_id, inner.kind(instance_id) == "clone", without_log, inner.state.is_shared()))
+        Ok(self.inner.capabilities(instance_id).await)
     }
 
     async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {

@@ -18,7 +18,7 @@ use tair_backup_mcp::model::backup::{Mode, Origin};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::job::JobKind;
 use tair_backup_mcp::model::pruning::{Keep, PrunedModes};
-use tair_backup_mcp::state::jobs::{JobStore as _, NewJob};
+use tair_backup_mcp::state::jobs::NewJob;
 use tair_backup_mcp::tools::{App, Asked, Outcome, Person, ToolCall, guarded};
 use tair_backup_mcp::vault::ingest::Metadata;
 
@@ -334,7 +334,7 @@ async fn what_changes_before_the_yes_voids_it() {
         let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
         let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
         let run = async |token: Option<&str>| -> Value {
-            match guarded::run(&call, "orders", act.clone(), token).await.unwrap() {
+            match guarded::run(&call, "orders", act.clone(), token, None).await.unwrap() {
                 Outcome::Reply { json, .. } => json,
                 Outcome::AskPerson { .. } => panic!("nobody defers here"),
             }
@@ -353,7 +353,7 @@ async fn what_changes_before_the_yes_voids_it() {
                     set_of([&m1, &m2, &m3])
                 };
                 assert_eq!(there(&bench), left);
-                let again = guarded::run(&call, "orders", act.clone(), Some(&token)).await;
+                let again = guarded::run(&call, "orders", act.clone(), Some(&token), None).await;
                 assert!(again.is_err_and(|fault| fault.code == "confirm.used"));
             }
             None => {
@@ -363,7 +363,9 @@ async fn what_changes_before_the_yes_voids_it() {
         }
         // Of what one rule keeps, or another instance has, nothing is planned.
         let kept = Act::Prune { keep, backup_ids: vec![m3.clone()] };
-        let Outcome::Reply { json, .. } = guarded::run(&call, "orders", kept, None).await.unwrap() else { panic!() };
+        let Outcome::Reply { json, .. } = guarded::run(&call, "orders", kept, None, None).await.unwrap() else {
+            panic!()
+        };
         assert!(json["status"] == "blocked" && text(&json["message"]).contains("keep-last 1"), "{json}");
     }
 }

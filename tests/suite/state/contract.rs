@@ -604,7 +604,8 @@ async fn of_equal_plans_one_is_left(place: &impl Place) {
         made
     };
     assert_eq!(one.open(&made("1", |_| {})).await.unwrap(), None);
-    let others: [(&str, fn(&mut Confirmation)); 3] = [
+    type Change = fn(&mut Confirmation);
+    let others: [(&str, Change); 3] = [
         ("2", |c| c.caller = "b".into()),
         ("3", |c| c.plan.instance_id = "carts".into()),
         ("4", |c| c.plan.act = Act::DeleteBackup { backup_id: "b-2".into() }),

@@ -31,7 +31,7 @@ fn take(path: &Path) {
     if is_root() {
         chown(path, Some(0), Some(0)).unwrap();
     } else {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
     }
 }
 

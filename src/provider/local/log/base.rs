@@ -145,7 +145,7 @@ impl Inner {
         if failed_lately(&backups, Timestamp::now(), self.logs.config.base_apart()) {
             return Ok(false);
         }
-        self.start_capture(id, Mode::Automated, NOTE, None, None).await?;
+        self.start_capture(id, (Mode::Automated, None), NOTE, BY_LOG, None).await?;
         Ok(true)
     }
 }

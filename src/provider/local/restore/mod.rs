@@ -45,7 +45,7 @@ use crate::provider::local::restore::outcome::{outcome_as_loaded, outcome_of_mom
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replay::Behind;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
-use crate::provider::with_way_back;
+use crate::provider::way_back::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;

@@ -13,7 +13,7 @@ use crate::provider::local::restore::cutover::after;
 use crate::provider::local::restore::outcome::too_little_memory;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replication::Record;
-use crate::provider::with_way_back;
+use crate::provider::way_back::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, key_counts};
 use crate::redis::master::rollback::{Found, roll_back};

@@ -9,7 +9,7 @@ use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::poller::{LOOKS, Poller, StatusLook, Steady};
 use crate::provider::tair::restore::record::Record;
 use crate::provider::tair::{Inner, traffic};
-use crate::provider::with_way_back;
+use crate::provider::way_back::with_way_back;
 use crate::tair::wire::instances::{InstanceState, is_released};
 use jiff::Timestamp;
 use std::time::Duration;
