@@ -90,7 +90,7 @@ fn a_store_that_is_slower_than_its_time() {
     let second = bench.backup();
     let sets: Vec<(String, String)> =
         bench.backups().iter().map(|set| (text(&set["backup_id"]), text(&set["status"]))).collect();
-    assert_eq!(sets, [(second, "whole".to_owned()), (first, "whole".to_owned())]);
+    assert_eq!(sets, [(second, "deep".to_owned()), (first, "deep".to_owned())]);
     let verified = bench.run(&["vault", "verify", "--deep"]);
     assert!(verified.code == 0 && verified.out.contains("2 sets"), "{verified:?}");
 }

@@ -186,8 +186,5 @@ fn what_another_user_has_is_told_as_unreadable() {
         }
     }
     let listed = another.run(&["describe-backups", "--instance-id", "orders", "--json"]).json();
-    assert_eq!(
-        (&listed["backups"][0]["backup_id"], &listed["backups"][0]["status"]),
-        (&backup.into(), &"whole".into())
-    );
+    assert_eq!((&listed["backups"][0]["backup_id"], &listed["backups"][0]["status"]), (&backup.into(), &"deep".into()));
 }
