@@ -96,7 +96,10 @@ impl Inner {
             let began = Timestamp::now();
             let source = Source { inner: self, instance_id: id, backup_id: &shard.id };
             let counting = Arc::clone(&read);
-            let on_bytes = move |done: u64, _: u64| counting.store(before + done, Ordering::Relaxed);
+            // A file that is read a second time begins anew; how far the job is does not.
+            let on_bytes = move |done: u64, _: u64| {
+                counting.fetch_max(before + done, Ordering::Relaxed);
+            };
             let verifying = file_verified(&source, level, self.jobs.state.home().to_owned(), &on_bytes);
             let (done, told) = (|| read.load(Ordering::Relaxed), ("reading it from the cloud", set.set.rdb_bytes));
             let verified = told_while(&self.jobs, job, told, done, verifying).await;
