@@ -108,10 +108,10 @@ impl Estimate {
         Self::of(seconds, "size".to_owned())
     }
 
-    /// That nothing is known.
+    /// That nothing is known: there was no such job before, or none that says anything of this one.
     #[must_use]
     pub fn unknown(noun: &str) -> Self {
-        let from = format!("not known yet: the first {noun} of this instance");
+        let from = format!("not known yet: no earlier {noun} of this instance tells");
         Self { seconds: None, from, meanwhile: String::new() }
     }
 
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(told.describe(), "about 3 min, estimated from size; meanwhile clients see nothing");
         assert_eq!(Estimate::by_size(7201).describe(), "about 3 h, estimated from size");
         let unknown = Estimate::unknown("restore");
-        assert_eq!(unknown.describe(), "not known yet: the first restore of this instance");
+        assert_eq!(unknown.describe(), "not known yet: no earlier restore of this instance tells");
         assert_eq!(serde_json::to_value(&unknown).ok(), Some(serde_json::json!({ "from": unknown.from })));
     }
 }

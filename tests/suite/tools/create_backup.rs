@@ -14,7 +14,7 @@ fn a_backup_not_waited_for_is_finished() {
     redis.holds_backups_for(3600);
     let made = bench.json(&["create-backup", "orders", "--wait-seconds", "0"]);
     assert_eq!(made["status"], "running", "{made}");
-    assert_eq!(made["estimate"]["from"], "not known yet: the first backup of this instance", "{made}");
+    assert_eq!(made["estimate"]["from"], "not known yet: no earlier backup of this instance tells", "{made}");
     let told = bench.run(&["create-backup", "orders", "--wait-seconds", "0"]);
     assert!(told.code == 0 && told.out.contains(&text(&made["backup_job_id"])), "{told:?}");
     assert!(told.err.contains("describe-jobs --job-id bj-"), "{told:?}");
