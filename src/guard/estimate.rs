@@ -12,7 +12,7 @@ use crate::guard::preconditions::Preconditions;
 use crate::model::estimate::{Estimate, Took};
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind};
-use crate::model::restore::{Method, refusing_seconds, replay_time};
+use crate::model::restore::{Method, capture_seconds, refusing_seconds, replay_time};
 
 // Rates by which is estimated where nothing like it was done before, rounded down from figures of docs/benchmarks.md, which names them.
 
@@ -24,8 +24,6 @@ const WRITTEN_A_SECOND: u64 = 180_000;
 const SIFTED_A_SECOND: u64 = 45_000_000;
 /// Bytes of RDB a second of a clone: read, and loaded by a server that starts with it.
 const CLONED_A_SECOND: u64 = 195_000_000;
-/// Bytes of the source's memory a second of a capture.
-const CAPTURED_A_SECOND: u64 = 190_000_000;
 
 /// How an act is carried out, as far as its time depends on that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +139,7 @@ impl Work {
             Method::Commands | Method::Beside => (bytes / RESTORED_A_SECOND).max(self.keys / WRITTEN_A_SECOND),
             Method::Keys => bytes / SIFTED_A_SECOND,
         };
-        let backup = if traffic { 1 + self.memory / CAPTURED_A_SECOND } else { 0 };
+        let backup = if traffic { capture_seconds(self.memory) } else { 0 };
         1 + set + backup
     }
 
@@ -154,7 +152,11 @@ impl Work {
         };
         match way {
             Way::Restore(Method::Replication) => {
-                let first = if fenced { "writers wait while the last safety backup is taken; then " } else { "" };
+                let first = if fenced {
+                    "writers wait while the last safety backup is taken, unless nothing was written since the plan's; then "
+                } else {
+                    ""
+                };
                 let refusing = refusing_seconds(self.bytes.unwrap_or_default(), self.replay.unwrap_or_default());
                 format!(
                     "{first}clients stay connected, their writes are refused (READONLY) for about {refusing} s, and while the set loads \
@@ -166,6 +168,10 @@ impl Work {
             ),
             Way::Restore(Method::Commands) => built(
                 "clients stay connected and find no keys, then those that are written so far; what they write may be overwritten",
+            ),
+            // What is written has other names than the keys that match.
+            Way::Restore(Method::Keys) if plan.act.keys().is_some_and(|keys| !keys.removes()) => built(
+                "clients are served as ever: keys under the prefix are written one by one, and all others stay as they are",
             ),
             Way::Restore(Method::Keys) => built(
                 "clients are served as ever: keys that do not match stay as they are, those that match change one by one",

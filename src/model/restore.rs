@@ -26,6 +26,16 @@ pub const fn refusing_seconds(bytes: u64, replay: u64) -> u64 {
     1 + bytes / LOADED_A_SECOND + replay
 }
 
+/// How fast a server is taken to be backed up, in bytes of its memory a second: half of what was measured (docs/benchmarks.md), for writers may
+/// wait for it.
+const CAPTURED_A_SECOND: u64 = 90 << 20;
+
+/// Seconds that a safety backup of a server with so many bytes of memory takes, about.
+#[must_use]
+pub const fn capture_seconds(memory: u64) -> u64 {
+    1 + memory / CAPTURED_A_SECOND
+}
+
 /// The method of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,7 +10,7 @@ use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::guard::writes::{Since, Writes};
-use crate::model::restore::{Method, refusing_seconds};
+use crate::model::restore::{Method, capture_seconds, refusing_seconds};
 use crate::model::text::bytes;
 use crate::model::time::written;
 
@@ -301,9 +301,6 @@ impl Traffic {
     }
 }
 
-/// How fast a capture is taken to be, in bytes a second, for the time that writers will wait.
-const CAPTURED_A_SECOND: u64 = 50 << 20;
-
 fn fence(t: &TargetFacts, s: &SourceFacts, replay_seconds: u64) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::WriteFence, status, detail);
     if t.method != Method::Replication {
@@ -311,7 +308,7 @@ fn fence(t: &TargetFacts, s: &SourceFacts, replay_seconds: u64) -> Precheck {
         return check(Status::Block, detail.into());
     }
     // A server waits up to five seconds for other replicas before it captures.
-    let wait = 1 + t.used_memory / CAPTURED_A_SECOND;
+    let wait = capture_seconds(t.used_memory);
     let refused = refusing_seconds(s.rdb_bytes, replay_seconds);
     let detail = format!(
         "writers wait for about {wait} to {} s while the last safety backup is taken, unless nothing was written since the plan's; \

@@ -12,6 +12,7 @@ use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::preconditions::{DirectPreconditions, Preconditions, ReplayIdentity, SetIdentity};
 use tair_backup_mcp::model::estimate::{Estimate, Took};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase};
+use tair_backup_mcp::model::key_filter::SomeKeys;
 use tair_backup_mcp::model::restore::Method;
 
 const GB: u64 = 1_000_000_000;
@@ -102,11 +103,31 @@ fn by_size_and_by_way() {
     fenced.act = Act::restore(Source::Backup { backup_id: "b-1".into() }, true);
     let told = work(false).estimate(&fenced, &[]).unwrap();
     assert!(told.meanwhile.starts_with("writers wait while the last safety backup is taken"), "{told:?}");
+    // Under a prefix the keys that match do not change.
+    let mut beside = by(Method::Keys, None);
+    if let Act::RestoreInstance { keys, .. } = &mut beside.act {
+        *keys = Some(SomeKeys { filter_key: "cart:.*".into(), add_prefix: Some("old:".into()) });
+    }
+    let told = work(false).estimate(&beside, &[]).unwrap();
+    assert!(
+        told.meanwhile.ends_with("under the prefix are written one by one, and all others stay as they are"),
+        "{told:?}"
+    );
     // Writers make one more backup likely.
     let mut written = by(Method::Replication, None);
     written.writes.as_mut().unwrap().traffic = true;
     assert_eq!(work(false).estimate(&written, &[]).unwrap().seconds, Some(16));
     assert_eq!(kind(&written), Some(JobKind::Restore));
+}
+
+/// A plan of a version that told no estimates is read as what it was, so that its token and a yes to it stay good.
+#[test]
+fn a_plan_without_an_estimate_is_what_was_signed() {
+    let old = Plan { estimate: None, ..plan() };
+    let stored = old.to_json().unwrap();
+    assert!(!stored.contains("\"estimate\""), "{stored}");
+    let read: Plan = serde_json::from_str(&stored).unwrap();
+    assert_eq!((read.digest().unwrap(), read.estimate), (old.digest().unwrap(), None));
 }
 
 /// Acts that went the same way tell, and no others: what they took counts before the size does.
@@ -141,7 +162,10 @@ fn of_the_cloud_nothing_is_invented() {
     let mut planned = plan();
     planned.preconditions = Preconditions::CloudRestore { instance: instance.unwrap(), set: Some(set) };
     let first = work(false).estimate(&planned, &[]).unwrap();
-    assert_eq!((first.seconds, first.from.as_str()), (None, "not known yet: the first restore of this instance"));
+    assert_eq!(
+        (first.seconds, first.from.as_str()),
+        (None, "not known yet: no earlier restore of this instance tells")
+    );
     assert!(first.meanwhile.contains("not served while the instance is BackupRecovering"), "{first:?}");
     // The cloud shows no bytes of a job; its plan knows those of the set.
     let told = took(&planned, &planned, &job(JobStatus::Succeeded, 90, 0)).unwrap();
