@@ -41,9 +41,9 @@ pub fn list(screen: &Screen, json: &Value) -> String {
     for i in instances {
         let id = cell(i, "instance_id");
         let lost = cell(protection(i), "not_recoverable");
-        lines.extend(
-            text(i, "reason").map(|why| screen.paint(Tone::Bad, &screen.prose(&format!("{id}: not reached: {why}")))),
-        );
+        // Of an instance that answers the reason is why its protection is not known, which the next line has.
+        let away = text(i, "reason").filter(|_| text(i, "status") == Some("unreachable"));
+        lines.extend(away.map(|why| screen.paint(Tone::Bad, &screen.prose(&format!("{id}: not reached: {why}")))));
         lines.push(screen.prose(&format!("{id}: cannot be recovered: {lost}")));
         lines.extend(
             text(protection(i), "backup_policy").map(|policy| screen.prose(&format!("{id}: backup policy: {policy}"))),
@@ -98,19 +98,21 @@ mod tests {
     use crate::cli::render::screen::Screen;
     use serde_json::json;
 
-    /// Of three instances one that answers and one that does not: figures, the reason, what could not be recovered, and that there
-    /// is another page.
+    /// Of four instances one that answers, one that does not, and one whose sets cannot be listed: figures, the reason, what could not be
+    /// recovered, and that there is another page.
     #[test]
     fn each_instance_has_a_line() {
         let shown = list(
             &Screen::WHOLE,
-            &json!({ "total": 3, "instances": [
+            &json!({ "total": 4, "instances": [
             { "instance_id": "orders", "status": "running", "engine": "redis", "engine_version": "7.0.15",
               "address": "127.0.0.1:6379", "keys": 12, "used_memory": 2048, "confirmation": "person",
               "protection": { "last_backup_at": "2026-11-01T00:00:00Z", "shrunk": "keys 9 → 1", "backups": 2, "not_recoverable": "a day" } },
             { "instance_id": "carts", "status": "unreachable", "reason": "refused", "address": "127.0.0.1:1",
               "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" },
               "unreadable": ["INFO"], "other_shards": ["redis://h:1", "redis://h:2"] },
+            { "instance_id": "users", "status": "running", "reason": "no rights", "address": "127.0.0.1:2", "confirmation": "person",
+              "protection": { "backups": 0, "not_recoverable": "not known: no rights" } },
         ] }),
         );
         let lines: Vec<Vec<&str>> = shown.lines().map(|l| l.split_whitespace().collect()).collect();
@@ -118,7 +120,7 @@ mod tests {
             ["orders", "running", "redis", "7.0.15", "127.0.0.1:6379", "12", "2.0", "KiB", "2026-11-01T00:00:00Z", "2"];
         assert_eq!(lines[1], figures, "{shown}");
         assert_eq!(lines[2], ["carts", "unreachable", "127.0.0.1:1", "never", "0"], "{shown}");
-        let rest: Vec<&str> = shown.lines().skip(3).collect();
+        let rest: Vec<&str> = shown.lines().skip(4).collect();
         let wanted = [
             "orders: cannot be recovered: a day",
             "orders: THE LAST BACKUP SHRUNK: keys 9 → 1",
@@ -126,8 +128,9 @@ mod tests {
             "carts: cannot be recovered: everything",
             "carts: not all is known: its user may not run INFO",
             "carts: shards that are no instance here: redis://h:1, redis://h:2",
+            "users: cannot be recovered: not known: no rights",
             "confirmation = \"token\": an agent restores without a person's yes",
-            "2 of 3; more with --page-number, or --search",
+            "3 of 4; more with --page-number, or --search",
         ];
         assert_eq!(rest, wanted);
     }
