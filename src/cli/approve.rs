@@ -74,9 +74,11 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
             Answer::Dismissed | Answer::NoChannel => without_a_yes(app, &open, "dismissed", "No answer.").await?,
             Answer::NotAYes => without_a_yes(app, &open, "not_confirmed", "That is not the instance id.").await?,
         };
-        if let Some(status) = status
-            && !app.state.transition(&open.nonce, &[ConfirmationStatus::Open], status).await?
-        {
+        let stands = match status {
+            Some(status) => app.state.transition(&open.nonce, &[ConfirmationStatus::Open], status).await?,
+            None => app.state.find(&open.nonce).await?.is_some_and(|now| now.status == ConfirmationStatus::Open),
+        };
+        if !stands {
             let newer = newer(app, &open).await?;
             print(match newer {
                 Some(_) => "Too late: the agent has made the plan anew meanwhile. The new one is asked now.",

@@ -10,6 +10,11 @@ use std::time::Duration;
 /// Characters of a nonce that tell plans apart for a reader.
 const PLAN_SHOWN: usize = 8;
 
+/// The beginning of a nonce, by which a plan's id and its records in the audit belong together.
+fn shown(nonce: &str) -> &str {
+    nonce.get(..PLAN_SHOWN).unwrap_or(nonce)
+}
+
 /// The status of a confirmation. Only `Open` and `Approved` can still become a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfirmationStatus {
@@ -79,9 +84,6 @@ impl Superseded {
     }
 }
 
-/// Characters of the nonce that a plan's id has.
-const ID_CHARACTERS: usize = 8;
-
 /// A plan that waits for its token to be echoed and for a person's yes.
 #[derive(Debug, Clone)]
 pub struct Confirmation {
@@ -105,8 +107,7 @@ impl Confirmation {
     /// The short id by which people and replies tell plans apart. It is no token, and opens nothing.
     #[must_use]
     pub fn plan_id(&self) -> String {
-        let name: String = self.nonce.chars().take(ID_CHARACTERS).collect();
-        format!("p-{name}")
+        format!("p-{}", shown(&self.nonce))
     }
 
     /// Whether this caller asked for this act: two such plans are equal, and one of them is good.
@@ -157,7 +158,7 @@ impl AuditRecord {
     /// What records of one plan have in common, short enough for a line: the beginning of the nonce. Empty where no plan is behind the event.
     #[must_use]
     pub fn plan(&self) -> &str {
-        self.nonce.get(..PLAN_SHOWN).unwrap_or(&self.nonce)
+        shown(&self.nonce)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::reply::{Guarded, GuardedStatus, shown};
 use super::{Echoed, Flow, FlowState};
+use crate::guard::act::Act;
 use crate::guard::assess::assess;
 use crate::guard::check::{Precheck, Status, blocked};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
-use crate::guard::person::Yes;
+use crate::guard::person::{Channel, Yes};
+use crate::guard::writes::Writes;
 use crate::guard::{permit, token};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::tools::with_progress;
 use jiff::Timestamp;
 
@@ -27,8 +29,8 @@ pub(super) enum Approved {
     None,
     /// It still holds, and so does the yes.
     Holds(Echoed, Vec<Precheck>),
-    /// It does not hold, because of these changes: the yes was to that plan alone.
-    Changed(Vec<String>),
+    /// It does not hold, because of these changes: the yes was to that plan alone. With what was known of the instance's writes then.
+    Changed(Vec<String>, Option<Writes>),
     /// A check blocks or is pending, which costs the yes nothing; the reply that says so.
     Stopped(Box<Guarded>),
 }
@@ -77,26 +79,44 @@ impl Flow<'_> {
 
     /// Looks at an equal plan that a person has approved already: a yes is not lost because the token is.
     pub(super) async fn look_at_approved(&self) -> Result<Approved, Fault> {
+        // A command has no token to be given again: it asks whoever has typed it.
+        if matches!(self.act, Act::Prune { .. }) {
+            return Ok(Approved::None);
+        }
         let state = &self.call.app.state;
         let caller = self.call.caller.id();
-        let equal = state.redeemable().await?.into_iter().find(|open| {
+        let plans = match state.redeemable().await {
+            // A later version's, of whomever: it must not keep everybody from making a plan.
+            Err(fault) if fault.kind == Kind::Damaged => return Ok(Approved::None),
+            plans => plans?,
+        };
+        let equal = plans.into_iter().find(|open| {
             open.status == ConfirmationStatus::Approved && open.asks_for(caller, self.instance_id, &self.act)
         });
         let Some(open) = equal else { return Ok(Approved::None) };
+        let (expires_at, writes) = (open.expires_at, open.plan.writes);
         let key = state.key().await?;
         let token = token::again(key, &open.nonce, caller, &open.plan.digest()?, open.expires_at)?;
         let mut echoed = Echoed { open: Box::new(open), token, safety: None };
         let looked = async {
             echoed.safety = self.look_at_safety(&echoed.open).await?;
-            self.look(&echoed).await
+            // Without its way back this plan is good for nothing any more, and a new one takes another.
+            match echoed.safety.as_ref().filter(|check| check.status == Status::Block) {
+                Some(lost) => Ok(Look::Changed(vec![lost.detail.clone()])),
+                None => self.look(&echoed).await,
+            }
         };
         let found = looked.await;
         Ok(match found {
+            // Looking takes its time.
+            Ok(Look::Holds(_)) if Timestamp::now() >= expires_at => {
+                Approved::Changed(vec!["its time is over".into()], writes)
+            }
             Ok(Look::Holds(prechecks)) => Approved::Holds(echoed, prechecks),
-            Ok(Look::Changed(changes)) => Approved::Changed(changes),
+            Ok(Look::Changed(changes)) => Approved::Changed(changes, writes),
             Ok(Look::Stopped(reply)) => Approved::Stopped(reply),
             // What can no longer be looked at must not keep a new plan from being made.
-            Err(fault) => Approved::Changed(vec![fault.message]),
+            Err(fault) => Approved::Changed(vec![fault.message], writes),
         })
     }
 
@@ -106,7 +126,10 @@ impl Flow<'_> {
         echoed.safety = self.look_at_safety(&echoed.open).await?;
         match self.look(&echoed).await? {
             Look::Holds(_) => Ok(FlowState::Agreed(echoed.open, yes)),
-            Look::Changed(changes) => self.withdraw(&echoed, changes, true).await,
+            Look::Changed(changes) => {
+                let agreed = matches!(yes.channel(), Channel::Elicitation | Channel::Terminal);
+                self.withdraw(&echoed, changes, agreed).await
+            }
             Look::Stopped(reply) => FlowState::over(&reply),
         }
     }
@@ -155,7 +178,9 @@ impl Flow<'_> {
     async fn withdraw(&self, echoed: &Echoed, mut changes: Vec<String>, agreed: bool) -> Result<FlowState, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
         let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
-        state.transition(&open.nonce, &redeemable, open.status.withdrawn()).await?;
+        // Since it was read, a yes may have come at a terminal.
+        let status = if agreed { ConfirmationStatus::ApprovalSuperseded } else { open.status.withdrawn() };
+        state.transition(&open.nonce, &redeemable, status).await?;
         state.record(open.record("plan_changed", changes.join("; "))).await?;
         if agreed {
             changes.push("the person's yes was to that plan, and they are asked again".into());

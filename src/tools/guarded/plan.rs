@@ -26,14 +26,14 @@ impl Flow<'_> {
     /// Makes a plan. `changes`: why the earlier plan, which was withdrawn, no longer held; `earlier`: what was known of writes then.
     pub(super) async fn plan(&self, changes: Vec<String>, earlier: Option<Writes>) -> Result<FlowState, Fault> {
         if changes.is_empty() {
-            let since_the_yes = match self.look_at_approved().await? {
-                Approved::None => Vec::new(),
+            let (since_the_yes, earlier) = match self.look_at_approved().await? {
+                Approved::None => (Vec::new(), earlier),
                 Approved::Holds(echoed, prechecks) => {
                     let again = self.given_again(&echoed, &prechecks).await?;
                     // A face that goes on by itself does not here: nobody would be asked any more.
                     return Outcome::reply(&again, FollowUp::Nothing).map(FlowState::Over);
                 }
-                Approved::Changed(changes) => changes,
+                Approved::Changed(changes, writes) => (changes, writes),
                 Approved::Stopped(reply) => return FlowState::over(&reply),
             };
             return FlowState::over(&self.make_plan(earlier, &since_the_yes).await?);
@@ -154,7 +154,12 @@ impl Flow<'_> {
         let caller = call.caller.id().into();
         let open = Confirmation { nonce, plan, caller, created_at: now, expires_at, status, wrong_answers: 0 };
         let superseded = call.app.state.open(&open).await?;
-        let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
+        let place = match superseded {
+            None => "",
+            Some(Superseded::Waiting) => ", in the place of an equal one",
+            Some(Superseded::Approved) => ", in the place of an equal one that a person had approved",
+        };
+        let planned = format!("{}, plan {}{place}", act.on(id), open.plan.digest_hex()?);
         call.app.state.record(open.record("planned", planned)).await?;
         let (hint, next_actions) = self.next_of_plan();
         let mut planned = Guarded {
@@ -196,7 +201,10 @@ fn took_the_place(superseded: Option<Superseded>, since_the_yes: &[String]) -> S
         None => String::new(),
         Some(Superseded::Waiting) => "This plan takes the place of an equal one, whose token is void. ".into(),
         Some(Superseded::Approved) => {
-            let why = if since_the_yes.is_empty() { "it no longer holds".into() } else { since_the_yes.join("; ") };
+            let why = match since_the_yes {
+                [] => "its time was over, or the yes came while this one was made".to_owned(),
+                why => why.join("; "),
+            };
             format!(
                 "This plan takes the place of an equal one that a person had approved ({why}): their yes was to that one, and they are \
                  asked again. "

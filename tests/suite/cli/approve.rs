@@ -71,7 +71,8 @@ fn what_is_told_to_be_run_works_as_it_stands() {
     assert!(list().starts_with("No plan waits"), "a job shows it now");
 }
 
-/// A plan that is made anew while the person reads the old one is put to them in its place: their answer to the old one is none to the new.
+/// A plan that is made anew while the person reads the old one is put to them in its place: their answer to the old one is none to the new, nor is
+/// the old one left open by none.
 #[test]
 fn a_plan_that_is_made_anew_is_asked_in_its_place() {
     let (redis, bench, backup) = bench();
@@ -81,10 +82,11 @@ fn a_plan_that_is_made_anew_is_asked_in_its_place() {
     let anew: Vec<&str> =
         std::iter::once(anew.get_program()).chain(anew.get_args()).map(|w| w.to_str().unwrap()).collect();
     let before = redis.digest();
-    let answers = json!([[QUESTION, "orders", anew], [QUESTION, "no"]]);
+    let answers = json!([[QUESTION, "", anew], [QUESTION, "orders", anew], [QUESTION, "no"]]);
     let seen = pasted(&answers, next.strip_prefix("a person runs: ").unwrap());
     assert!(seen.code == 0 && seen.out.contains("has made the plan anew"), "{seen:?}");
     assert!(seen.out.contains("Declined.") && !seen.out.contains("Approved."), "{seen:?}");
+    assert!(!seen.out.contains("Left open."), "{seen:?}");
     let echo = bench.run(&Bench::echo(&backup, &text(&planned["confirmation_token"])));
     assert_eq!((echo.code, &echo.json()["code"]), (3, &"confirm.used".into()), "no plan is left: {echo:?}");
     assert_eq!(redis.digest(), before);

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tair_backup_mcp::guard::act::Act;
-use tair_backup_mcp::guard::ledger::Confirmation;
+use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus::Approved, ConfirmationStatus::Open};
 use tair_backup_mcp::guard::person::{Channel, typed_answer};
 use tair_backup_mcp::model::backup::{Mode, Origin};
 use tair_backup_mcp::model::caller::Caller;
@@ -318,7 +318,8 @@ impl Person for Slow<'_> {
     }
 }
 
-/// A yes is one to what was there: where one of the sets does not go any more, none goes, and its token is used up.
+/// A yes is one to what was there: where one of the sets does not go any more, none goes, and its token is used up. What was approved elsewhere of a
+/// command that was left is put anew to whoever types it again.
 #[tokio::test]
 async fn what_changes_before_the_yes_voids_it() {
     for (meanwhile, why) in [
@@ -341,6 +342,10 @@ async fn what_changes_before_the_yes_voids_it() {
         };
         let planned = run(None).await;
         assert_eq!(planned["status"], "confirmation_required", "{planned}");
+        let nonce = app.state.waiting().await.unwrap().remove(0).nonce;
+        assert!(app.state.transition(&nonce, &[Open], Approved).await.unwrap());
+        let planned = run(None).await;
+        assert_eq!(planned["plan"]["supersedes"], "approved", "{planned}");
         let token = text(&planned["confirmation_token"]);
         let done = run(Some(&token)).await;
         match why {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tair_backup_mcp::guard::assess::Assessment;
 use tair_backup_mcp::guard::facts::look::{CutoverLook, TailLook};
-use tair_backup_mcp::guard::ledger::Confirmation;
+use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus};
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::plan::Plan;
@@ -294,7 +294,8 @@ impl Person for Without<'_> {
     }
 }
 
-/// A restore whose safety backup is removed while the question is open does not begin: nothing could undo it.
+/// A restore whose safety backup is removed while the question is open does not begin: nothing could undo it. A yes at a terminal to that plan does
+/// not keep a new one from being made, which takes another.
 #[tokio::test]
 async fn a_safety_backup_that_is_removed_meanwhile() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -312,6 +313,16 @@ async fn a_safety_backup_that_is_removed_meanwhile() {
     let stopped = restore(&app, &Without { bench: &bench, safety: &safety }, echo).await;
     assert_eq!((&stopped["status"], &stopped["code"]), (&"blocked".into(), &"precheck.blocked".into()), "{stopped}");
     assert!(text(&stopped["message"]).contains("safety_backup"), "{stopped}");
+    let open = app.state.waiting().await.unwrap().remove(0);
+    let (from, to) = (ConfirmationStatus::Open, ConfirmationStatus::Approved);
+    assert!(app.state.transition(&open.nonce, &[from], to).await.unwrap());
+    let anew = restore(&app, &nobody, json!({ "instance_id": "orders", "backup_id": backup })).await;
+    assert_eq!(
+        (&anew["status"], &anew["plan"]["supersedes"]),
+        (&"confirmation_required".into(), &"approved".into()),
+        "{anew}"
+    );
+    assert_ne!(anew["plan"]["safety_backup_id"], safety.as_str(), "{anew}");
     assert_eq!(redis.digest(), before);
 }
 
