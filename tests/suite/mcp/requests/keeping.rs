@@ -15,9 +15,9 @@ pub fn back_up(scene: &mut Scene) {
 /// "Give me last night's backup as a file."
 pub fn to_a_file(scene: &mut Scene) {
     let listed = scene.call("describe_backups", json!({ "instance_id": "orders" }));
-    let manual = listed["newest"].as_array().unwrap().iter().find(|row| row["mode"] == "manual");
-    let id = manual.unwrap_or_else(|| panic!("{listed}"))["backup_id"].clone();
-    assert_eq!(id, scene.backup.as_str());
+    // A safety backup holds what a restore was to undo.
+    let last = listed["newest"].as_array().unwrap().iter().find(|row| row["mode"] != "safety");
+    let id = last.unwrap_or_else(|| panic!("{listed}"))["backup_id"].clone();
     let written = scene.call("download_backup", json!({ "instance_id": "orders", "backup_id": id }));
     let bytes = std::fs::read(text(&written["path"])).unwrap();
     assert_eq!((&bytes[..5], written["bytes"].as_u64()), (&b"REDIS"[..], Some(bytes.len() as u64)), "{written}");

@@ -152,7 +152,7 @@ impl Scene {
 pub fn agrees(next: &Value, typed: &[&str]) {
     let next = text(next);
     let command = next.strip_prefix(PERSON_RUNS).unwrap_or_else(|| panic!("nobody is told to run anything: {next}"));
-    let answers: Vec<_> = typed.iter().map(|answer| [QUESTION, answer]).collect();
+    let answers: Vec<_> = typed.iter().map(|answer| [QUESTION, *answer]).collect();
     let seen = pasted(&json!(answers), command);
     assert!(seen.code == 0 && seen.out.contains("Approved."), "{seen:?}");
 }
