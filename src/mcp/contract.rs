@@ -3,6 +3,7 @@
 //! `tools/<verb>.md` is written by hand; `tools/<verb>.json` is generated from it and the types by [`generate`], frozen in
 //! the repository and compared by a test. Schemas are slimmed: every user pays for every token in every request.
 
+use crate::mcp::brief;
 use crate::model::fault::Fault;
 use crate::tools::NOW;
 use crate::tools::registry::{self, Listing, TOOLS};
@@ -140,11 +141,13 @@ fn slim(schema: &mut Value, arguments: bool) {
     object.values_mut().for_each(|s| slim(s, arguments));
 }
 
-/// A reply as a tool result: structured, and the same as text for clients that read text only.
+/// A reply as a tool result: structured for programs, and as text what a model needs of it.
 #[must_use]
 pub fn reply_result(json: Value) -> CallToolResult {
     let failed = json.get("status").and_then(Value::as_str) == Some("failed");
+    let text = brief::text(&json);
     let mut result = CallToolResult::structured(json);
+    result.content = vec![ContentBlock::text(text)];
     result.is_error = Some(failed);
     result
 }

@@ -3,6 +3,7 @@
 //! This room carries calls to `tools` and questions to the person. It decides nothing, and knows neither signals nor the other
 //! services of the process. Standard output belongs to the transport.
 
+mod brief;
 pub mod contract;
 mod envelope;
 mod person;

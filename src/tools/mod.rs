@@ -26,6 +26,7 @@ pub mod rows;
 pub mod verify_backup;
 
 use crate::config::Config;
+use crate::config::command::line;
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::Answer;
 use crate::model::caller::Caller;
@@ -190,7 +191,11 @@ pub fn unknown_tool(name: &str) -> Fault {
     }
     let near = nearest(name, registry::NAMES).map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
     Fault::new(Kind::Usage, "tool.unknown", format!("there is no tool {}", quoted(name)))
-        .hint(format!("{near}The tools are {}.", registry::NAMES.join(", ")))
+        .hint(format!(
+            "{near}The tools are {}. What no tool does, such as moving backups or pruning them, is a person's command: `{}` lists those.",
+            registry::NAMES.join(", "),
+            line("--help")
+        ))
 }
 
 /// Runs a tool by its name with JSON arguments: the one door for MCP and the command line.

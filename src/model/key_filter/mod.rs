@@ -8,7 +8,7 @@ mod reach;
 mod syntax;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::key_filter::syntax::{Reading, Syntax, glob_as_regex, read};
+use crate::model::key_filter::syntax::{Foreign, Reading, Syntax, glob_as_regex, read};
 use crate::model::text::quoted;
 use serde::{Deserialize, Serialize};
 
@@ -215,11 +215,13 @@ fn lint_item(item: &str, engine: Engine) -> Result<Linted, Fault> {
             Ok(Linted::Read(syntax.warnings(item, engine)))
         }
         (Reading::Elsewhere(what), Engine::Cloud) => Ok(Linted::Unchecked(format!(
-            "{} has {what}: whether the engine of Alibaba Cloud knows that is not documented, and nothing here can check it",
-            quoted(item)
+            "{} has {}: whether the engine of Alibaba Cloud knows that is not documented, and nothing here can check it",
+            quoted(item),
+            what.as_str()
         ))),
         (Reading::Elsewhere(what), Engine::Ours) => {
-            Err(refused(format!("filter_key: {} has {what}, which is not known here", quoted(item)), NO_EXPRESSION))
+            let message = format!("filter_key: {} has {}, which is not known here", quoted(item), what.as_str());
+            Err(refused(message, if what == Foreign::LookAround { NO_ALL_BUT } else { NO_EXPRESSION }))
         }
         (Reading::Braces(syntax), Engine::Cloud) => {
             let braces = format!(
@@ -246,6 +248,10 @@ fn lint_item(item: &str, engine: Engine) -> Result<Linted, Fault> {
         }
     }
 }
+
+/// Where somebody says which keys are not meant: there is no such expression, and the plan of all keys names what there is.
+const NO_ALL_BUT: &str = "Name the keys that are meant, as in user:.*,cart:.*, and leave out those that are not. The plan of the same call \
+                          without filter_key changes nothing and names the prefixes of all keys that it would change (impact.keys).";
 
 const NO_EXPRESSION: &str =
     "filter_key takes regular expressions; a backslash before a special character makes it plain.";

@@ -17,11 +17,36 @@ pub enum Reading {
     /// As a regular expression.
     Read(Syntax),
     /// As one with something that some engines have and ours has not.
-    Elsewhere(&'static str),
+    Elsewhere(Foreign),
     /// As one whose braces are no repetition; with them as plain characters it is this one.
     Braces(Syntax),
     /// Not at all, and why.
     Wrong(String),
+}
+
+/// What some engines have and ours has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// A look around, by which people say "all but".
+    LookAround,
+    /// A reference to a group.
+    Reference,
+    /// An escape.
+    Escape,
+    /// A kind of group.
+    Group,
+}
+
+impl Foreign {
+    /// Its name, as part of a sentence.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LookAround => "a look around",
+            Self::Reference => "a reference to a group",
+            Self::Escape => "an escape of some engines",
+            Self::Group => "a kind of group of some engines",
+        }
+    }
 }
 
 /// What stands out in a regular expression.
@@ -121,11 +146,11 @@ pub fn read(item: &str) -> Reading {
         Err(failed) => failed,
     };
     match failed.kind() {
-        ErrorKind::UnsupportedLookAround => Reading::Elsewhere("a look around"),
-        ErrorKind::UnsupportedBackreference => Reading::Elsewhere("a reference to a group"),
-        ErrorKind::EscapeUnrecognized => Reading::Elsewhere("an escape of some engines"),
+        ErrorKind::UnsupportedLookAround => Reading::Elsewhere(Foreign::LookAround),
+        ErrorKind::UnsupportedBackreference => Reading::Elsewhere(Foreign::Reference),
+        ErrorKind::EscapeUnrecognized => Reading::Elsewhere(Foreign::Escape),
         ErrorKind::FlagUnrecognized | ErrorKind::RepetitionMissing if item.contains("(?") || item.contains("(*") => {
-            Reading::Elsewhere("a kind of group of some engines")
+            Reading::Elsewhere(Foreign::Group)
         }
         why @ (ErrorKind::RepetitionMissing
         | ErrorKind::RepetitionCountDecimalEmpty

@@ -91,10 +91,7 @@ impl Flow<'_> {
                 vec![self.with_token()],
             ),
             ConfirmationPolicy::Person => (
-                format!(
-                    "This client cannot ask the person: tell them what to run. Call {verb} again with the same arguments, this \
-                     confirmation_token and wait_seconds, which waits for their yes."
-                ),
+                "This client cannot ask the person: tell them what to run. With wait_seconds the second call waits for their yes.".into(),
                 vec![self.approve_command(), self.with_token()],
             ),
         }

@@ -5,7 +5,7 @@ use crate::support::{Bench, Done, Redis, root, text};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
-const QUESTION: &str = "leaves it open) > ";
+pub const QUESTION: &str = "leaves it open) > ";
 
 /// A bench in a directory whose name a shell would take apart; a backup, and a write since.
 fn bench() -> (Redis, Bench, String) {
@@ -20,7 +20,7 @@ fn bench() -> (Redis, Bench, String) {
 }
 
 /// What a person sees who pastes a line into a shell at a terminal, in an environment of their own, and answers.
-fn pasted(answers: &Value, line: &str) -> Done {
+pub fn pasted(answers: &Value, line: &str) -> Done {
     let mut command = Command::new("python3");
     command.arg(root().join("tests/support/terminal.py")).arg(answers.to_string());
     command.args(["sh", "-c", line]).stdin(Stdio::null()).current_dir("/");

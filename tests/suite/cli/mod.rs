@@ -1,6 +1,6 @@
 //! Tests of the command line, as a person or a script has it: commands, the demo, a real terminal.
 
-mod approve;
+pub mod approve;
 mod commands;
 mod compare_backups;
 mod demo;

@@ -4,4 +4,5 @@ mod bounds;
 mod building;
 mod contract;
 mod log;
+mod requests;
 mod server;

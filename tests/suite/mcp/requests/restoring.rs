@@ -1,0 +1,108 @@
+//! Requests that bring data back: a mistake undone, some keys, all but some keys, and another instance's data.
+
+use super::scene::{Scene, agrees};
+use crate::support::log::{archived_to, position};
+use crate::support::{Redis, text};
+use serde_json::{Value, json};
+
+/// Most tokens of the reply that says that a person has to approve.
+const APPROVAL_REQUIRED: usize = 150;
+
+fn get(redis: &Redis, key: &str) -> String {
+    redis.run(&["GET", key]).text()
+}
+
+/// "All carts of orders are gone! Bring them back." The whole way of an incident: where things are, what destroyed the data, the plan to right before
+/// that, the person who has to approve, the restore, and its job.
+pub fn undo_a_mistake(scene: &mut Scene) {
+    let intact = scene.orders.digest();
+    let carts: Vec<String> = (0..40).map(|n| format!("cart:{n}")).collect();
+    let delete: Vec<&str> = std::iter::once("DEL").chain(carts.iter().map(String::as_str)).collect();
+    scene.orders.run(&delete);
+    archived_to(&scene.bench, position(&scene.orders).1);
+
+    let looked = scene.call("describe_instances", json!({ "instance_id": "orders" }));
+    assert!(looked["instances"][0]["protection"]["log"]["window"].is_object(), "{looked}");
+    let found = scene.call("describe_backups", json!({ "instance_id": "orders", "include": "destructive" }));
+    let event = &found["destructive"]["events"][0];
+    assert_eq!((&event["command"], &event["keys"], &event["key_prefix"]), (&"DEL".into(), &40.into(), &"cart:".into()));
+    let arguments = found["destructive"]["restore_instance"].clone();
+    let plan = scene.plan("restore_instance", &arguments);
+    assert!(!text(&plan["impact"]["lost"]).is_empty() && plan["plan"]["estimate"]["seconds"].is_u64(), "{plan}");
+    let passed: Vec<&str> = plan["passed"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(passed.contains(&"safety_backup") && passed.contains(&"backup_verified"), "{plan}");
+
+    let refused = scene.echo("restore_instance", &arguments, &plan);
+    assert_eq!((&refused["status"], &refused["code"]), (&"approval_required".into(), &"person.no_channel".into()));
+    let tokens = scene.last_tokens();
+    assert!(
+        tokens <= APPROVAL_REQUIRED,
+        "approval_required: {tokens} tokens of at most {APPROVAL_REQUIRED}: {refused}"
+    );
+    agrees(&refused["next_actions"][0], &["orders"]);
+    let done = scene.echo("restore_instance", &arguments, &plan);
+    assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{done}");
+    let ended = scene.call("describe_jobs", json!({ "job_id": done["job_id"] }));
+    assert_eq!(ended["jobs"][0]["status"], "succeeded", "{ended}");
+    assert_eq!(scene.orders.digest(), intact, "{ended}");
+}
+
+/// "Get our user:* keys back from the backup, and nothing else." The agent writes the glob as it was told; the plan says what that means as a regular
+/// expression, and which one is meant.
+pub fn keys_by_a_glob(scene: &mut Scene) {
+    for n in 0..10 {
+        scene.orders.run(&["DEL", &format!("user:{n}")]);
+    }
+    scene.orders.run(&["SET", "user:50", "wrong"]);
+    scene.orders.run(&["SET", "cart:0", "written since"]);
+    let mut arguments = json!({ "instance_id": "orders", "backup_id": scene.backup, "filter_key": "user:*" });
+    let first = scene.plan("restore_instance", &arguments);
+    let checks = first["prechecks"].as_array().unwrap();
+    let warned = checks.iter().find(|check| check["name"] == "filter_key").unwrap_or_else(|| panic!("{first}"));
+    let detail = text(&warned["detail"]);
+    assert!(warned["status"] == "warn" && detail.contains("looks like a glob"), "{detail}");
+    let (_, meant) = detail.split_once("names, write \"").unwrap_or_else(|| panic!("{detail}"));
+    arguments["filter_key"] = meant.split('"').next().unwrap().into();
+    assert_eq!(arguments["filter_key"], "user:.*", "{detail}");
+    // The plan of the glob waits too, and nobody wants it any more.
+    scene.agreed("restore_instance", &arguments, &["orders", "no"]);
+    assert_eq!([get(&scene.orders, "user:0"), get(&scene.orders, "user:50")], ["user 0", "user 50"]);
+    assert_eq!(get(&scene.orders, "cart:0"), "written since", "what was not named is left alone");
+}
+
+/// "Fill staging with production's data." A set of another instance: the refusal says whose it is, and how it is named.
+pub fn from_production(scene: &mut Scene) {
+    let mut arguments = json!({ "instance_id": "staging", "backup_id": scene.backup });
+    let refused = scene.call("restore_instance", arguments.clone());
+    assert_eq!(refused["code"], "backup.not_found", "{refused}");
+    let hint = text(&refused["hint"]);
+    assert!(hint.contains("as source_instance_id"), "{hint}");
+    let (_, of) = hint.split_once("It is a set of ").unwrap_or_else(|| panic!("{hint}"));
+    arguments["source_instance_id"] = of.split(':').next().unwrap().into();
+    let (plan, _) = scene.agreed("restore_instance", &arguments, &["staging"]);
+    assert_eq!(plan["plan"]["instance_id"], "staging", "{plan}");
+    assert_eq!(scene.staging.digest(), scene.orders.digest());
+}
+
+/// "Restore everything but session:*." There is no expression for "all but": the refusal says that the keys that are meant are named, and where their
+/// prefixes are.
+pub fn all_but_sessions(scene: &mut Scene) {
+    for (key, value) in [("user:1", "wrong"), ("cart:2", "wrong"), ("session:3", "of today")] {
+        scene.orders.run(&["SET", key, value]);
+    }
+    let mut arguments = json!({ "instance_id": "orders", "backup_id": scene.backup, "filter_key": "(?!session:).*" });
+    let refused = scene.call("restore_instance", arguments.clone());
+    assert_eq!(refused["code"], "restore.filter_key", "{refused}");
+    assert!(text(&refused["hint"]).contains("without filter_key changes nothing and names the prefixes"), "{refused}");
+    let before = scene.orders.digest();
+    let whole = scene.plan("restore_instance", &json!({ "instance_id": "orders", "backup_id": scene.backup }));
+    assert_eq!(scene.orders.digest(), before);
+    let rows = whole["impact"]["keys"]["rows"].as_array().unwrap_or_else(|| panic!("{whole}"));
+    let prefixes = rows.iter().filter_map(|row| row["prefix"].as_str()).filter(|prefix| *prefix != "session:");
+    let list: Vec<String> = prefixes.map(|prefix| format!("{prefix}.*")).collect();
+    arguments["filter_key"] = Value::from(list.join(","));
+    let (plan, _) = scene.agreed("restore_instance", &arguments, &["orders", "no"]);
+    assert!(text(&plan["plan"]["keys_matched"]).contains("user:.*: 100 in the source"), "{plan}");
+    let now = ["user:1", "cart:2", "session:3"].map(|key| get(&scene.orders, key));
+    assert_eq!(now, ["user 1", "cart 2", "of today"]);
+}
