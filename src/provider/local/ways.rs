@@ -6,7 +6,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
 use crate::model::text::{nearest, quoted};
 use crate::model::time::written;
-use crate::provider::Provider as _;
 use crate::provider::local::{Inner, Local};
 
 impl Inner {
@@ -75,8 +74,11 @@ const AS_READ_ONLY: &str = "this server runs with --read-only, and its operator 
 impl Local {
     /// Whether a clone can be made here of a set: a server program that loads it is there, and clones are not forbidden.
     pub(super) async fn can_clone_here(&self, id: &str, backup_id: &str) -> bool {
-        let able = self.capabilities(id).await.is_ok_and(|able| able.need(&[Capability::Clone]).is_ok());
+        let clone = [Capability::Clone];
+        if self.inner.capabilities(id, &clone).await.need(&clone).is_err() {
+            return false;
+        }
         let Ok(set) = self.inner.set(id, backup_id).await else { return false };
-        able && matches!(self.inner.clone_program(&set).await, Ok(Ok(_)))
+        matches!(self.inner.clone_program(&set).await, Ok(Ok(_)))
     }
 }

@@ -156,7 +156,7 @@ impl Flow<'_> {
         let fenced = !own
             && app.config.tair.is_some()
             && matches!(self.act, Act::RestoreInstance { write_fence: false, .. })
-            && match app.provider.capabilities(self.instance_id).await {
+            && match app.provider.capabilities(self.instance_id, &[Capability::WriteFence]).await {
                 Ok(able) => able.need(&[Capability::WriteFence]).is_ok(),
                 Err(_) => false,
             };
