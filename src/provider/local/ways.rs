@@ -61,6 +61,24 @@ impl Inner {
         Fault::new(Kind::NotFound, "instance.not_found", message).hint(format!("{near}Instances: {}.", ids.join(", ")))
     }
 
+    /// What came of looking for a set by an id that a caller gave: where the instance has none, the fault tells whose it is. Not for a set
+    /// that nobody has named, for the vault is looked through.
+    pub(super) async fn named_set<T>(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        found: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        match found {
+            Err(fault) if fault.kind == Kind::NotFound => {
+                match self.vault.hint_of_owner(instance_id, backup_id).await {
+                    Some(hint) => Err(fault.hint(hint)),
+                    None => Err(fault),
+                }
+            }
+            found => found,
+        }
+    }
+
     /// Where the operator changes an instance, as part of a sentence.
     pub(super) fn in_the_file(&self, id: &str) -> String {
         let file = self.file.as_ref().map_or_else(|| "the configuration file".to_owned(), |f| f.display().to_string());
