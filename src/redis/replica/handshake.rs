@@ -159,10 +159,13 @@ pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Resu
 /// Why a source is no master: one that knows nothing of replication may be a Sentinel, which says who is.
 async fn without_replication(conn: &mut Conn, error: RedisError) -> RedisError {
     let RedisError::NoReplication { .. } = error else { return error };
-    match info(conn, Some("server")).await {
-        Ok(text) if is_sentinel(&text) => sentinel_masters::instead(conn).await,
-        _ => error,
-    }
+    let sentinel = match info(conn, Some("server")).await {
+        Ok(text) => is_sentinel(&text),
+        // Its user may have few rights.
+        Err(refused) if refused.is_reply() => matches!(hello(conn).await, Ok(Some(said)) if said.sentinel),
+        Err(_) => false,
+    };
+    if sentinel { sentinel_masters::instead(conn).await } else { error }
 }
 
 /// Sends an option of its own; whether the source took it.
