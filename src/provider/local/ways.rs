@@ -31,11 +31,15 @@ impl Inner {
         if self.kind(id) == "clone" {
             let source = self.clones.find(id).await.map(|clone| clone.of.instance_id);
             return match source {
-                Some(of) if self.has_log(&of).await => format!(
+                Some(of) if !self.read_only && self.has_log(&of).await => format!(
                     "A clone has no log; {of} has: create_instance_from_backup with instance_id {of} and restore_time makes a clone of a moment."
                 ),
                 _ => "A clone has no log.".to_owned(),
             };
+        }
+        if self.log_is_on(id).await.unwrap_or(false) {
+            return "Its log is on, and nothing is in it yet: it is kept as long as `tair-backup-mcp run` is at work."
+                .to_owned();
         }
         if self.config(id).is_some_and(|config| config.enable_backup_log.is_some()) {
             return format!(
