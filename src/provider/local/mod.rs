@@ -277,7 +277,7 @@ impl Provider for Local {
                     Source::Backup { backup_id } => {
                         let facts =
                             self.inner.restore_facts(instance_id, set_of, backup_id, keys, false, earlier).await;
-                        self.inner.named_set((set_of, backup_id), facts).await?
+                        self.inner.named_set((set_of, backup_id.as_str()), facts).await?
                     }
                     Source::Moment { .. } | Source::Before { .. } => {
                         self.inner.moment_facts(instance_id, set_of, source, keys, earlier).await?
