@@ -10,7 +10,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, info, is_sentinel};
-use crate::redis::hello::hello;
+use crate::redis::hello::{hello, open};
 use crate::redis::prefix::ErrorPrefix;
 use crate::redis::rdb::compat::{Flavor, Server};
 use crate::redis::sentinel_masters;
@@ -108,7 +108,7 @@ pub(super) struct Attached {
 
 /// Attaches and waits until the source begins to send.
 pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Result<Attached, RedisError> {
-    let mut conn = Conn::open(endpoint, options.connect_within).await?;
+    let mut conn = open(endpoint, options.connect_within).await?;
     let mut source = Source::default();
     match conn.cmd_str(&["PING"]).await {
         Ok(_) => {}

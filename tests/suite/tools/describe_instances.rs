@@ -73,6 +73,10 @@ fn a_sentinel_names_its_masters() {
                 "{kind}, {command:?}: {done:?}"
             );
         }
+        // With the password of the server that it watches, which it does not know.
+        let bench = Bench::new(&unattended(&sentinel, "password = \"pw\""));
+        let row = bench.json(&["describe-instances"])["instances"][0].clone();
+        assert!(text(&row["reason"]).contains(&told), "{kind}: {row}");
     }
 }
 
