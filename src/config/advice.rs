@@ -4,14 +4,15 @@
 //! It must not quote a secret, nor refuse anything: `doctor` and the beginning of a service tell it.
 
 use crate::config::Config;
-use crate::config::denied::Denied;
+use crate::config::denied::{Denied, user};
 use crate::config::encryption::KeySource;
 use crate::config::instance::{InstanceConfig, Password};
 use crate::config::instance_url::has_userinfo;
 use crate::config::notify::NotifyConfig;
 use crate::model::text::shell_word;
+use rustix::process::{getegid, geteuid};
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use url::Url;
 
@@ -54,11 +55,23 @@ pub(super) fn inline_secrets(
     found
 }
 
-/// The mode of a plain file that has one of these bits.
-fn mode_with(path: &Path, bits: u32) -> Option<u32> {
+/// The mode of a plain file that others can read, and what to type so that they cannot. `group`: whether its group counts as others; not
+/// where the file is another's, or was given a group of its own: then the group is there to read it, and may be what lets this user in.
+fn readable(path: &Path, group: bool) -> Option<(u32, String)> {
     let found = path.metadata().ok().filter(|found| found.is_file())?;
-    let mode = found.permissions().mode() & 0o777;
-    (mode & bits != 0).then_some(mode)
+    let (mode, me) = (found.permissions().mode() & 0o777, geteuid());
+    let owned = found.uid() == me.as_raw();
+    let usual_group = owned && found.gid() == getegid().as_raw();
+    let others = if group && usual_group { 0o044 } else { 0o004 };
+    let file = word(path);
+    let next = if !owned && !me.is_root() {
+        format!("sudo chown {} {file} && sudo chmod 600 {file}", user(me.as_raw()))
+    } else if mode & 0o040 != 0 && !usual_group {
+        format!("chmod o-rwx {file}")
+    } else {
+        format!("chmod 600 {file}")
+    };
+    (mode & others != 0).then_some((mode, next))
 }
 
 fn word(path: &Path) -> String {
@@ -73,12 +86,12 @@ impl Config {
         let mut add = |found: String, next: String| all.push(Advice { found, next });
         if let Some(file) = &self.file {
             if !self.inline_secrets.is_empty()
-                && let Some(mode) = mode_with(file, 0o044)
+                && let Some((mode, next)) = readable(file, true)
             {
                 let secrets = self.inline_secrets.join(", ");
                 add(
                     format!("others can read {} (mode {mode:o}), which holds secrets: {secrets}", file.display()),
-                    format!("chmod 600 {}", word(file)),
+                    next,
                 );
             }
             if self.instances.is_empty() && self.tair.is_none() {
@@ -93,9 +106,8 @@ impl Config {
         }
         for (what, path) in self.secret_files() {
             // A group may be there to read it.
-            if let Some(mode) = mode_with(path, 0o004) {
-                let found = format!("everybody can read the {what}, {} (mode {mode:o})", path.display());
-                add(found, format!("chmod 600 {}", word(path)));
+            if let Some((mode, next)) = readable(path, false) {
+                add(format!("everybody can read the {what}, {} (mode {mode:o})", path.display()), next);
             }
         }
         for root in &self.download_roots {

@@ -63,7 +63,7 @@ impl Denied {
         if owner == me {
             return format!("Give this user the right: chmod u+rwX {word}");
         }
-        let run = format!("Run this as {owner} (sudo -u {owner} tair-backup-mcp …)");
+        let run = format!("Run this as {owner} ({})", run_as(owner));
         if self.may_be_shared {
             format!("{run}, or name a place of {me}'s own.")
         } else {
@@ -104,10 +104,18 @@ pub fn user(uid: u32) -> String {
     named.unwrap_or(number)
 }
 
+/// What to type to run this program as a user; `sudo` takes a number behind a `#`.
+#[must_use]
+pub fn run_as(user: &str) -> String {
+    let number = user.bytes().all(|b| b.is_ascii_digit());
+    let user = if number { format!("'#{user}'") } else { user.to_owned() };
+    format!("sudo -u {user} tair-backup-mcp …")
+}
+
 #[cfg(test)]
 mod tests {
     //! Only what the system denied is a denial; it names the file, its owner and what to type.
-    use super::{Denied, user};
+    use super::{Denied, run_as, user};
     use rustix::io::Errno;
     use std::io::{Error, ErrorKind};
 
@@ -131,5 +139,6 @@ mod tests {
     #[test]
     fn users_have_names() {
         assert_eq!((user(0).as_str(), user(u32::MAX - 7).as_str()), ("root", "4294967288"));
+        assert!(run_as("root").starts_with("sudo -u root ") && run_as("501").starts_with("sudo -u '#501' "));
     }
 }

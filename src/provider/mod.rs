@@ -28,7 +28,7 @@ use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
-use crate::model::instance::{Capabilities, Instance};
+use crate::model::instance::{Capabilities, Capability, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
@@ -236,8 +236,8 @@ pub trait Provider: Send + Sync {
         caller: &str,
     ) -> Result<Raised, Fault>;
 
-    /// What the instance can do.
-    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault>;
+    /// What the instance can do, of what is asked: nothing is looked up for what is not.
+    async fn capabilities(&self, instance_id: &str, asked: &[Capability]) -> Result<Capabilities, Fault>;
 
     /// Reads what an act is about, and judges nothing: that is the guard's. With `earlier` the act is looked at again for that
     /// plan, and what was proved for the plan need not be proved anew.

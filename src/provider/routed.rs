@@ -13,7 +13,7 @@ use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
-use crate::model::instance::{Capabilities, Instance};
+use crate::model::instance::{Capabilities, Capability, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
@@ -167,8 +167,8 @@ impl Provider for Routed {
         self.of(id).raise_backup_policy(id, change, caller).await
     }
 
-    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        self.of(instance_id).capabilities(instance_id).await
+    async fn capabilities(&self, instance_id: &str, asked: &[Capability]) -> Result<Capabilities, Fault> {
+        self.of(instance_id).capabilities(instance_id, asked).await
     }
 
     async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {

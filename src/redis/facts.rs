@@ -157,7 +157,7 @@ impl ServerFacts {
             run_id: text_of("run_id"),
             role: if replica { Role::Replica } else { Role::Master },
             master,
-            replicas: fields.iter().filter(|(name, value)| is_replica(name, value)).count() as u64,
+            replicas: replicas(&fields),
             replid: text_of("master_replid"),
             offset: number("master_repl_offset"),
             backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
@@ -218,9 +218,9 @@ pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<Strin
     }
 }
 
-/// Whether a text of INFO is a Sentinel's.
+/// Whether a text of INFO is a Sentinel's. Valkey has a name of its own for the field since 8.0.
 pub(super) fn is_sentinel(text: &str) -> bool {
-    field(text, "redis_mode") == Some("sentinel")
+    ["redis_mode", "server_mode"].iter().any(|name| field(text, name) == Some("sentinel"))
 }
 
 /// By how many milliseconds the server's clock is ahead of this machine's; 0 where INFO does not tell.
@@ -328,12 +328,18 @@ fn is_write(name: &str, entry: &Value) -> bool {
     flags.iter().any(|f| f.as_str() == Some("write"))
 }
 
-/// `slave0:ip=10.0.0.2,port=6379,state=online,offset=14,lag=0`, of a server. Who has told no port that it listens on serves nobody, and our
-/// own connections besides acknowledge nothing but offset 0.
-fn is_replica(name: &str, value: &str) -> bool {
+/// All that are attached, but those of which INFO shows that they only read: a server may count replicas and show none of them.
+fn replicas(fields: &BTreeMap<&str, &str>) -> u64 {
+    let attached = fields.get("connected_slaves").and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    attached.saturating_sub(fields.iter().filter(|(name, value)| only_reads(name, value)).count() as u64)
+}
+
+/// `slave0:ip=10.0.0.2,port=0,state=online,offset=0,lag=0`, of no server: who has told no port that it listens on serves nobody, and our
+/// own connections besides acknowledge nothing but offset 0. A server without a port looks so too until it has loaded its first data.
+fn only_reads(name: &str, value: &str) -> bool {
     let numbered = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
     let says = |what: &str| value.split(',').any(|part| part == what);
-    name.strip_prefix("slave").is_some_and(numbered) && !(says("port=0") && says("offset=0"))
+    name.strip_prefix("slave").is_some_and(numbered) && says("port=0") && says("offset=0")
 }
 
 /// `db0:keys=3,expires=1,avg_ttl=0`
@@ -376,6 +382,15 @@ mod tests {
              slave_priority:100\r\n",
         );
         assert_eq!(facts.replicas, 2);
+        assert_eq!(ServerFacts::from_info("role:master\r\nconnected_slaves:2\r\n").replicas, 2, "none is shown");
+    }
+
+    #[test]
+    fn a_sentinel_is_known_by_either_name_of_its_mode() {
+        assert!(
+            is_sentinel("# Server\r\nredis_mode:sentinel\r\n") && is_sentinel("# Server\r\nserver_mode:sentinel\r\n")
+        );
+        assert!(!is_sentinel("redis_mode:standalone\r\nserver_mode:cluster\r\n"));
     }
 
     #[test]

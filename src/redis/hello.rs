@@ -1,10 +1,13 @@
 //! What a server says of itself in reply to HELLO, which any user may send: all there is where the user may not run INFO.
 
 use super::conn::Conn;
+use super::endpoint::Endpoint;
 use super::error::RedisError;
 use super::facts::{Role, version_number};
 use super::rdb::compat::{Flavor, Server};
+use super::sentinel_masters::instead;
 use crate::model::text::clean_to;
+use std::time::Duration;
 
 /// Characters kept of a version.
 const VERSION_MAX: usize = 64;
@@ -61,4 +64,22 @@ pub async fn hello(conn: &mut Conn) -> Result<Option<Hello>, RedisError> {
         sentinel: field("mode") == Some("sentinel"),
     };
     Ok(Some(said).filter(|said| said.server().major > 0))
+}
+
+/// [`Conn::open`] to what may be a Sentinel that was named by mistake, with the login of the servers that it watches: mostly it has none of
+/// its own, refuses that one, and says to anybody what it is.
+///
+/// # Errors
+/// Those of [`Conn::open`]; [`RedisError::Sentinel`] where one refused the login.
+pub async fn open(endpoint: &Endpoint, within: Duration) -> Result<Conn, RedisError> {
+    let refused = match Conn::open(endpoint, within).await {
+        Err(refused @ RedisError::Auth { .. }) => refused,
+        opened => return opened,
+    };
+    let anybody = Endpoint { username: None, password: None, ..endpoint.clone() };
+    let Ok(mut conn) = Conn::open(&anybody, within).await else { return Err(refused) };
+    match hello(&mut conn).await {
+        Ok(Some(said)) if said.sentinel => Err(instead(&mut conn).await),
+        _ => Err(refused),
+    }
 }

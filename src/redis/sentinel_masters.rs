@@ -8,8 +8,10 @@ use super::resp::Value;
 use super::sentinel::Sentinel;
 use crate::model::text::clean_to;
 
-/// Characters kept of a master's name or host.
+/// Characters kept of a master's name.
 const NAME_MAX: usize = 64;
+/// Characters kept of its host: of a name that is cut off nothing could be reached.
+const HOST_MAX: usize = 255;
 
 /// The error that names the masters of the Sentinel on a connection; what broke on the way where that fails.
 pub async fn instead(conn: &mut Conn) -> RedisError {
@@ -33,7 +35,7 @@ fn named(master: &Value, scheme: &str) -> Option<(String, String)> {
             _ => None,
         })
     };
-    let (host, port) = (clean_to(value("ip")?, NAME_MAX), value("port")?.parse::<u16>().ok()?);
+    let (host, port) = (clean_to(value("ip")?, HOST_MAX), value("port")?.parse::<u16>().ok()?);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     Some((clean_to(value("name")?, NAME_MAX), format!("{scheme}://{host}:{port}")))
 }

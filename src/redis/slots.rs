@@ -70,7 +70,11 @@ fn shards_of(reply: &Value, me: &str) -> Vec<Shard> {
     let node = |node: &Value| {
         let node = node.as_array()?;
         let (port, id) = (u16::try_from(node.get(1)?.as_int()?).ok()?, node.get(2)?.as_str()?);
-        let host = node.first()?.as_str().filter(|host| !matches!(*host, "" | "?"));
+        // A cluster that tells names has none for some: then it tells the address beside.
+        let host = match node.first()?.as_str() {
+            Some("?") => node.get(3).and_then(beside),
+            named => named.filter(|host| !host.is_empty()),
+        };
         Some((id.to_owned(), Node { host: host.map(|host| clean_to(host, HOST_MAX)), port, myself: id == me }))
     };
     let mut found: Vec<(String, Shard)> = Vec::new();
@@ -88,6 +92,14 @@ fn shards_of(reply: &Value, me: &str) -> Vec<Shard> {
         }
     }
     found.into_iter().map(|(_, shard)| shard).collect()
+}
+
+/// The address in what is told beside a node's host: a flat list of names and values.
+fn beside(more: &Value) -> Option<&str> {
+    more.as_array()?.chunks(2).find_map(|pair| match pair {
+        [key, value] if key.as_str() == Some("ip") => value.as_str().filter(|ip| !ip.is_empty()),
+        _ => None,
+    })
 }
 
 /// The ranges of slots, ends included, that the connected node serves as their master.
@@ -186,6 +198,10 @@ mod tests {
         let wanted = [shard(&[(0, 5), (10, 11)], None, 7001, false), shard(&[(6, 9)], Some("10.0.0.2"), 7002, true)];
         assert_eq!(shards_of(&reply, "b"), wanted);
         assert!(shards_of(&reply, "b").iter().map(Shard::is_mine).eq([false, true]));
+        let more = Value::Array(vec![text("ip"), text("10.0.0.3")]);
+        let nameless = Value::Array(vec![text("?"), Value::Int(7003), text("c"), more]);
+        let reply = Value::Array(vec![range(12, 12, &[nameless])]);
+        assert_eq!(shards_of(&reply, "b"), [shard(&[(12, 12)], Some("10.0.0.3"), 7003, false)]);
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub async fn delegated(app: &App, caller: &Caller, instance_id: &str, act: Act) 
 
 async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, DelegatedRefusal> {
     let rules = Rules { confirmation: app.config.guard.confirmation, max_writes_per_second: None };
-    app.provider.capabilities(instance_id).await?.need(&act.needs())?;
+    let needed = act.needs();
+    app.provider.capabilities(instance_id, &needed).await?.need(&needed)?;
     let facts = app.provider.facts(instance_id, &act, None).await?;
     let now = Timestamp::now();
     let mut assessment = assess(&act, &facts, None, rules)?;

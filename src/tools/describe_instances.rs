@@ -163,7 +163,7 @@ pub struct InstanceRow {
     /// Commands that the instance's user may not run, so that something of this row is not known; `doctor` says what to grant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
-    /// Of a cluster's node: urls of the masters of other shards that no instance here stands for, so that nothing backs them up.
+    /// Of a cluster's node: urls of the masters of other shards at none of whose addresses, as the cluster tells them, an instance is configured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_shards: Vec<String>,
     /// `person`: a restore needs a person's yes. `token`: the operator waived it.

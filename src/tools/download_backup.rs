@@ -183,7 +183,8 @@ async fn download(call: &ToolCall<'_>, args: &Args, backup_id: &str) -> Result<D
 async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Download, Fault> {
     let (id, provider) = (&args.instance_id, &call.app.provider);
     if matches!(of.at, ExportAt::Log(_)) {
-        provider.capabilities(id).await?.need(&[Capability::DownloadMoment])?;
+        let needed = [Capability::DownloadMoment];
+        provider.capabilities(id, &needed).await?.need(&needed)?;
     }
     let compact = |at: Timestamp| written_short(at).replace([':', '-'], "");
     let at = match &of.at {

@@ -96,7 +96,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     if args.confirmation_token.is_none() {
         let (provider, instance_id, raise) = (Arc::clone(&call.app.provider), id.clone(), change.clone());
         let caller = call.caller.id().to_owned();
-        provider.capabilities(id).await?.need(&[Capability::BackupPolicy])?;
+        let needed = [Capability::BackupPolicy];
+        provider.capabilities(id, &needed).await?.need(&needed)?;
         let work = async move { provider.raise_backup_policy(&instance_id, &raise, &caller).await };
         match run_detached(call, "changing the policy", work).await? {
             Raised::Changed(policy, note) => {

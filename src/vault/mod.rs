@@ -363,7 +363,7 @@ impl Vault {
         let known: Vec<String> = listed.into_iter().flatten().map(|s| s.id).collect();
         // All ids look alike: another set is no slip for one that is gone.
         let near = nearer_than(0.9, backup_id, known.iter().map(String::as_str));
-        let hint = owner::hint(instance_id, self.owner_of(backup_id, instance_id).await, near, known.first());
+        let hint = owner::without(instance_id, near, known.first());
         let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
         Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }

@@ -1,7 +1,7 @@
 //! The check of a cluster's node: which of the other shards are no instances here, and what to write so that they are.
 
 use super::Findings;
-use crate::config::instance::{InstanceConfig, Password};
+use crate::config::instance::{InstanceConfig, Password, Tls};
 use crate::model::fault::Fault;
 use crate::provider::local::shards::{Unconfigured, unconfigured};
 use crate::redis::conn::Conn;
@@ -11,8 +11,10 @@ use crate::redis::slots::{SLOTS, shards};
 use crate::tools::App;
 
 const NAME: &str = "cluster shards";
-/// Most shards of which the lines are told.
-const SHOWN: usize = 10;
+/// Most shards of which the lines are told: with all that there may be, as many as a finding has room for.
+const SHOWN: usize = 5;
+/// Characters of an id that the ids of other shards begin with: those have up to 64.
+const ID_BEGINNING: usize = 48;
 
 /// Checks that every shard of the cluster is an instance here.
 pub async fn check(
@@ -29,6 +31,11 @@ pub async fn check(
             findings.warn(NAME, detail, format!("ACL SETUSER {user} +cluster|myid +cluster|slots +cluster|nodes"));
             return Ok(());
         }
+        // A proxy may say that it is a cluster, and know no more of one.
+        Err(error @ RedisError::Server { .. }) => {
+            findings.pass(NAME, format!("not known: {error}"));
+            return Ok(());
+        }
         Err(error) => return Err(error.into()),
     };
     let (number, mine) = (all.len(), all.iter().find(|shard| shard.nodes.iter().any(|node| node.myself)));
@@ -41,28 +48,44 @@ pub async fn check(
     }
     let urls: Vec<&str> = missing.iter().map(|shard| shard.url.as_str()).collect();
     let detail = format!(
-        "{} of {number} are no instance here, so nothing backs them up: {}; this one has {slots} of {SLOTS} slots",
+        "no instance here is where the cluster says that {} of {number} are: {}; unless one reaches them elsewhere, nothing backs them up; this \
+         one has {slots} of {SLOTS} slots",
         missing.len(),
         urls.join(", ")
     );
-    findings.warn(NAME, detail, lines(config, &missing));
+    findings.warn(NAME, detail, lines(config, endpoint, &missing));
     Ok(())
 }
 
-/// What to write so that each shard is an instance, with the login of this one.
-fn lines(config: &InstanceConfig, missing: &[Unconfigured]) -> String {
+/// What to write so that each shard is an instance, with the login and the TLS of this one.
+fn lines(config: &InstanceConfig, endpoint: &Endpoint, missing: &[Unconfigured]) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let mut login =
-        config.username.as_deref().map_or_else(String::new, |user| format!("\nusername = {}", quoted(user)));
-    login += &match &config.password {
-        Password::None => String::new(),
-        Password::Given(_) => format!("\n# and the password of {}", config.id),
-        Password::Env(name) => format!("\npassword_env = {}", quoted(name)),
-        Password::File(path) => format!("\npassword_file = {}", quoted(&path.to_string_lossy())),
+    let line = |key: &str, value: &str| format!("\n{key} = {}", quoted(value));
+    let mut more = endpoint.username.as_deref().map_or_else(String::new, |user| line("username", user));
+    more += &match &config.password {
+        Password::None if endpoint.password.is_none() => String::new(),
+        // In the url, or beside it: not to be shown.
+        Password::None | Password::Given(_) => format!("\n# and the password of {}", config.id),
+        Password::Env(name) => line("password_env", name),
+        Password::File(path) => line("password_file", &path.to_string_lossy()),
     };
+    let Tls { ca_file, cert_file, key_file, server_name, insecure } = &config.tls;
+    for (key, file) in [("tls_ca_file", ca_file), ("tls_cert_file", cert_file), ("tls_key_file", key_file)] {
+        if let Some(file) = file {
+            more += &line(key, &file.to_string_lossy());
+        }
+    }
+    if let Some(name) = server_name {
+        more += &line("tls_server_name", name);
+    }
+    if *insecure {
+        more += "\ntls_insecure = true";
+    }
+    // Short enough to be an id with what stands behind it.
+    let name: String = config.id.chars().take(ID_BEGINNING).collect();
     let shown = missing.iter().take(SHOWN).map(|shard| {
-        let id = format!("{}-shard-{}", config.id, shard.number);
-        format!("\n[[instance]]\nid = {}\nurl = {}{login}", quoted(&id), quoted(&shard.url))
+        let id = format!("{name}-shard-{}", shard.number);
+        format!("\n[[instance]]\nid = {}\nurl = {}{more}", quoted(&id), quoted(&shard.url))
     });
     format!("add to the configuration file:{}", shown.collect::<String>())
 }
@@ -73,20 +96,25 @@ mod tests {
     use super::{Unconfigured, lines};
     use crate::config::instance::Password;
     use crate::config::named_url::{URL_OPTION, instance};
+    use crate::redis::endpoint::Endpoint;
 
-    /// The lines are a configuration, with the login that is no secret.
+    /// The lines are a configuration, with the TLS and the login, but for what is a secret.
     #[test]
     fn the_lines_are_a_configuration() {
-        let mut config = instance("orders=redis://10.0.0.1:6379", URL_OPTION).unwrap();
-        config.username = Some("backup".into());
-        config.password = Password::Env("ORDERS".into());
+        let mut config = instance("orders=rediss://backup:s3cret@10.0.0.1:6379", URL_OPTION).unwrap();
+        let endpoint = Endpoint::parse(&config.url).unwrap();
         let missing = [2, 3].map(|number| Unconfigured { number, url: format!("redis://10.0.0.{number}:6379") });
-        let told = lines(&config, &missing);
+        let told = lines(&config, &endpoint, &missing);
+        assert!(told.contains("\n# and the password of orders") && !told.contains("s3cret"), "{told}");
+        config.password = Password::Env("ORDERS".into());
+        config.tls.ca_file = Some("/etc/ca.pem".into());
+        let told = lines(&config, &endpoint, &missing);
         let (_, text) = told.split_once(":\n").unwrap();
         let read: toml::Table = text.parse().unwrap();
         let second = &read["instance"][1];
         assert_eq!(second["id"].as_str(), Some("orders-shard-3"), "{text}");
         assert_eq!(second["url"].as_str(), Some("redis://10.0.0.3:6379"), "{text}");
         assert_eq!((second["username"].as_str(), second["password_env"].as_str()), (Some("backup"), Some("ORDERS")));
+        assert_eq!(second["tls_ca_file"].as_str(), Some("/etc/ca.pem"), "{text}");
     }
 }

@@ -18,7 +18,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts};
-use crate::redis::hello::hello;
+use crate::redis::hello::{hello, open};
 use crate::redis::rights::{self, Need, Probing};
 use crate::redis::sentinel_masters;
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
@@ -60,7 +60,7 @@ async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Res
         Some(config) => endpoint_of(config, &config.url).await?,
         None => sandbox(app, id).await?,
     };
-    let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await?;
+    let mut conn = open(&endpoint, COMMAND_TIMEOUT).await?;
     let user = rights::whoami(&mut conn).await?;
     let user = user.or(endpoint.username.clone()).unwrap_or_else(|| "default".into());
     let facts = match ServerFacts::read(&mut conn).await {

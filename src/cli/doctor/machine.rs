@@ -2,7 +2,7 @@
 
 use super::{Findings, Status};
 use crate::config::advice::Advice;
-use crate::config::denied::user;
+use crate::config::denied::{run_as, user};
 use crate::config::guard::ConfirmationPolicy;
 use crate::config::home::{SIGNING_KEY, file_fault, private_dir};
 use crate::config::vault::VaultPlace;
@@ -77,7 +77,7 @@ async fn home(app: &App, findings: &mut Findings) {
         findings.add(status, NAME, detail, format!("chmod 700 {shown}"));
     } else if let Some(owner) = another_owner(dir) {
         let detail = format!("{shown} is owned by {owner}, who could not read what is put there now");
-        findings.warn(NAME, detail, format!("Run this as {owner}: sudo -u {owner} tair-backup-mcp …"));
+        findings.warn(NAME, detail, format!("Run this as {owner}: {}", run_as(&owner)));
     } else {
         findings.pass(NAME, format!("{shown}, for its owner alone"));
     }

@@ -6,11 +6,13 @@ use crate::provider::local::Inner;
 use crate::provider::local::download::no_url;
 
 impl Inner {
-    /// What can be done with an instance.
-    pub(super) async fn capabilities(&self, instance_id: &str) -> Capabilities {
-        let without_log = match self.has_log(instance_id).await {
-            true => None,
-            false => Some((self.way_by_set(instance_id).await, self.way_to_a_log(instance_id).await)),
+    /// What can be done with an instance, of what is asked. Its log is listed only for what needs one, and its sets only for who lacks that.
+    pub(super) async fn capabilities(&self, instance_id: &str, asked: &[Capability]) -> Capabilities {
+        let by_log = [Capability::RestoreToMoment, Capability::DownloadMoment];
+        let without_log = if asked.iter().any(|wanted| by_log.contains(wanted)) && !self.has_log(instance_id).await {
+            Some((self.way_by_set(instance_id).await, self.way_to_a_log(instance_id).await))
+        } else {
+            None
         };
         capabilities(instance_id, self.kind(instance_id) == "clone", without_log, self.state.is_shared())
     }

@@ -62,7 +62,8 @@ impl Inner {
         };
         let (set, found, mut replay) = match &order.source {
             Source::Backup { backup_id } => {
-                let (set, found) = self.set_to_plan(instance_id, backup_id).await?;
+                let planned = self.set_to_plan(instance_id, backup_id).await;
+                let (set, found) = self.named_set((instance_id, backup_id.as_str()), planned).await?;
                 (set, found, None)
             }
             source => match self.clone_moment(instance_id, source, planned).await? {

@@ -18,7 +18,8 @@ use crate::provider::local::vault::manifests::is_another;
 impl Inner {
     /// What a deletion is about.
     pub async fn deletion_facts(&self, instance_id: &str, backup_id: &str) -> Result<Facts, Fault> {
-        let set = self.vault.find(instance_id, backup_id, self).await?;
+        let found = self.vault.find(instance_id, backup_id, self).await;
+        let set = self.named_set((instance_id, backup_id), found).await?;
         self.vault.may_be_deleted(&set).await?;
         let mut sound: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         let recorded = self.recorded(instance_id).await?;

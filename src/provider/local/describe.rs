@@ -8,7 +8,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts};
-use crate::redis::hello::hello;
+use crate::redis::hello::{hello, open};
 use crate::redis::rdb::compat::Flavor;
 use crate::redis::sentinel_masters::instead as sentinel;
 use crate::redis::slots::{SLOTS, owned_slots, shards};
@@ -66,7 +66,7 @@ impl Inner {
 
     /// What an instance tells about itself, as far as its user may ask.
     async fn look(&self, endpoint: &Endpoint) -> Result<Live, RedisError> {
-        let mut conn = Conn::open(endpoint, CONNECT_TIMEOUT).await?;
+        let mut conn = open(endpoint, CONNECT_TIMEOUT).await?;
         let facts = match ServerFacts::read(&mut conn).await {
             Ok(facts) => facts,
             Err(RedisError::Denied { command, .. }) => return unread(&mut conn, command).await,

@@ -39,7 +39,7 @@ use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
-use crate::model::instance::{Capabilities, Instance};
+use crate::model::instance::{Capabilities, Capability, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
 use crate::model::persistence::Persistence;
@@ -226,7 +226,8 @@ impl Provider for Local {
     }
 
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        self.inner.set(instance_id, backup_id).await
+        let found = self.inner.set(instance_id, backup_id).await;
+        self.inner.named_set((instance_id, backup_id), found).await
     }
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
@@ -259,8 +260,8 @@ impl Provider for Local {
         self.inner.raise_policy(id, change, caller).await
     }
 
-    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        Ok(self.inner.capabilities(instance_id).await)
+    async fn capabilities(&self, instance_id: &str, asked: &[Capability]) -> Result<Capabilities, Fault> {
+        Ok(self.inner.capabilities(instance_id, asked).await)
     }
 
     async fn can_clone(&self, instance_id: &str, backup_id: &str) -> bool {
@@ -274,7 +275,9 @@ impl Provider for Local {
                 self.check_instance(set_of).await?;
                 let facts = match source {
                     Source::Backup { backup_id } => {
-                        self.inner.restore_facts(instance_id, set_of, backup_id, keys, false, earlier).await?
+                        let facts =
+                            self.inner.restore_facts(instance_id, set_of, backup_id, keys, false, earlier).await;
+                        self.inner.named_set((set_of, backup_id.as_str()), facts).await?
                     }
                     Source::Moment { .. } | Source::Before { .. } => {
                         self.inner.moment_facts(instance_id, set_of, source, keys, earlier).await?
@@ -309,7 +312,8 @@ impl Provider for Local {
     }
 
     async fn verify(&self, (id, backup_id): (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
-        self.inner.start_verification((id, backup_id), level, caller).await
+        let begun = self.inner.start_verification((id, backup_id), level, caller).await;
+        self.inner.named_set((id, backup_id), begun).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

@@ -5,10 +5,12 @@
 use crate::config::instance::InstanceConfig;
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::slots::{Node, Shard};
+use futures::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// How long the name of a host may take to be resolved: describing must stay quick.
+/// How long each name of a host may take to be resolved: describing must stay quick.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A shard at none of whose nodes an instance is configured.
@@ -24,10 +26,11 @@ pub struct Unconfigured {
 pub async fn unconfigured(asked: &Endpoint, mut shards: Vec<Shard>, instances: &[InstanceConfig]) -> Vec<Unconfigured> {
     shards.sort_by_key(|shard| shard.slots.iter().min().copied());
     let configured: Vec<(String, u16)> = instances.iter().filter_map(|i| of(&Endpoint::parse(&i.url).ok()?)).collect();
+    let resolved = resolved(asked, &shards, &configured).await;
     let mut found = Vec::new();
     for (at, shard) in shards.iter().enumerate() {
         let Some(master) = shard.nodes.first() else { continue };
-        if !is_configured(asked, shard, &configured).await {
+        if !is_configured(asked, shard, |node| configured.iter().any(|ours| is_same(ours, node, &resolved))) {
             let Some((host, port)) = reached(asked, master) else { continue };
             found.push(Unconfigured {
                 number: at + 1,
@@ -58,29 +61,39 @@ fn reached(asked: &Endpoint, node: &Node) -> Option<(String, u16)> {
     Some((host, node.port))
 }
 
-async fn is_configured(asked: &Endpoint, shard: &Shard, configured: &[(String, u16)]) -> bool {
-    for node in &shard.nodes {
-        if node.myself {
-            return true;
-        }
-        let Some((host, port)) = reached(asked, node) else { continue };
-        for (theirs, _) in configured.iter().filter(|(_, theirs)| *theirs == port) {
-            if *theirs == host || is_same(theirs, &host, port).await {
-                return true;
-            }
+/// Whether the node that was asked, or one that is known, is one of a shard's.
+fn is_configured(asked: &Endpoint, shard: &Shard, known: impl Fn(&(String, u16)) -> bool) -> bool {
+    shard.nodes.iter().any(|node| node.myself || reached(asked, node).is_some_and(|at| known(&at)))
+}
+
+/// Whether two hosts and ports are the same, by their names or by an address that these have in common.
+fn is_same(ours: &(String, u16), theirs: &(String, u16), resolved: &BTreeMap<String, Vec<IpAddr>>) -> bool {
+    let of = |name: &String| resolved.get(name).map(Vec::as_slice).unwrap_or_default();
+    ours.1 == theirs.1 && (ours.0 == theirs.0 || of(&ours.0).iter().any(|address| of(&theirs.0).contains(address)))
+}
+
+/// The addresses of the names that have to be known, each asked for once, and all at once: those of the shards that no instance names as
+/// they are, and those of the instances on the same ports.
+async fn resolved(asked: &Endpoint, shards: &[Shard], configured: &[(String, u16)]) -> BTreeMap<String, Vec<IpAddr>> {
+    let unnamed = shards.iter().filter(|shard| !is_configured(asked, shard, |node| configured.contains(node)));
+    let nodes = unnamed.flat_map(|shard| &shard.nodes).filter_map(|node| reached(asked, node));
+    let mut names = BTreeSet::new();
+    for (host, port) in nodes {
+        let ours: Vec<String> = configured.iter().filter(|ours| ours.1 == port).map(|ours| ours.0.clone()).collect();
+        if !ours.is_empty() {
+            names.extend(ours);
+            names.insert(host);
         }
     }
-    false
+    let asked_for = names.into_iter().map(|name| async move {
+        let found = addresses(&name).await;
+        (name, found)
+    });
+    join_all(asked_for).await.into_iter().collect()
 }
 
-/// Whether two names have an address in common.
-async fn is_same(one: &str, other: &str, port: u16) -> bool {
-    let (one, other) = tokio::join!(addresses(one, port), addresses(other, port));
-    one.iter().any(|address| other.contains(address))
-}
-
-async fn addresses(host: &str, port: u16) -> Vec<IpAddr> {
-    match tokio::time::timeout(RESOLVED_WITHIN, tokio::net::lookup_host((host, port))).await {
+async fn addresses(host: &str) -> Vec<IpAddr> {
+    match tokio::time::timeout(RESOLVED_WITHIN, tokio::net::lookup_host((host, 0))).await {
         Ok(Ok(found)) => found.map(|address: SocketAddr| address.ip()).collect(),
         Ok(Err(_)) | Err(_) => Vec::new(),
     }

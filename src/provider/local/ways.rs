@@ -6,7 +6,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
 use crate::model::text::{nearest, quoted};
 use crate::model::time::written;
-use crate::provider::Provider as _;
 use crate::provider::local::{Inner, Local};
 
 impl Inner {
@@ -32,11 +31,15 @@ impl Inner {
         if self.kind(id) == "clone" {
             let source = self.clones.find(id).await.map(|clone| clone.of.instance_id);
             return match source {
-                Some(of) if self.has_log(&of).await => format!(
+                Some(of) if !self.read_only && self.has_log(&of).await => format!(
                     "A clone has no log; {of} has: create_instance_from_backup with instance_id {of} and restore_time makes a clone of a moment."
                 ),
                 _ => "A clone has no log.".to_owned(),
             };
+        }
+        if self.log_is_on(id).await.unwrap_or(false) {
+            return "Its log is on, and nothing is in it yet: it is kept as long as `tair-backup-mcp run` is at work."
+                .to_owned();
         }
         if self.config(id).is_some_and(|config| config.enable_backup_log.is_some()) {
             return format!(
@@ -62,6 +65,24 @@ impl Inner {
         Fault::new(Kind::NotFound, "instance.not_found", message).hint(format!("{near}Instances: {}.", ids.join(", ")))
     }
 
+    /// What came of looking for a set by an id that a caller gave: where the instance has none, the fault tells whose it is. Not for a set
+    /// that nobody has named, for the vault is looked through.
+    pub(super) async fn named_set<T>(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        found: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        match found {
+            Err(fault) if fault.kind == Kind::NotFound => {
+                match self.vault.hint_of_owner(instance_id, backup_id).await {
+                    Some(hint) => Err(fault.hint(hint)),
+                    None => Err(fault),
+                }
+            }
+            found => found,
+        }
+    }
+
     /// Where the operator changes an instance, as part of a sentence.
     pub(super) fn in_the_file(&self, id: &str) -> String {
         let file = self.file.as_ref().map_or_else(|| "the configuration file".to_owned(), |f| f.display().to_string());
@@ -75,8 +96,11 @@ const AS_READ_ONLY: &str = "this server runs with --read-only, and its operator 
 impl Local {
     /// Whether a clone can be made here of a set: a server program that loads it is there, and clones are not forbidden.
     pub(super) async fn can_clone_here(&self, id: &str, backup_id: &str) -> bool {
-        let able = self.capabilities(id).await.is_ok_and(|able| able.need(&[Capability::Clone]).is_ok());
+        let clone = [Capability::Clone];
+        if self.inner.capabilities(id, &clone).await.need(&clone).is_err() {
+            return false;
+        }
         let Ok(set) = self.inner.set(id, backup_id).await else { return false };
-        able && matches!(self.inner.clone_program(&set).await, Ok(Ok(_)))
+        matches!(self.inner.clone_program(&set).await, Ok(Ok(_)))
     }
 }

@@ -170,7 +170,7 @@ impl Provider for Tair {
     }
 
     /// What an instance lacks follows from its architecture, and is among the facts of each act.
-    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
+    async fn capabilities(&self, instance_id: &str, _: &[Capability]) -> Result<Capabilities, Fault> {
         let no_position = Fault::new(
             Kind::Usage,
             "restore.no_position",

@@ -10,7 +10,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, info, is_sentinel};
-use crate::redis::hello::hello;
+use crate::redis::hello::{hello, open};
 use crate::redis::prefix::ErrorPrefix;
 use crate::redis::rdb::compat::{Flavor, Server};
 use crate::redis::sentinel_masters;
@@ -108,7 +108,7 @@ pub(super) struct Attached {
 
 /// Attaches and waits until the source begins to send.
 pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Result<Attached, RedisError> {
-    let mut conn = Conn::open(endpoint, options.connect_within).await?;
+    let mut conn = open(endpoint, options.connect_within).await?;
     let mut source = Source::default();
     match conn.cmd_str(&["PING"]).await {
         Ok(_) => {}
@@ -159,10 +159,13 @@ pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Resu
 /// Why a source is no master: one that knows nothing of replication may be a Sentinel, which says who is.
 async fn without_replication(conn: &mut Conn, error: RedisError) -> RedisError {
     let RedisError::NoReplication { .. } = error else { return error };
-    match info(conn, Some("server")).await {
-        Ok(text) if is_sentinel(&text) => sentinel_masters::instead(conn).await,
-        _ => error,
-    }
+    let sentinel = match info(conn, Some("server")).await {
+        Ok(text) => is_sentinel(&text),
+        // Its user may have few rights.
+        Err(refused) if refused.is_reply() => matches!(hello(conn).await, Ok(Some(said)) if said.sentinel),
+        Err(_) => false,
+    };
+    if sentinel { sentinel_masters::instead(conn).await } else { error }
 }
 
 /// Sends an option of its own; whether the source took it.

@@ -106,8 +106,12 @@ impl Flow<'_> {
             Act::RestoreInstance { source: Source::Backup { .. }, .. }
                 | Act::CreateInstanceFromBackup { order: CloneOrder { source: Source::Backup { .. }, .. } }
         );
+        let listed = format!("describe_backups with instance_id {of} lists the sets that are whole.");
+        if !restores {
+            return (listed, None);
+        }
         match self.newest_other(of).await {
-            Ok(Some(other)) if restores => {
+            Ok(Some(other)) => {
                 let call = match &self.act {
                     Act::RestoreInstance { source_instance_id: None, keys: None, write_fence: false, .. } => {
                         format!("restore_instance with instance_id {of} and backup_id {other}")
@@ -117,9 +121,7 @@ impl Flow<'_> {
                 };
                 (format!("{other} is the newest whole set beside it: {call}."), Some(call))
             }
-            Ok(Some(_)) | Err(_) => {
-                (format!("describe_backups with instance_id {of} lists the sets that are whole."), None)
-            }
+            Err(_) => (listed, None),
             Ok(None) => (
                 format!(
                     "{of} has no other whole set: create_backup with instance_id {of} takes one of what it holds now."
@@ -156,7 +158,7 @@ impl Flow<'_> {
         let fenced = !own
             && app.config.tair.is_some()
             && matches!(self.act, Act::RestoreInstance { write_fence: false, .. })
-            && match app.provider.capabilities(self.instance_id).await {
+            && match app.provider.capabilities(self.instance_id, &[Capability::WriteFence]).await {
                 Ok(able) => able.need(&[Capability::WriteFence]).is_ok(),
                 Err(_) => false,
             };

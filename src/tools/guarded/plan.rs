@@ -101,7 +101,8 @@ impl Flow<'_> {
     async fn make_plan(&self, earlier: Option<Writes>, since_the_yes: &[String]) -> Result<Guarded, Fault> {
         let (call, id, act, rules) = (self.call, self.instance_id, &self.act, self.rules);
         let provider = &call.app.provider;
-        provider.capabilities(id).await?.need(&act.needs())?;
+        let needed = act.needs();
+        provider.capabilities(id, &needed).await?.need(&needed)?;
         let facts = with_progress(call, "pre-checks", provider.facts(id, act, None)).await?;
         let work = Work::of(&facts);
         let mut assessment = assess(act, &facts, None, rules)?;

@@ -60,6 +60,13 @@ fn secrets_that_others_can_read() {
         mode(&written.at("config.toml"), 0o600);
         assert!(written.advice().is_empty());
     }
+    // A group that the file was given is there to read it. Only root can give it any.
+    let given = Written::new(&format!("{ORDERS}password = \"s3cret\"\n"));
+    if std::os::unix::fs::chown(given.at("config.toml"), None, Some(4321)).is_ok() {
+        assert_eq!(given.only().next, format!("chmod o-rwx {}", given.at("config.toml").display()));
+        mode(&given.at("config.toml"), 0o640);
+        assert!(given.advice().is_empty());
+    }
     assert!(Written::new(&format!("{ORDERS}password_env = \"P\"\n")).advice().is_empty());
     let by_file = Written::new(&format!("{ORDERS}password_file = \"orders.password\"\n"));
     assert!(by_file.advice().is_empty(), "there is no such file yet");

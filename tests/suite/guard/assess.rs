@@ -32,7 +32,7 @@ use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::{BackupSet, DamagedSet, Mode};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
-use tair_backup_mcp::model::instance::{Capabilities, Instance};
+use tair_backup_mcp::model::instance::{Capabilities, Capability, Instance};
 use tair_backup_mcp::model::job::Job;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::restore::Method;
@@ -150,7 +150,7 @@ impl Provider for Careless {
     async fn raise_backup_policy(&self, _: &str, _: &PolicyChange, _: &str) -> Result<Raised, Fault> {
         no()
     }
-    async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
+    async fn capabilities(&self, _: &str, _: &[Capability]) -> Result<Capabilities, Fault> {
         Ok(Capabilities::all())
     }
     async fn facts(&self, _: &str, _: &Act, _: Option<&Plan>) -> Result<Facts, Fault> {

@@ -408,7 +408,7 @@ fn a_backup_is_taken_listed_and_downloaded() {
     let url = ours.run(ours.provider().download_url(&set)).unwrap();
     assert!(url.expires_at.is_some() && url.url.expose().starts_with("http://127.0.0.1"));
     // The cloud keeps its log to itself.
-    let able = ours.run(ours.provider().capabilities(ID)).unwrap();
+    let able = ours.run(ours.provider().capabilities(ID, &[Capability::DownloadMoment])).unwrap();
     assert_eq!(able.need(&[Capability::DownloadMoment]).unwrap_err().code, "download.no_log");
 }
 

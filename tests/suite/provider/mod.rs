@@ -3,6 +3,7 @@
 mod beside;
 mod bucket;
 mod by_commands;
+mod capabilities;
 mod clones;
 pub mod cloud;
 mod cloud_bound;

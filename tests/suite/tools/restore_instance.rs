@@ -102,6 +102,10 @@ fn without_a_log_the_hint_names_what_there_is() {
     let file = bench.dir.path().join("config.toml").display().to_string();
     assert!(told.contains(&format!("enable_backup_log = true in the [[instance]] orders of {file}")), "{told}");
     assert!(!told.contains("modify_backup_policy"), "{told}");
+    // What the file says already is not to be written.
+    bench.configure(&config("enable_backup_log = true"));
+    let told = hint(&moment);
+    assert!(told.contains("Its log is on, and nothing is in it yet") && !told.contains("its operator"), "{told}");
 
     let foreign = text(&bench.json(&["create-backup", "--instance-id", "carts"])["backup_id"]);
     let told = hint(&["--backup-id", &foreign]);
