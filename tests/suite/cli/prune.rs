@@ -370,6 +370,28 @@ async fn what_changes_before_the_yes_voids_it() {
     }
 }
 
+/// A question that was left at a terminal waits for nobody elsewhere, who would not see all that goes: the same command asks anew.
+#[tokio::test]
+async fn a_question_that_was_left_is_asked_anew() {
+    let bench = Bench::new(AWAY);
+    let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
+    let app = app(&bench);
+    let (caller, meanwhile) = (Caller::command_line(), Meanwhile::Nothing);
+    let person = Slow { bench: &bench, app: &app, set: &m2, meanwhile };
+    let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
+    let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
+    let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
+    guarded::run(&call, "orders", act, None, None).await.unwrap();
+    assert_eq!(app.state.redeemable().await.unwrap().len(), 1, "a plan that is open");
+    let approve = at_terminal(&bench, &[], &["approve"]);
+    assert!(approve.code == 0 && approve.out.contains("Nothing waits"), "{approve:?}");
+    let jobs = bench.json(&["describe-jobs"]);
+    assert!(!jobs.to_string().contains("\"act\":\"prune\""), "no agent can carry it out: {jobs}");
+    let done = at_terminal(&bench, &[(QUESTION, "orders")], &["prune", "orders", "--keep-last", "1"]);
+    assert!(done.code == 0 && done.out.contains("2 of 2 backups deleted"), "{done:?}");
+    assert_eq!(there(&bench), set_of([&m3]));
+}
+
 /// Killed behind any of its steps, it leaves no manifest without data, and the same rules once more leave what they would have left.
 #[tokio::test]
 async fn killed_in_the_middle_and_repeated() {

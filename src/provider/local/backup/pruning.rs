@@ -15,7 +15,7 @@ use crate::model::policy::{Retained, Retention};
 use crate::model::pruning::{Fate, Keep, PrunedSet};
 use crate::model::time::written;
 use crate::provider::local::Inner;
-use crate::provider::local::backup::retention::unreadable;
+use crate::provider::local::backup::retention::{needed_by, unreadable};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
@@ -151,7 +151,16 @@ impl Inner {
         record: &AuditRecord,
     ) -> Result<u64, Fault> {
         let id = &planned.backup_id;
-        if let Some(why) = self.needed(instance_id, std::slice::from_ref(id)).await?.remove(id) {
+        let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(id)).await?;
+        let dependents = dependents.remove(id).unwrap_or_default();
+        // A restore may have begun and ended since, and be undone with it.
+        let now = Timestamp::now();
+        let why = |dependent| needed_by(dependent).map(str::to_owned).or_else(|| self.may_be_undone(dependent, now));
+        let mut needed = dependents.iter().find_map(why);
+        if needed.is_none() && self.state.sets_in_use().await?.contains(id) {
+            needed = Some("a job that runs needs it".to_owned());
+        }
+        if let Some(why) = needed {
             return Err(changed(format!("{why}; it is kept")));
         }
         let set = self.delete_set(grant, instance_id, planned).await?;
