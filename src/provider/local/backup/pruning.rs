@@ -122,7 +122,7 @@ impl Inner {
     }
 
     /// Deletes the sets that are permitted, one after another. A crash leaves those that were not reached, and nothing of what is done is
-    /// lost by that: the same rules let the others go, by another yes.
+    /// lost by that: the same rules let the others go, by another yes. Nor does a process that is asked to end go on to them.
     pub async fn prune(&self, permit: Permit) -> Result<Vec<PrunedSet>, Fault> {
         let Preconditions::Pruning { sets } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
@@ -131,7 +131,11 @@ impl Inner {
         let record = permit.record("backup.deleted", String::new());
         let mut done = Vec::new();
         for (grant, set) in permit.delete_each()?.into_iter().zip(&planned) {
-            let deleted = self.prune_set(grant, &instance_id, set, &record).await;
+            let deleted = if self.jobs.stop.is_cancelled() {
+                Err(changed("this program was asked to end before it came to it; it is kept"))
+            } else {
+                self.prune_set(grant, &instance_id, set, &record).await
+            };
             let (freed_bytes, fate) = match deleted {
                 Ok(freed) => (freed, Fate::Deleted),
                 Err(fault) => (0, fate(fault)),
