@@ -125,6 +125,8 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let done = drain::unless_asked_to_end(&mut signals, prune(app, &wanted, &bar)).await;
     bar.clear();
     let Some(done) = done else {
+        let seen = "stopping: a backup that is being deleted is seen to its end; the audit has what was deleted";
+        let _ = writeln!(std::io::stderr(), "{seen}");
         drain::stop(app, &mut signals).await;
         return Ok(INTERRUPTED);
     };

@@ -100,7 +100,13 @@ impl ToolCommand {
                 return background::run(app, self.tool.name, self.as_json).await;
             }
         }
-        drain::recover(app).await?;
+        if let Err(fault) = drain::recover(app).await {
+            // What dead processes left is the next command's too. Whoever has to get a backup out gets it where the state takes no writes.
+            if self.tool.name != "download_backup" {
+                return Err(fault);
+            }
+            tracing::warn!(cause = ?std::error::Error::source(&fault), "what an earlier process left behind could not be reconciled: {fault}");
+        }
         let (bar, mut signals) = (Bar::new(), Signals::new()?);
         let person = TerminalPerson::new(self.as_json, &bar);
         let caller = Caller::command_line();

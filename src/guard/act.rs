@@ -159,6 +159,12 @@ impl Act {
         }
     }
 
+    /// Whether a tool carries the act out. Of another the plan is its command's, which shows all of it and asks at once: nobody else is asked.
+    #[must_use]
+    pub const fn has_a_tool(&self) -> bool {
+        !matches!(self, Self::Prune { .. })
+    }
+
     /// The act as a noun, for people.
     #[must_use]
     pub const fn noun(&self) -> &'static str {

@@ -388,6 +388,15 @@ impl Jobs {
         }
     }
 
+    /// Runs what is no job, and must not be cut off between two of its steps: whoever shuts down waits for its end.
+    ///
+    /// # Errors
+    /// `job.crashed`: a bug.
+    pub async fn whole<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Fault> {
+        let crashed = "the call died of a bug in this program";
+        self.running.spawn(work).await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", crashed).because(e))
+    }
+
     /// Waits for all that runs to end; with `cancel` it is asked to stop.
     pub async fn shut_down(&self, cancel: bool) {
         if cancel {

@@ -95,10 +95,12 @@ impl Part {
         Self { file, path, record: record_of(records, to) }.recorded(name, Self::discard)
     }
 
-    /// The part, recorded; where that fails it is discarded.
+    /// The part, recorded; where that fails it is discarded. A home without room keeps nothing from another disk: there the part goes on
+    /// without a record, and what a crash leaves of it is nobody's.
     fn recorded(self, name: String, discard: impl FnOnce(Self)) -> Result<Self, Fault> {
         match self.record(name) {
             Ok(()) => Ok(self),
+            Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(self),
             Err(e) => {
                 let fault = failed("record", &self.path, e);
                 discard(self);

@@ -5,7 +5,8 @@
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::quoted;
 use crate::state::STATEMENTS;
-use std::io::IsTerminal as _;
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _};
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -37,7 +38,7 @@ pub fn begin(default: &str, format: Format) -> Result<(), Fault> {
     let asked_for = statements_are_asked_for(&filter);
     // Colours are for a terminal, and for people who want them.
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    let lines = fmt::layer::<Registry>().with_ansi(colours).with_writer(std::io::stderr);
+    let lines = fmt::layer::<Registry>().with_ansi(colours).with_writer(|| OneLine(io::stderr()));
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().with_current_span(false).with_span_list(false).boxed(),
@@ -45,6 +46,42 @@ pub fn begin(default: &str, format: Format) -> Result<(), Fault> {
     let allowed = filter_fn(move |message| may_be_logged(message, asked_for));
     tracing_subscriber::registry().with(lines).with(filter).with(allowed).init();
     Ok(())
+}
+
+/// Writes each message as one line, whatever is in it: what a client sent, a path that it names for one, must not pass for a line of ours.
+struct OneLine<W>(W);
+
+impl<W: io::Write> io::Write for OneLine<W> {
+    /// A message comes whole, with the end of its line.
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        self.0.write_all(&one_line(message))?;
+        Ok(message.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A message whose ends of lines are written as `\n`, but for its last.
+fn one_line(message: &[u8]) -> Cow<'_, [u8]> {
+    let (text, end) = match message.strip_suffix(b"\n") {
+        Some(text) => (text, b"\n".as_slice()),
+        None => (message, b"".as_slice()),
+    };
+    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Cow::Borrowed(message);
+    }
+    let mut line = Vec::with_capacity(message.len() + 16);
+    for byte in text {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            other => line.push(*other),
+        }
+    }
+    line.extend_from_slice(end);
+    Cow::Owned(line)
 }
 
 /// Reads a filter; an empty one is `default`.
@@ -87,8 +124,18 @@ fn may_be_logged(message: &Metadata<'_>, with_statements: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! A level and a filter are read, a slip is refused, and statements are logged only where their target is named.
-    use super::{STATEMENTS, filter, statements_are_asked_for};
+    //! A level and a filter are read, a slip is refused, statements are logged only where their target is named, and a message is one line.
+    use super::{OneLine, STATEMENTS, filter, statements_are_asked_for};
+    use std::io::Write as _;
+
+    #[test]
+    fn a_message_is_one_line() {
+        let mut log = OneLine(Vec::new());
+        for message in ["plain\n", "/x/a\nERROR forged\r\n\n", ""] {
+            log.write_all(message.as_bytes()).unwrap();
+        }
+        assert_eq!(String::from_utf8(log.0).unwrap(), "plain\n/x/a\\nERROR forged\\r\\n\n");
+    }
 
     #[test]
     fn a_filter_is_read_or_refused() {

@@ -36,7 +36,7 @@ use std::path::Path;
 use std::time::Duration;
 use verifications::Verifications;
 
-/// The target under which the statements of a store are logged, on several lines each.
+/// The target under which the statements of a store are logged.
 pub const STATEMENTS: &str = "sqlx::query";
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
@@ -75,13 +75,13 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
         self.plans(Duration::ZERO).await
     }
 
-    /// Plans that a person may still approve, newest first.
+    /// Plans that a person may still approve, newest first: those of tools.
     ///
     /// # Errors
     /// `state.failed`.
     async fn waiting(&self) -> Result<Vec<Confirmation>, Fault> {
         let mut redeemable = self.redeemable().await?;
-        redeemable.retain(|c| c.status == ConfirmationStatus::Open);
+        redeemable.retain(|c| c.status == ConfirmationStatus::Open && c.plan.act.has_a_tool());
         Ok(redeemable)
     }
 

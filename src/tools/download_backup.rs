@@ -7,11 +7,12 @@ use crate::config::blocking::blocking;
 use crate::config::home::private_dir;
 use crate::guard::assess::{instead_of_moment, no_moment};
 use crate::guard::ledger::AuditRecord;
+use crate::model::caller::Face;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::instance::Capability;
 use crate::model::job::JobKind;
-use crate::model::text::{bytes, quoted};
+use crate::model::text::{bytes, clean_to, quoted};
 use crate::model::time::{Reading, read, written, written_ms, written_short};
 use crate::provider::{ExportAt, ExportOf, Exported};
 use crate::tools::ToolCall;
@@ -22,6 +23,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Longest detail in the log of what the audit lacks, in characters.
+const DETAIL_LOGGED: usize = 400;
 
 /// Arguments of `download_backup`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
@@ -91,13 +95,17 @@ pub struct Download {
     /// Until when the URL works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    /// That the audit has it not, or not its end, and why. In no schema: what is not in the audit only the command line gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub warning: Option<String>,
 }
 
 /// Writes a set to a file, or a moment to a directory.
 ///
 /// # Errors
 /// `arguments.invalid`, `download.outside_roots`, `download.bad_name`, `download.exists`, `download.no_log`, `download.no_moment`,
-/// `backup.damaged`, `backup.not_found`.
+/// `backup.damaged`, `backup.not_found`; `state.failed` and its like where the audit cannot be written, but for the command line.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
     call.app.known(&args.instance_id).await?;
     match wanted(&args)? {
@@ -152,8 +160,9 @@ async fn download(call: &ToolCall<'_>, args: &Args, backup_id: &str) -> Result<D
         let signed = call.app.provider.download_url(&set).await?;
         let until = signed.expires_at.map_or_else(String::new, |at| format!(", good until {}", written(at)));
         // Whoever has it can read the set: that it was given is written down before it is.
-        record(call, &args.instance_id, "backup.url_given", format!("backup {}{until}", set.id)).await?;
+        let warning = record(call, &args.instance_id, "backup.url_given", format!("backup {}{until}", set.id)).await?;
         return Ok(Download {
+            warning,
             bytes: set.rdb_bytes,
             url: Some(signed.url.expose().to_owned()),
             expires_at: signed.expires_at.map(written),
@@ -168,8 +177,9 @@ async fn download(call: &ToolCall<'_>, args: &Args, backup_id: &str) -> Result<D
         let came_to = format!("{}, sha256 {}", bytes(done.bytes), done.sha256);
         Ok((done, came_to))
     };
-    let downloaded = audited(call, args, (&format!("backup {}", set.id), &to), work).await?;
+    let (downloaded, warning) = audited(call, args, (&format!("backup {}", set.id), &to), work).await?;
     Ok(Download {
+        warning,
         path: Some(to.display().to_string()),
         bytes: downloaded.bytes,
         sha256: Some(downloaded.sha256),
@@ -205,8 +215,9 @@ async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Downlo
         let came_to = format!("{}, as of {}", bytes(done.bytes), written_ms(done.moment));
         Ok((done, came_to))
     };
-    let exported = audited(call, args, (&what, &to), work).await?;
+    let (exported, warning) = audited(call, args, (&what, &to), work).await?;
     Ok(Download {
+        warning,
         path: Some(to.display().to_string()),
         bytes: exported.bytes,
         rdb_version: Some(exported.base.rdb_version),
@@ -217,30 +228,44 @@ async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Downlo
     })
 }
 
-/// Writes an event of a download into the audit.
-async fn record(call: &ToolCall<'_>, instance_id: &str, event: &str, detail: String) -> Result<(), Fault> {
-    call.app.state.record(AuditRecord::now(event, call.caller.id(), instance_id, detail)).await
+/// Writes an event of a download into the audit. Where that cannot be done the log has the event, and an agent gets nothing: nobody would find out
+/// what it took. The command line goes on, and this is what its reply says of that. Whoever types there may read the vault itself, so refusing
+/// would keep nothing from them but the file that they need on the night when the disk is full.
+async fn record(call: &ToolCall<'_>, instance_id: &str, event: &str, detail: String) -> Result<Option<String>, Fault> {
+    let told = clean_to(&detail, DETAIL_LOGGED);
+    let record = AuditRecord::now(event, call.caller.id(), instance_id, detail);
+    let Err(fault) = call.app.state.record(record).await else { return Ok(None) };
+    tracing::error!(instance = %instance_id, caller = %call.caller, detail = %told, cause = ?std::error::Error::source(&fault), "{event} is not in the audit: {fault}");
+    match call.caller.face() {
+        Face::CommandLine => Ok(Some(format!("not in the audit, and in the log alone: {}", fault.message))),
+        Face::Mcp | Face::Emulator => {
+            let command = call.app.config.command("download-backup");
+            let hint = format!(
+                "{} What is not in the audit is not given to an agent. A person gets it at a terminal: {command}, with the same arguments.",
+                fault.hint
+            );
+            Err(fault.hint(hint))
+        }
+    }
 }
 
 /// Does the work of a download between its two lines in the audit: what leaves, and to where, is written down before any of it does, and what
-/// it came to behind. One whose call ends before its end has the first line alone.
+/// it came to behind. One whose call ends before its end has the first line alone. Beside it is what is said of lines that the audit lacks.
 async fn audited<T>(
     call: &ToolCall<'_>,
     args: &Args,
     (what, to): (&str, &Path),
     work: impl Future<Output = Result<(T, String), Fault>>,
-) -> Result<T, Fault> {
+) -> Result<(T, Option<String>), Fault> {
     let what = format!("{what} to {}", to.display());
-    record(call, &args.instance_id, "backup.downloading", what.clone()).await?;
+    let began = record(call, &args.instance_id, "backup.downloading", what.clone()).await?;
     let (event, end, done) = match work.await {
         Ok((done, came_to)) => ("backup.downloaded", came_to, Ok(done)),
         Err(fault) => ("backup.not_downloaded", format!("{}: {}", fault.code, fault.message), Err(fault)),
     };
     // It has left by now: a store that is away must not turn that into a failure.
-    if let Err(fault) = record(call, &args.instance_id, event, format!("{what}: {end}")).await {
-        tracing::error!(instance = %args.instance_id, event = %event, "the audit could not be written: {fault}");
-    }
-    done
+    let ended = record(call, &args.instance_id, event, format!("{what}: {end}")).await.ok().flatten();
+    done.map(|done| (done, began.or(ended)))
 }
 
 /// What a person needs who has the files and not this program.
@@ -277,8 +302,9 @@ async fn destination(call: &ToolCall<'_>, args: &Args, default_name: String) -> 
     if let Err(fault) = placed.as_ref()
         && fault.kind == Kind::Refused
     {
-        record(call, &args.instance_id, "refused", format!("download_backup: {}: {}", fault.code, fault.message))
-            .await?;
+        // Refused it is, whether the audit has that or the log alone.
+        let refused = format!("download_backup: {}: {}", fault.code, fault.message);
+        let _ = record(call, &args.instance_id, "refused", refused).await;
     }
     placed
 }

@@ -69,7 +69,7 @@ impl PlanStatus {
     }
 }
 
-/// The plans that are not carried out, newest first; of one instance if named.
+/// The plans of tools that are not carried out, newest first; of one instance if named.
 ///
 /// # Errors
 /// `state.failed`.
@@ -99,6 +99,7 @@ pub async fn plans(call: &ToolCall<'_>, instance_id: Option<&str>) -> Result<Vec
         }
     };
     let all = call.app.state.plans(LAPSED_WITHIN).await?.into_iter();
-    let wanted = all.filter(|open| instance_id.is_none_or(|id| id == open.plan.instance_id));
+    let is_of = |open: &Confirmation| instance_id.is_none_or(|id| id == open.plan.instance_id);
+    let wanted = all.filter(|open| is_of(open) && open.plan.act.has_a_tool());
     Ok(wanted.take(MOST).map(row).collect())
 }

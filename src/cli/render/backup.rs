@@ -180,18 +180,19 @@ fn remark(set: &Value) -> String {
 /// Renders the reply of `download_backup`.
 pub fn download(json: &Value) -> String {
     let size = bytes(number(json, "bytes").unwrap_or_default());
+    let warning = text(json, "warning").map_or(String::new(), |why| format!("\nWARNING: {why}"));
     if let Some(url) = text(json, "url") {
         let until = text(json, "expires_at").map_or(String::new(), |at| format!(" until {at}"));
-        return format!("{url}\n{size}; whoever has this URL can read the backup{until}");
+        return format!("{url}\n{size}; whoever has this URL can read the backup{until}{warning}");
     }
     let already = json.get("already_there").and_then(Value::as_bool) == Some(true);
     let place = format!("{}{}", cell(json, "path"), if already { " (was there already, equal)" } else { "" });
     let version = number(json, "rdb_version").unwrap_or_default();
     match (text(json, "moment"), text(json, "how_to_load")) {
         (Some(moment), Some(how)) => {
-            format!("{place}\n{size}, as it was at {moment}, RDB version {version}\nto load it: {how}")
+            format!("{place}\n{size}, as it was at {moment}, RDB version {version}\nto load it: {how}{warning}")
         }
-        _ => format!("{place}\n{size}, RDB version {version}, SHA-256 {}", cell(json, "sha256")),
+        _ => format!("{place}\n{size}, RDB version {version}, SHA-256 {}{warning}", cell(json, "sha256")),
     }
 }
 
@@ -244,6 +245,8 @@ mod tests {
         assert!(shown.ends_with("restore-instance --instance-id orders --before-position t-a/0/9"), "{shown}");
         let file = json!({ "path": "/x.rdb", "bytes": 9, "rdb_version": 10, "sha256": "ab", "already_there": true });
         assert_eq!(download(&file), "/x.rdb (was there already, equal)\n9 B, RDB version 10, SHA-256 ab");
+        let unaudited = json!({ "path": "/x.rdb", "bytes": 9, "rdb_version": 10, "sha256": "ab", "warning": "W" });
+        assert_eq!(download(&unaudited), "/x.rdb\n9 B, RDB version 10, SHA-256 ab\nWARNING: W");
         let moment = json!({ "path": "/x", "bytes": 9, "rdb_version": 10, "moment": "T", "how_to_load": "so" });
         assert_eq!(download(&moment), "/x\n9 B, as it was at T, RDB version 10\nto load it: so");
         let url = json!({ "url": "https://x", "bytes": 9, "already_there": false, "expires_at": "T" });

@@ -317,9 +317,15 @@ impl Provider for Local {
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
+        let inner = Arc::clone(&self.inner);
         match &permit.plan().act {
-            Act::DeleteBackup { .. } => self.inner.delete(permit).await.map(Carried::Done),
-            Act::Prune { .. } => self.inner.prune(permit).await.map(Carried::Pruned),
+            // Cut off between two steps, a set's digest would be forgotten and the set be there, or the set be gone and the audit not have it.
+            Act::DeleteBackup { .. } => {
+                self.inner.jobs.whole(async move { inner.delete(permit).await.map(Carried::Done) }).await?
+            }
+            Act::Prune { .. } => {
+                self.inner.jobs.whole(async move { inner.prune(permit).await.map(Carried::Pruned) }).await?
+            }
             Act::RestoreInstance { source, .. } => {
                 let planned = permit.plan().direct_restore()?.replay.as_ref().map(|replay| replay.backup_id.clone());
                 let backup_id = match (source, planned) {

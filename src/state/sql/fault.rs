@@ -4,8 +4,9 @@ use crate::config::command::line;
 use crate::model::fault::{Fault, Kind};
 use std::fmt::Display;
 
-/// The codes of a disk without room: SQLite's, and PostgreSQL's.
-const DISK_FULL: [&str; 2] = ["13", "53100"];
+/// The codes of a disk without room: SQLite's, that of the file through which its processes share what is written (`SQLITE_IOERR_SHMSIZE`), and
+/// PostgreSQL's.
+const DISK_FULL: [&str; 3] = ["13", "4874", "53100"];
 
 impl From<sqlx::Error> for Fault {
     fn from(e: sqlx::Error) -> Self {

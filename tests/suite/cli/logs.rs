@@ -1,9 +1,17 @@
 //! The log and the audit, as an operator reads them: what is done for whom is one line each, for people or for programs, without colours, statements
 //! or tokens; a level that is none is refused.
 
+use crate::guard::flow::{Silent, app};
 use crate::support::{Bench, Done, Redis, finish, text};
+use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::sqlite::SqlitePool;
+use std::path::PathBuf;
+use tair_backup_mcp::guard::ledger::Confirmation;
+use tair_backup_mcp::guard::person::Answer;
+use tair_backup_mcp::model::caller::Caller;
+use tair_backup_mcp::tools::{self, Asked, Person, ToolCall};
 
 fn run(bench: &Bench, filter: &str, args: &[&str]) -> Done {
     finish(bench.command(args).env("TAIR_BACKUP_MCP_LOG", filter).spawn().unwrap())
@@ -138,4 +146,56 @@ fn the_audit_has_backups_and_downloads() {
     let table = bench.run(&["audit"]).out;
     assert!(table.contains("CALLER") && table.contains("local") && table.contains(&path), "{table}");
     assert!(!table.contains(&sha256) && table.contains(&format!("{}…", &sha256[..8])), "{table}");
+}
+
+/// Nobody who could be asked.
+struct Nobody;
+
+#[async_trait]
+impl Person for Nobody {
+    fn puts_the_question(&self) -> bool {
+        false
+    }
+
+    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
+        Asked::Answered(Answer::NoChannel)
+    }
+}
+
+/// While the audit takes no lines, an agent gets no file, and is told who does; a person at the command line gets it, is told that the audit has it not, and the
+/// log has what it lacks. What is refused is refused by its own code.
+#[tokio::test]
+async fn what_the_audit_cannot_have_only_a_person_gets() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let pool = SqlitePool::connect(&format!("sqlite://{}", bench.home().join("state.db").display())).await.unwrap();
+    let full = "CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END";
+    sqlx::query(full).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let app = app(&bench);
+    let caller = Caller::mcp();
+    let call = ToolCall { app: &app, caller: &caller, person: &Nobody, progress: &Silent };
+    let arguments = json!({ "instance_id": "orders", "backup_id": backup });
+    let Err(refused) = tools::run(&call, "download_backup", arguments).await else { panic!("an agent got it") };
+    assert_eq!(refused.code, "state.failed", "{refused:?}");
+    assert!(refused.hint.contains("A person gets it") && refused.hint.contains(" download-backup"), "{refused:?}");
+    let file = bench.home().join("downloads").join(format!("{backup}.rdb"));
+    assert!(!file.exists());
+
+    let download = ["download-backup", "--instance-id", "orders", "--backup-id", &backup];
+    let done = bench.run(&[&download[..], &["--json"]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let reply = done.json();
+    assert_eq!(PathBuf::from(text(&reply["path"])), file);
+    assert!(file.exists() && text(&reply["warning"]).starts_with("not in the audit"), "{reply}");
+    for event in ["backup.downloading", "backup.downloaded"] {
+        let line = done.err.lines().find(|line| line.contains(&format!("{event} is not in the audit")));
+        assert!(line.is_some_and(|line| line.contains(&backup)), "{event}: {done:?}");
+    }
+    let told = bench.run(&download);
+    assert!(told.code == 0 && told.out.contains("WARNING: not in the audit"), "{told:?}");
+    let outside = bench.run(&[&download[..], &["--directory", "/etc"]].concat());
+    assert!(outside.code == 3 && outside.err.contains("[download.outside_roots]"), "{outside:?}");
 }

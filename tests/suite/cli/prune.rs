@@ -287,6 +287,8 @@ enum Meanwhile {
     Needed,
     /// Somebody has removed one.
     Gone,
+    /// The program is asked to end.
+    Ended,
 }
 
 /// A person who says yes, after something has happened.
@@ -310,6 +312,7 @@ impl Person for Slow<'_> {
                 let job = NewJob { backup_id: self.set, ..new("rj-1", JobKind::Restore, "carts") };
                 self.app.state.begin(job).await.unwrap();
             }
+            Meanwhile::Ended => self.app.provider.shut_down(true).await,
             Meanwhile::Gone => {
                 std::fs::remove_dir_all(self.bench.home().join("vault/orders").join(self.set)).unwrap();
             }
@@ -373,6 +376,52 @@ async fn what_changes_before_the_yes_voids_it() {
         };
         assert!(json["status"] == "blocked" && text(&json["message"]).contains("keep-last 1"), "{json}");
     }
+}
+
+/// A question that was left at a terminal waits for nobody elsewhere, who would not see all that goes: the same command asks anew.
+#[tokio::test]
+async fn a_question_that_was_left_is_asked_anew() {
+    let bench = Bench::new(AWAY);
+    let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
+    let app = app(&bench);
+    let (caller, meanwhile) = (Caller::command_line(), Meanwhile::Nothing);
+    let person = Slow { bench: &bench, app: &app, set: &m2, meanwhile };
+    let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
+    let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
+    let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
+    guarded::run(&call, "orders", act, None, None).await.unwrap();
+    assert_eq!(app.state.redeemable().await.unwrap().len(), 1, "a plan that is open");
+    let approve = at_terminal(&bench, &[], &["approve"]);
+    assert!(approve.code == 0 && approve.out.contains("Nothing waits"), "{approve:?}");
+    let jobs = bench.json(&["describe-jobs"]);
+    assert!(!jobs.to_string().contains("\"act\":\"prune\""), "no agent can carry it out: {jobs}");
+    let done = at_terminal(&bench, &[(QUESTION, "orders")], &["prune", "orders", "--keep-last", "1"]);
+    assert!(done.code == 0 && done.out.contains("2 of 2 backups deleted"), "{done:?}");
+    assert_eq!(there(&bench), set_of([&m3]));
+}
+
+/// What is asked to end goes on to no other set: all that were not reached are there, and are told.
+#[tokio::test]
+async fn what_was_not_reached_is_kept() {
+    let bench = Bench::new(AWAY);
+    let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
+    let app = app(&bench);
+    let (caller, meanwhile) = (Caller::command_line(), Meanwhile::Ended);
+    let person = Slow { bench: &bench, app: &app, set: &m2, meanwhile };
+    let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
+    let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
+    let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
+    let run = async |token: Option<&str>| match guarded::run(&call, "orders", act.clone(), token, None).await.unwrap() {
+        Outcome::Reply { json, .. } => json,
+        Outcome::AskPerson { .. } => panic!("nobody defers here"),
+    };
+    let planned = run(None).await;
+    let done = run(Some(&text(&planned["confirmation_token"]))).await;
+    assert_eq!(done["status"], "failed", "{done}");
+    let rows = done["backups"].as_array().unwrap();
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["status"] == "retained"), "{done}");
+    assert!(text(&rows[0]["why"]).contains("asked to end"), "{done}");
+    assert_eq!(there(&bench), set_of([&m1, &m2, &m3]));
 }
 
 /// Killed behind any of its steps, it leaves no manifest without data, and the same rules once more leave what they would have left.

@@ -1,5 +1,6 @@
 //! Downloads: a set as a plain file that the server's own check accepts, and nothing outside the directories that are allowed.
 
+use crate::support::disk::SmallDisk;
 use crate::support::{Bench, Redis, files_under, finish, program, text, unattended, wait};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -126,4 +127,20 @@ fn a_lost_race_and_a_killed_download_leave_nothing_to_mend() {
     left.sort();
     assert_eq!(left, [downloads.join("killed.rdb"), downloads.join("race.rdb")]);
     assert!(files_under(&parts(&bench.home())).is_empty());
+}
+
+/// A home without room keeps nothing from another disk: the file is written without a record of its part, and nothing else is left.
+#[test]
+fn a_full_home_keeps_no_file_from_another_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (records, to) = (dir.path().join("home/parts"), dir.path().join("set.rdb"));
+    let Some(disk) = SmallDisk::at(&records, 1) else { return };
+    disk.fill_but(0);
+    let mut part = Part::open(&records, &to).unwrap();
+    part.file.write_all(b"REDIS0011").unwrap();
+    part.place(&to).unwrap();
+    assert_eq!(std::fs::read(&to).unwrap(), b"REDIS0011");
+    let mut left = files_under(dir.path());
+    left.sort();
+    assert_eq!(left, [records.join("filler"), to]);
 }

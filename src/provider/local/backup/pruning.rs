@@ -15,7 +15,7 @@ use crate::model::policy::{Retained, Retention};
 use crate::model::pruning::{Fate, Keep, PrunedSet};
 use crate::model::time::written;
 use crate::provider::local::Inner;
-use crate::provider::local::backup::retention::unreadable;
+use crate::provider::local::backup::retention::{needed_by, unreadable};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
@@ -122,7 +122,7 @@ impl Inner {
     }
 
     /// Deletes the sets that are permitted, one after another. A crash leaves those that were not reached, and nothing of what is done is
-    /// lost by that: the same rules let the others go, by another yes.
+    /// lost by that: the same rules let the others go, by another yes. Nor does a process that is asked to end go on to them.
     pub async fn prune(&self, permit: Permit) -> Result<Vec<PrunedSet>, Fault> {
         let Preconditions::Pruning { sets } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
@@ -131,7 +131,11 @@ impl Inner {
         let record = permit.record("backup.deleted", String::new());
         let mut done = Vec::new();
         for (grant, set) in permit.delete_each()?.into_iter().zip(&planned) {
-            let deleted = self.prune_set(grant, &instance_id, set, &record).await;
+            let deleted = if self.jobs.stop.is_cancelled() {
+                Err(changed("this program was asked to end before it came to it; it is kept"))
+            } else {
+                self.prune_set(grant, &instance_id, set, &record).await
+            };
             let (freed_bytes, fate) = match deleted {
                 Ok(freed) => (freed, Fate::Deleted),
                 Err(fault) => (0, fate(fault)),
@@ -151,7 +155,16 @@ impl Inner {
         record: &AuditRecord,
     ) -> Result<u64, Fault> {
         let id = &planned.backup_id;
-        if let Some(why) = self.needed(instance_id, std::slice::from_ref(id)).await?.remove(id) {
+        let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(id)).await?;
+        let dependents = dependents.remove(id).unwrap_or_default();
+        // A restore may have begun and ended since, and be undone with it.
+        let now = Timestamp::now();
+        let why = |dependent| needed_by(dependent).map(str::to_owned).or_else(|| self.may_be_undone(dependent, now));
+        let mut needed = dependents.iter().find_map(why);
+        if needed.is_none() && self.state.sets_in_use().await?.contains(id) {
+            needed = Some("a job that runs needs it".to_owned());
+        }
+        if let Some(why) = needed {
             return Err(changed(format!("{why}; it is kept")));
         }
         let set = self.delete_set(grant, instance_id, planned).await?;

@@ -30,6 +30,15 @@ const fn why_it_goes(set: &BackupSet) -> &'static str {
     if set.expires_at.is_some() { "its time was over" } else { "older than the policy keeps automated sets" }
 }
 
+/// Why a set is needed now by what counts on it, as part of a sentence; `None` where it is not.
+pub(super) const fn needed_by(dependent: &Dependent) -> Option<&'static str> {
+    match dependent {
+        Dependent::Plan { .. } => Some("a plan that waits needs it"),
+        Dependent::Restore { status: JobStatus::Running, .. } => Some("a restore that runs is undone with it"),
+        Dependent::Restore { .. } | Dependent::Log(_) => None,
+    }
+}
+
 /// That a set stays.
 pub(super) struct Stayed {
     /// Why, as part of a sentence.
@@ -210,22 +219,13 @@ impl Inner {
     }
 
     /// Which sets of an instance a waiting plan or a running job needs, of these and maybe others, and for what.
-    pub(super) async fn needed(
-        &self,
-        instance_id: &str,
-        ids: &[String],
-    ) -> Result<BTreeMap<String, &'static str>, Fault> {
+    async fn needed(&self, instance_id: &str, ids: &[String]) -> Result<BTreeMap<String, &'static str>, Fault> {
         if ids.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let why = |dependent: &Dependent| match dependent {
-            Dependent::Plan { .. } => Some("a plan that waits needs it"),
-            Dependent::Restore { status: JobStatus::Running, .. } => Some("a restore that runs is undone with it"),
-            Dependent::Restore { .. } | Dependent::Log(_) => None,
-        };
         let dependents = self.state.dependents(instance_id, ids).await?;
         let mut needed: BTreeMap<String, &'static str> =
-            dependents.into_iter().filter_map(|(id, all)| Some((id, all.iter().find_map(why)?))).collect();
+            dependents.into_iter().filter_map(|(id, all)| Some((id, all.iter().find_map(needed_by)?))).collect();
         // Whichever instance a job is about: a set may fill another one than its own.
         for source in self.state.sets_in_use().await? {
             needed.entry(source).or_insert("a job that runs needs it");
