@@ -214,12 +214,8 @@ impl Provider for Local {
         Ok(self.inner.start_capture(id, (Mode::Automated, None), note, BY_SCHEDULE, Some(under)).await?.into_job())
     }
 
-    async fn backups(
-        &self,
-        instance_id: &str,
-        range: Option<Range>,
-    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        let mut sets = self.inner.sets(instance_id).await?;
+    async fn backups(&self, id: &str, range: Option<Range>) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        let mut sets = self.inner.sets(id).await?;
         // A damaged set has no time that could be trusted: it is always listed.
         sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
         Ok(sets)

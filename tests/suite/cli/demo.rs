@@ -48,7 +48,7 @@ const STEPS: [&str; 42] = [
     "backup.damaged:",
     "data.rdb.zst:",
     "counts as nobody's way back",
-    "human_verified true",
+    "restore.succeeded",
 ];
 
 /// Our binary for a user whose home and temporary directory are under `dir`, and whose environment says nothing.

@@ -549,7 +549,9 @@ async fn a_confirmation_moves_once(place: &impl Place) {
     other.plan.act = Act::DeleteBackup { backup_id: "b-2".into() };
     one.open(&other).await.unwrap();
     one.open(&confirmation("3", "carts", 15)).await.unwrap();
-    one.open(&confirmation("4", "carts", -1)).await.unwrap();
+    let mut late = confirmation("4", "carts", -1);
+    late.plan.act = Act::DeleteBackup { backup_id: "b-4".into() };
+    one.open(&late).await.unwrap();
     let (a, b) = tokio::join!(
         one.transition("1", &[Status::Open, Status::Approved], Status::Redeemed),
         two.transition("1", &[Status::Open, Status::Approved], Status::Redeemed)
