@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 const ESSENCE: [&str; 4] = ["status", "message", "confirmation_token", "job_id"];
 
 /// The reply fields that no listing has: their names explain themselves to whoever has a reply.
-const UNLISTED: [&str; 2] = [NOW, "newest"];
+const UNLISTED: [&str; 6] = [NOW, "newest", "plans", "estimate", "page_number", "page_size"];
 
 /// The tools as `tools/list` sends them.
 pub fn tools() -> &'static [Tool] {

@@ -345,7 +345,7 @@ async fn what_changes_before_the_yes_voids_it() {
         };
         let planned = run(None).await;
         assert_eq!(planned["status"], "confirmation_required", "{planned}");
-        let nonce = app.state.waiting().await.unwrap().remove(0).nonce;
+        let nonce = app.state.redeemable().await.unwrap().remove(0).nonce;
         assert!(app.state.transition(&nonce, &[Open], Approved).await.unwrap());
         let planned = run(None).await;
         assert_eq!(planned["plan"]["supersedes"], "approved", "{planned}");

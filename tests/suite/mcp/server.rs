@@ -421,7 +421,7 @@ fn what_is_wrong_is_named_in_both_eras() {
             let unknown = wire.request("tools/call", json!({ "name": name, "arguments": {} }));
             let told = text(&unknown["error"]["message"]);
             assert_eq!(told.contains("Did you mean restore_instance?"), near, "{told}");
-            assert!(told.len() < 400 && !told.contains('\u{202e}'), "what was sent is cleaned and capped: {told}");
+            assert!(told.len() < 700 && !told.contains('\u{202e}'), "what was sent is cleaned and capped: {told}");
         }
         for (tool, arguments, code, named) in [
             ("describe_backups", json!({}), "arguments.invalid", "instance_id"),
