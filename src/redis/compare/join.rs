@@ -4,7 +4,8 @@
 //! those with the fewest different keys go, and what is left at the end is counted once more from the start.
 
 use std::collections::HashMap;
-use std::thread::ScopedJoinHandle;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 
 use foldhash::quality::RandomState;
 
@@ -156,6 +157,74 @@ struct Done {
     keys: u64,
 }
 
+/// Keys that are read back together: those of one range of a part.
+#[derive(Clone, Copy)]
+struct Pass {
+    part: usize,
+    range: u64,
+    bits: u32,
+}
+
+/// All passes, in order.
+fn passes_of<'s>([now, then]: [&'s Partitions; 2]) -> impl Iterator<Item = Pass> + Clone + Send + 's {
+    (0..PARTS).flat_map(move |part| {
+        let most = now.count(part).max(then.count(part));
+        // A part that is larger than memory is read more than once, each time for the keys of one range.
+        let bits = match most.div_ceil(now.bounds.held as u64) {
+            0 | 1 => 0,
+            // Ranges are not quite equally full.
+            passes => (passes + 1).next_power_of_two().ilog2(),
+        };
+        (0..1_u64 << bits).map(move |range| Pass { part, range, bits })
+    })
+}
+
+/// Reads back the keys of one side, in order.
+fn load(side: Side, of: &Partitions, Pass { part, range, bits }: Pass) -> Result<Vec<Record>, CompareError> {
+    let mut held = Vec::with_capacity(usize::try_from(of.count(part) >> bits).unwrap_or_default());
+    let failed = |source| CompareError::File { dir: of.dir().clone(), source };
+    of.load(part, range, bits, &mut held).map_err(failed)?;
+    let is_twice = held.array_windows().any(|[a, b]: &[Record; 2]| a.id() == b.id());
+    if is_twice { Err(CompareError::Twice { side }) } else { Ok(held) }
+}
+
+/// One side, read back a pass ahead by a thread of its own.
+struct Ahead<'s> {
+    side: Side,
+    of: &'s Partitions,
+    /// What the thread has read; `None` where there is none.
+    loaded: Option<Receiver<Result<Vec<Record>, CompareError>>>,
+}
+
+impl<'s> Ahead<'s> {
+    fn begin<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        (side, of): (Side, &'s Partitions),
+        passes: impl Iterator<Item = Pass> + Send + 'scope,
+    ) -> Self
+    where
+        's: 'scope,
+    {
+        // One more pass is held than the one that is joined: the thread waits with it.
+        let (give, loaded) = sync_channel(0);
+        let thread = std::thread::Builder::new().name("compare".to_owned());
+        let spawned = thread.spawn_scoped(scope, move || {
+            for pass in passes {
+                if give.send(load(side, of, pass)).is_err() {
+                    break;
+                }
+            }
+        });
+        // One after the other is slower, and no reason to fail.
+        Self { side, of, loaded: spawned.is_ok().then_some(loaded) }
+    }
+
+    fn next(&self, pass: Pass) -> Result<Vec<Record>, CompareError> {
+        let ahead = self.loaded.as_ref().and_then(|loaded| loaded.recv().ok());
+        ahead.unwrap_or_else(|| load(self.side, self.of, pass))
+    }
+}
+
 /// Calls `on` with every key of the first passes, as either side has it.
 fn each(
     sides: &[Partitions; 2],
@@ -164,47 +233,25 @@ fn each(
     mut on: impl FnMut(Option<&Record>, Option<&Record>),
 ) -> Result<Done, CompareError> {
     let [now, then] = sides;
-    let (mut held_now, mut held_then) = (Vec::new(), Vec::new());
-    let mut done = Done { passes: 0, keys: 0 };
-    for part in 0..PARTS {
-        let most = now.count(part).max(then.count(part));
-        // A part that is larger than memory is read more than once, each time for the keys of one range.
-        let bits = match most.div_ceil(now.bounds.held as u64) {
-            0 | 1 => 0,
-            // Ranges are not quite equally full.
-            passes => (passes + 1).next_power_of_two().ilog2(),
+    let few = (0..PARTS).all(|part| now.count(part).max(then.count(part)) < ALONE_BELOW);
+    std::thread::scope(|scope| {
+        let ahead = |side, of| match few {
+            true => Ahead { side, of, loaded: None },
+            false => Ahead::begin(scope, (side, of), passes_of([now, then])),
         };
-        for range in 0..1_u64 << bits {
+        let [now_ahead, then_ahead] = [ahead(Side::Now, now), ahead(Side::Then, then)];
+        let mut done = Done { passes: 0, keys: 0 };
+        for pass in passes_of([now, then]) {
             if done.passes == passes || over() {
-                return Ok(done);
+                break;
             }
-            let load = |side, of: &Partitions, held: &mut Vec<Record>| {
-                let failed = |source| CompareError::File { dir: of.dir().clone(), source };
-                of.load(part, range, bits, held).map_err(failed)?;
-                let is_twice = held.array_windows().any(|[a, b]: &[Record; 2]| a.id() == b.id());
-                if is_twice { Err(CompareError::Twice { side }) } else { Ok(()) }
-            };
-            let loaded = std::thread::scope(|scope| {
-                let thread = || std::thread::Builder::new().name("compare".to_owned());
-                let other = (most >= ALONE_BELOW)
-                    .then(|| thread().spawn_scoped(scope, || load(Side::Then, then, &mut held_then)));
-                load(Side::Now, now, &mut held_now)?;
-                let end = |other: ScopedJoinHandle<'_, _>| {
-                    other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                };
-                Ok::<_, CompareError>(other.and_then(Result::ok).map(end))
-            })?;
-            match loaded {
-                Some(loaded) => loaded?,
-                // One after the other is slower, and no reason to fail.
-                None => load(Side::Then, then, &mut held_then)?,
-            }
+            let (held_now, held_then) = (now_ahead.next(pass)?, then_ahead.next(pass)?);
             merge(&held_now, &held_then, &mut on);
             done.passes += 1;
             done.keys += (held_now.len() + held_then.len()) as u64;
         }
-    }
-    Ok(done)
+        Ok(done)
+    })
 }
 
 /// Calls `on` with the keys of two sides, both in order.

@@ -15,7 +15,7 @@ pub(super) const PARTS: usize = 256;
 pub(super) struct Bounds {
     /// Records of a part that are written together.
     pub(super) block: usize,
-    /// Records that are read back together; those of a larger part in several passes.
+    /// Records that are read back together, and as many once more ahead of them; those of a larger part in several passes.
     pub(super) held: usize,
     /// Databases and prefixes that are counted at once.
     pub(super) places: usize,
@@ -24,8 +24,8 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// 2 MiB for what is not written yet, 8 MiB for what is read back, up to 10 MiB for what is counted.
-    pub(super) const USUAL: Self = Self { block: 256, held: 256 * 1024, places: 64 * 1024, reserve: durable::RESERVE };
+    /// 2 MiB for what is not written yet, twice 4 MiB for what is read back, up to 10 MiB for what is counted.
+    pub(super) const USUAL: Self = Self { block: 256, held: 128 * 1024, places: 64 * 1024, reserve: durable::RESERVE };
 
     /// Bytes that so many keys of one state take on disk at least.
     pub(super) const fn on_disk(&self, keys: u64) -> u64 {
