@@ -714,8 +714,11 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
 
 async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
-    let digest =
-        |sha256: &str, key: Option<&str>| ManifestDigest { sha256: sha256.into(), signed_by: key.map(str::to_owned) };
+    let digest = |sha256: &str, key: Option<&str>| ManifestDigest {
+        sha256: sha256.into(),
+        signed_by: key.map(str::to_owned),
+        remembered: true,
+    };
     let (signed, unsigned) = (digest("aa", Some("0102030405060708")), digest("bb", None));
     assert!(store.manifests(None).await.unwrap().is_empty());
     store.set_manifest("orders", "b-1", Some(&signed)).await.unwrap();
