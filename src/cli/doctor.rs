@@ -16,6 +16,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::text::clean_to;
 use crate::tools::App;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Longest detail, in characters; reasons from a server are capped before.
@@ -115,8 +116,9 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
         Ok(app) => {
             found.extend(machine::check(&app).await.checks);
             found.extend(notifications::check(&app).await.checks);
+            let mut offered = BTreeSet::new();
             for id in app.config.instance_ids() {
-                found.extend(instances::check(&app, &id, args.fail_on_gap).await.checks);
+                found.extend(instances::check(&app, &id, args.fail_on_gap, &mut offered).await.checks);
             }
             found.extend(cloud::check(&app).await.checks);
             app.provider.shut_down(true).await;

@@ -16,7 +16,7 @@ use crate::model::policy::Retained;
 use crate::model::pruning::{Keep, PRUNED_AT_ONCE, PrunedModes};
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
-use crate::tools::{App, Asked, FollowUp, Outcome, Person, ToolCall, guarded};
+use crate::tools::{App, Asked, FollowUp, Outcome, Person, ToolCall, dated, guarded};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -220,7 +220,10 @@ impl<'a> Listed<'a> {
 
     fn json(&self, instance_id: &str) -> Value {
         let rows: Vec<Value> = self.all.iter().map(retention::row).collect();
-        json!({ "instance_id": instance_id, "goes": self.goes.len() + self.later, "bytes": self.bytes(), "backups": rows })
+        let goes = self.goes.len() + self.later;
+        let mut told = json!({ "instance_id": instance_id, "goes": goes, "bytes": self.bytes(), "backups": rows });
+        dated(&mut told);
+        told
     }
 }
 
@@ -265,7 +268,7 @@ async fn both_calls(call: &ToolCall<'_>, id: &str, act: Act) -> Result<Outcome, 
 
 /// Prints what became of each set. Returns the exit code, or why there is nothing to print.
 fn told(outcome: Outcome, declined: bool, as_json: bool) -> Result<u8, Fault> {
-    let (json, follow_up) = match outcome {
+    let (mut json, follow_up) = match outcome {
         Outcome::Reply { json, follow_up } => (json, follow_up),
         // A terminal answers at once; nothing is deferred here.
         Outcome::AskPerson { .. } => return Ok(Kind::Unexpected.exit_code()),
@@ -282,6 +285,7 @@ fn told(outcome: Outcome, declined: bool, as_json: bool) -> Result<u8, Fault> {
         let message = json.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
         return Err(changed(message).hint("Run prune again: it looks anew at what goes.").next(&[]));
     }
+    dated(&mut json);
     print(&if as_json { json.to_string() } else { render::pruned(&Screen::stdout(), &json) });
     Ok(code)
 }

@@ -5,8 +5,8 @@
 
 use crate::mcp::brief;
 use crate::model::fault::Fault;
-use crate::tools::NOW;
 use crate::tools::registry::{self, Listing, TOOLS};
+use crate::tools::{NOW, dated};
 use rmcp::model::{CallToolResult, ContentBlock, Tool};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -155,7 +155,8 @@ pub fn reply_result(json: Value) -> CallToolResult {
 /// A fault as a failed tool result, so that the model can act on it.
 #[must_use]
 pub fn error_result(fault: &Fault) -> CallToolResult {
-    let json = error_json(fault);
+    let mut json = error_json(fault);
+    dated(&mut json);
     let mut result = CallToolResult::structured_error(json.clone());
     result.content = vec![ContentBlock::text(json.to_string())];
     result

@@ -170,6 +170,8 @@ pub struct ManifestDigest {
     pub sha256: String,
     /// The id of the key that has signed it; `None` without a signature.
     pub signed_by: Option<String>,
+    /// Whether this home remembers it; not known of one that was just read from the vault.
+    pub remembered: bool,
 }
 
 impl BackupSet {
@@ -177,6 +179,13 @@ impl BackupSet {
     #[must_use]
     pub const fn is_walked(&self) -> bool {
         !self.sha256.is_empty()
+    }
+
+    /// Whether what the set says of itself counts: a trusted key has signed its manifest, or this home remembers it. Whoever can put objects on a
+    /// vault can write any other. What was read from no vault says nothing of itself.
+    #[must_use]
+    pub fn is_vouched_for(&self) -> bool {
+        self.manifest.as_ref().is_none_or(|manifest| manifest.signed_by.is_some() || manifest.remembered)
     }
 
     /// What was proven of the set when it was made, for a reader.

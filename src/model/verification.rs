@@ -97,7 +97,7 @@ impl Verification {
 /// `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proven {
-    /// Nothing here: the cloud lists the set as complete, and nobody has read it.
+    /// Nothing here: the cloud lists the set as complete, and nobody has read it; or nobody vouches for what its manifest says of it.
     Unverified,
     /// Its bytes are those that were written, by their checksums.
     Verified,
@@ -119,6 +119,7 @@ impl Proven {
             None => Self::Unverified,
         };
         let made = match set.proof {
+            _ if !set.is_vouched_for() => Self::Unverified,
             Some(Proof { depth: Depth::Deep, .. }) => Self::Deep,
             // Of before proofs were written down: what arrived was checked by its checksum.
             None if set.is_walked() => Self::Verified,

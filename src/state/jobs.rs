@@ -3,6 +3,7 @@
 
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
+use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use crate::model::restore::RestoredTo;
@@ -157,6 +158,10 @@ pub trait JobStore: Send + Sync {
 
     /// Names the set that a job makes, once the cloud has given an id.
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault>;
+
+    /// Says what a backup job's set is, where the provider cannot tell that by the set: before anything is asked for, so that it is known whatever
+    /// comes of the job and of what it is for.
+    async fn set_mode(&self, id: &str, mode: Mode) -> Result<(), Fault>;
 
     /// Names the cloud's own jobs by which a backup is taken.
     async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault>;

@@ -97,7 +97,8 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
         backup_ids: &[String],
     ) -> Result<BTreeMap<String, Vec<Dependent>>, Fault>;
 
-    /// The sets of an instance that were taken so that what a plan does could be undone, whatever came of the plan: their ids, of the last of them.
+    /// The sets of an instance that were taken so that what a plan does could be undone, also where the plan was never made: their ids, of the last of
+    /// them. Of jobs whose provider [says so](JobStore::set_mode): the cloud's, for the vault's sets tell it themselves.
     ///
     /// # Errors
     /// `state.failed`.

@@ -61,10 +61,12 @@ pub struct Protection {
     /// The set that was verified last since it was made, to which level and when; and behind it the one that was verified deepest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
-    /// Number of sets that can be used.
-    pub backups: usize,
-    /// Number of sets that cannot be used.
-    pub damaged: usize,
+    /// Number of sets that can be used; absent where the sets could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backups: Option<usize>,
+    /// Number of sets that cannot be used; absent where the sets could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<usize>,
     /// What would be lost if the instance were lost now, as part of a sentence.
     pub not_recoverable: String,
     /// The earliest moment that can be restored, with data flashback on.
@@ -205,7 +207,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Instances, Fault> {
         let mut row = row(call, instance);
         match found {
             Ok(found) => row.protection = found,
-            // An instance that does not answer must not hide the others; unknown protection counts as none.
+            // An instance that does not answer must not hide the others, nor sets that cannot be read the rest of it.
             Err(fault) => {
                 row.protection.not_recoverable = format!("not known: {}", fault.message);
                 row.reason.get_or_insert(fault.message);
@@ -271,8 +273,8 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         shrunk: last.and_then(|last| shrunk(whole.iter()).remove(&last.id)),
         newest: NewestRow::of(whole.iter(), &verifications, now),
         verified: (!verified.is_empty()).then(|| verified.join("; ")),
-        backups: whole.len(),
-        damaged,
+        backups: Some(whole.len()),
+        damaged: Some(damaged),
         not_recoverable,
         backup_log_start_time: flashback.map(written).or(log_since),
         log,

@@ -211,10 +211,17 @@ pub async fn run(call: &ToolCall<'_>, name: &str, json: serde_json::Value) -> Re
             .next(&["describe_instances", "describe_backups"]));
     }
     let mut outcome = (tool.run)(call, json).await?;
-    if let Outcome::Reply { json: serde_json::Value::Object(fields), .. } = &mut outcome {
-        fields.entry(NOW).or_insert_with(|| written(Timestamp::now()).into());
+    if let Outcome::Reply { json, .. } = &mut outcome {
+        dated(json);
     }
     Ok(outcome)
+}
+
+/// Adds the time in UTC to a reply or a refusal: whoever reads of times in it knows how long ago they were.
+pub fn dated(json: &mut serde_json::Value) {
+    if let Some(fields) = json.as_object_mut() {
+        fields.entry(NOW).or_insert_with(|| written(Timestamp::now()).into());
+    }
 }
 
 impl App {

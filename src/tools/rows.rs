@@ -115,7 +115,7 @@ impl BackupRow {
         let one = of == RowOf::One;
         let looks = since.into_iter().flat_map(|since| since.looks(&set.sha256));
         let mut verified: Vec<String> = looks.map(|(level, look)| described(level, look)).collect();
-        let made = set.verified();
+        let made = set.verified().filter(|_| set.is_vouched_for());
         let made = if verified.is_empty() { made } else { made.map(|made| format!("when it was made: {made}")) };
         verified.extend(made);
         Self {

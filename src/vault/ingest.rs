@@ -251,7 +251,7 @@ impl Ingest {
         let json = Manifest::of(&set).map_err(|e| vault_fault("put", &store.place(&name), e.into()))?;
         // Before the manifest: a set is never there without its signature. Where another's is there, so is another's data.
         let signed_by = staging.vault.put_signature(&set, &json, &mut staging.disowned)?;
-        set.manifest = Some(ManifestDigest { sha256: hex(&Sha256::digest(&json)), signed_by });
+        set.manifest = Some(ManifestDigest { sha256: hex(&Sha256::digest(&json)), signed_by, remembered: false });
         // From here on the manifest may be there, or come to be there, whatever is answered, and then what it needs must stay. Where it does not
         // come, the next sweep takes the data, for its job has failed. Where another's is there, the folder is that set's.
         staging.disowned = true;

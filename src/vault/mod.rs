@@ -40,7 +40,7 @@ use crate::config::encryption::Encryption;
 use crate::config::vault::VaultPlace;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, clean_to, nearer_than, quoted};
+use crate::model::text::{clean, clean_to, quoted};
 use bucket::Bucket;
 use bucket::keys::AccessKeys;
 use disk::Disk;
@@ -328,12 +328,12 @@ impl Vault {
     /// Finds one set. A set that `staging` says is being made counts as not found.
     ///
     /// # Errors
-    /// `backup.not_found` with the nearest id there is; `backup.damaged`, `backup.tampered`, `backup.untrusted`; `vault.failed`; those of
+    /// `backup.not_found`, of which [`Self::hint_of_missing`] knows more; `backup.damaged`, `backup.tampered`, `backup.untrusted`; `vault.failed`; those of
     /// `staging`.
     pub async fn find(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<BackupSet, Fault> {
         match self.judged(|| self.found(instance_id, backup_id, staging)).await? {
             Some(set) => Ok(set),
-            None => Err(self.not_found(instance_id, backup_id, staging).await?),
+            None => Err(owner::not_found(instance_id, backup_id)),
         }
     }
 
@@ -356,16 +356,6 @@ impl Vault {
             Err(_) => read().await,
             found => found,
         }
-    }
-
-    async fn not_found(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<Fault, Fault> {
-        let listed = self.list(instance_id, staging).await?;
-        let known: Vec<String> = listed.into_iter().flatten().map(|s| s.id).collect();
-        // All ids look alike: another set is no slip for one that is gone.
-        let near = nearer_than(0.9, backup_id, known.iter().map(String::as_str));
-        let hint = owner::without(instance_id, near, known.first());
-        let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
-        Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }
 
     /// Bytes that may still be written to the vault; `None` where nothing limits them.

@@ -1,11 +1,15 @@
-//! Whose a set is that was looked for at another instance: all ids look alike.
+//! The fault of a set that there is not, and what may have been meant: another's set, or one whose id is nearly the same, for all ids look alike.
 //!
-//! It must not be asked for a set that no caller has named: in a bucket each instance that is looked at is a request, and whatever goes on
-//! without the set would wait for them.
+//! What was meant must not be asked for of a set that no caller has named: in a bucket each instance and each set that is looked at is a request, and
+//! whatever goes on without the set would wait for them.
 
 use crate::config::blocking::blocking;
+use crate::model::backup::{BackupSet, DamagedSet};
+use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
+use crate::model::text::{nearer_than, quoted};
 use crate::vault::Vault;
+use crate::vault::staging::Staging;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -14,13 +18,38 @@ const LOOKED_THROUGH: usize = 100;
 /// For how long at most: what comes of it is a hint.
 const WITHIN: Duration = Duration::from_secs(3);
 
+/// The fault of a set that there is not.
+pub(super) fn not_found(instance_id: &str, backup_id: &str) -> Fault {
+    let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
+    Fault::new(Kind::NotFound, "backup.not_found", message).hint(the_list(instance_id)).next(&["describe_backups"])
+}
+
+/// Where the sets of an instance are listed, as a sentence.
+fn the_list(instance_id: &str) -> String {
+    format!("describe_backups with instance_id {instance_id} has the list.")
+}
+
 impl Vault {
-    /// The next step where another instance has a set of this id than the one that a caller named; `None` where none was found in time.
-    pub async fn hint_of_owner(&self, named: &str, backup_id: &str) -> Option<String> {
-        let of = timeout(WITHIN, self.owner_of(backup_id, named)).await.ok().flatten()?;
-        Some(format!(
-            "It is a set of {of}: where that is an instance here, give it as instance_id, or, for a restore of {named} from it, as source_instance_id."
-        ))
+    /// The next step where an instance has no set of an id that a caller named: whose it is, or which of the instance's may have been meant. `None`
+    /// where the instance has the set, so that something else was not found, or where its sets cannot be listed.
+    pub async fn hint_of_missing(&self, named: &str, backup_id: &str, staging: &dyn Staging) -> Option<String> {
+        if let Some(of) = timeout(WITHIN, self.owner_of(backup_id, named)).await.ok().flatten() {
+            return Some(format!(
+                "It is a set of {of}: where that is an instance here, give it as instance_id, or, for a restore of {named} from it, as source_instance_id."
+            ));
+        }
+        let listed = self.list(named, staging).await.ok()?;
+        let is_it = |set: &Result<BackupSet, DamagedSet>| match set {
+            Ok(set) => set.id == backup_id,
+            Err(damaged) => damaged.id == backup_id,
+        };
+        if listed.iter().any(is_it) {
+            return None;
+        }
+        let known: Vec<String> = listed.into_iter().flatten().map(|set| set.id).collect();
+        // All ids look alike: another set is no slip for one that is gone.
+        let near = nearer_than(0.9, backup_id, known.iter().map(String::as_str));
+        Some(without(named, near, known.first()))
     }
 
     async fn owner_of(&self, backup_id: &str, named: &str) -> Option<String> {
@@ -37,8 +66,8 @@ impl Vault {
 }
 
 /// The next step where an instance has no such set. `near`: the one that may have been meant; `latest`: its newest.
-pub(super) fn without(instance_id: &str, near: Option<&str>, latest: Option<&String>) -> String {
-    let list = format!("describe_backups with instance_id {instance_id} has the list.");
+fn without(instance_id: &str, near: Option<&str>, latest: Option<&String>) -> String {
+    let list = the_list(instance_id);
     match (near, latest) {
         (Some(near), _) => format!("Did you mean {near}? {list}"),
         (None, Some(latest)) => format!("The latest is {latest}. {list}"),

@@ -103,7 +103,7 @@ impl Vault {
             Judged::Bad(why) => return Err(tampered(&place, why)),
             Judged::Untrusted(key) => return Err(self.untrusted(&place, &key)),
         };
-        Ok(ManifestDigest { sha256: hex(&Sha256::digest(manifest)), signed_by })
+        Ok(ManifestDigest { sha256: hex(&Sha256::digest(manifest)), signed_by, remembered: false })
     }
 
     fn untrusted(&self, place: &str, key: &str) -> Fault {

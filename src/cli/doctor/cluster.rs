@@ -9,19 +9,25 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::slots::{SLOTS, shards};
 use crate::tools::App;
+use std::collections::BTreeSet;
 
 const NAME: &str = "cluster shards";
 /// Most shards of which the lines are told: with all that there may be, as many as a finding has room for.
 const SHOWN: usize = 5;
+/// What to do where it is not told where the shards are.
+const NOT_TOLD: &str = "give this node's host and port as its url, or set cluster-announce-ip on the nodes";
+/// What to do where another node's finding has all of the lines.
+const OFFERED: &str = "add what the finding of the cluster's node before this one says";
 /// Characters of an id that the ids of other shards begin with: those have up to 64.
 const ID_BEGINNING: usize = 48;
 
-/// Checks that every shard of the cluster is an instance here.
+/// Checks that every shard of the cluster is an instance here. `offered`: the urls of shards whose lines another node's finding has.
 pub async fn check(
     app: &App,
     config: &InstanceConfig,
     endpoint: &Endpoint,
     (conn, user): (&mut Conn, &str),
+    offered: &mut BTreeSet<String>,
     findings: &mut Findings,
 ) -> Result<(), Fault> {
     let all = match shards(conn).await {
@@ -41,9 +47,17 @@ pub async fn check(
     let (number, mine) = (all.len(), all.iter().find(|shard| shard.nodes.iter().any(|node| node.myself)));
     let slots: u32 =
         mine.map_or(0, |shard| shard.slots.iter().map(|(from, to)| u32::from(to.saturating_sub(*from)) + 1).sum());
-    let missing = unconfigured(endpoint, all, &app.config.instances).await;
-    if missing.is_empty() {
+    let (missing, unknown) = unconfigured(endpoint, all, &app.config.instances).await;
+    if unknown > 0 {
+        let detail = format!(
+            "of {unknown} of {number} it is not known whether they are instances here: the cluster does not tell their hosts, and this node is reached \
+             by a socket"
+        );
+        findings.warn(NAME, detail, NOT_TOLD);
+    } else if missing.is_empty() {
         findings.pass(NAME, format!("each of the {number} is an instance here; this one has {slots} of {SLOTS} slots"));
+    }
+    if missing.is_empty() {
         return Ok(());
     }
     let urls: Vec<&str> = missing.iter().map(|shard| shard.url.as_str()).collect();
@@ -53,8 +67,21 @@ pub async fn check(
         missing.len(),
         urls.join(", ")
     );
-    findings.warn(NAME, detail, lines(config, endpoint, &missing));
+    findings.warn(NAME, detail, next_step(config, endpoint, missing, offered));
     Ok(())
+}
+
+/// The lines of the shards that no finding has offered yet, which are offered by this one.
+fn next_step(
+    config: &InstanceConfig,
+    endpoint: &Endpoint,
+    mut missing: Vec<Unconfigured>,
+    offered: &mut BTreeSet<String>,
+) -> String {
+    missing.retain(|shard| !offered.contains(&shard.url));
+    missing.truncate(SHOWN);
+    offered.extend(missing.iter().map(|shard| shard.url.clone()));
+    if missing.is_empty() { OFFERED.to_owned() } else { lines(config, endpoint, &missing) }
 }
 
 /// What to write so that each shard is an instance, with the login and the TLS of this one.
@@ -83,7 +110,7 @@ fn lines(config: &InstanceConfig, endpoint: &Endpoint, missing: &[Unconfigured])
     }
     // Short enough to be an id with what stands behind it.
     let name: String = config.id.chars().take(ID_BEGINNING).collect();
-    let shown = missing.iter().take(SHOWN).map(|shard| {
+    let shown = missing.iter().map(|shard| {
         let id = format!("{name}-shard-{}", shard.number);
         format!("\n[[instance]]\nid = {}\nurl = {}{more}", quoted(&id), quoted(&shard.url))
     });
@@ -93,10 +120,27 @@ fn lines(config: &InstanceConfig, endpoint: &Endpoint, missing: &[Unconfigured])
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::{Unconfigured, lines};
+    use super::{OFFERED, Unconfigured, lines, next_step};
     use crate::config::instance::Password;
     use crate::config::named_url::{URL_OPTION, instance};
     use crate::redis::endpoint::Endpoint;
+    use std::collections::BTreeSet;
+
+    /// Each shard is offered once, by the first node that tells of it.
+    #[test]
+    fn a_shard_is_offered_once() {
+        let config = instance("orders=redis://10.0.0.1:6379", URL_OPTION).unwrap();
+        let endpoint = Endpoint::parse(&config.url).unwrap();
+        let shard = |number| Unconfigured { number, url: format!("redis://10.0.0.{number}:6379") };
+        let mut offered = BTreeSet::new();
+        let mut told = |missing: &[usize]| {
+            next_step(&config, &endpoint, missing.iter().map(|number| shard(*number)).collect(), &mut offered)
+        };
+        assert!(told(&[2]).contains("id = \"orders-shard-2\""));
+        assert_eq!(told(&[2]), OFFERED);
+        let more = told(&[2, 3]);
+        assert!(more.contains("orders-shard-3") && !more.contains("orders-shard-2"), "{more}");
+    }
 
     /// The lines are a configuration, with the TLS and the login, but for what is a secret.
     #[test]

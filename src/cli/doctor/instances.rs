@@ -27,6 +27,7 @@ use crate::schedule::due::overdue;
 use crate::tools::App;
 use crate::tools::describe_backup_policy::PolicyRow;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Time limit of a connection and of each command: an unreachable instance must not hold up the others for long.
@@ -39,13 +40,13 @@ const NOT_COPIED_SECONDS: i64 = 3600;
 /// What to do where it is not.
 const NOT_COPIED: &str = "tair-backup-mcp run copies it, for as long as it runs; its log says what keeps it from that";
 
-/// Checks one instance.
-pub async fn check(app: &App, id: &str, fail_on_gap: bool) -> Findings {
+/// Checks one instance. `offered`: the urls of shards that the findings of instances before have offered to add.
+pub async fn check(app: &App, id: &str, fail_on_gap: bool, offered: &mut BTreeSet<String>) -> Findings {
     let mut findings = Findings::of(id);
     // The log first, for what is asked of the instance depends on it; shown last.
     let mut of_the_log = Findings::of(id);
     let logged = log::status(app, id, fail_on_gap, &mut of_the_log).await;
-    if let Err(fault) = live(app, id, logged, &mut findings).await {
+    if let Err(fault) = live(app, id, logged, offered, &mut findings).await {
         findings.fail("reachable", &fault);
     }
     backups(app, id, &mut findings).await;
@@ -54,7 +55,13 @@ pub async fn check(app: &App, id: &str, fail_on_gap: bool) -> Findings {
     findings
 }
 
-async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Result<(), Fault> {
+async fn live(
+    app: &App,
+    id: &str,
+    logged: bool,
+    offered: &mut BTreeSet<String>,
+    findings: &mut Findings,
+) -> Result<(), Fault> {
     let config = app.config.instances.iter().find(|i| i.id == id);
     let endpoint = match config {
         Some(config) => endpoint_of(config, &config.url).await?,
@@ -104,7 +111,7 @@ async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Res
     capture(&mut conn, &user, findings).await?;
     let Some(facts) = facts else { return Ok(()) };
     if let Some(config) = config.filter(|_| facts.cluster_enabled) {
-        cluster::check(app, config, &endpoint, (&mut conn, user.as_str()), findings).await?;
+        cluster::check(app, config, &endpoint, (&mut conn, user.as_str()), offered, findings).await?;
     }
     restore(config, &facts, &mut conn, &user, findings).await?;
     if logged && !log_source_checked {

@@ -16,6 +16,11 @@ pub fn list(screen: &Screen, json: &Value) -> String {
             _ => String::new(),
         };
         let protection = protection(i);
+        // What could not be read is neither never nor none.
+        let (last, sets) = match protection.get("backups") {
+            Some(_) => (text(protection, "last_backup_at").unwrap_or("never"), count(protection, "backups")),
+            None => ("?", "?".to_owned()),
+        };
         [
             cell(i, "instance_id"),
             cell(i, "status"),
@@ -23,8 +28,8 @@ pub fn list(screen: &Screen, json: &Value) -> String {
             cell(i, "address"),
             count(i, "keys"),
             size(i, "used_memory"),
-            text(protection, "last_backup_at").unwrap_or("never").to_owned(),
-            count(protection, "backups"),
+            last.to_owned(),
+            sets,
         ]
     });
     let head = [
@@ -112,7 +117,7 @@ mod tests {
               "confirmation": "token", "protection": { "backups": 0, "not_recoverable": "everything" },
               "unreadable": ["INFO"], "other_shards": ["redis://h:1", "redis://h:2"] },
             { "instance_id": "users", "status": "running", "reason": "no rights", "address": "127.0.0.1:2", "confirmation": "person",
-              "protection": { "backups": 0, "not_recoverable": "not known: no rights" } },
+              "protection": { "not_recoverable": "not known: no rights" } },
         ] }),
         );
         let lines: Vec<Vec<&str>> = shown.lines().map(|l| l.split_whitespace().collect()).collect();
@@ -120,6 +125,7 @@ mod tests {
             ["orders", "running", "redis", "7.0.15", "127.0.0.1:6379", "12", "2.0", "KiB", "2026-11-01T00:00:00Z", "2"];
         assert_eq!(lines[1], figures, "{shown}");
         assert_eq!(lines[2], ["carts", "unreachable", "127.0.0.1:1", "never", "0"], "{shown}");
+        assert_eq!(lines[3], ["users", "running", "127.0.0.1:2", "?", "?"], "{shown}");
         let rest: Vec<&str> = shown.lines().skip(4).collect();
         let wanted = [
             "orders: cannot be recovered: a day",

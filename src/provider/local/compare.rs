@@ -234,7 +234,8 @@ impl Inner {
         };
         match &of.state {
             State::Then(Source::Backup { backup_id }) => {
-                let (at_rest, set) = self.set_at_rest(&of.instance_id, backup_id).await?;
+                let found = self.set_at_rest(&of.instance_id, backup_id).await;
+                let (at_rest, set) = self.named_set((of.instance_id.as_str(), backup_id.as_str()), found).await?;
                 Ok((at_rest, state(Some(set.id), set.started_at)))
             }
             State::Then(source) => {

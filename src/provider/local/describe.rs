@@ -77,7 +77,7 @@ impl Inner {
             match shards(&mut conn).await {
                 Ok(all) => {
                     slots = Some(number_of(all.iter().filter(|shard| shard.is_mine()).flat_map(|shard| &shard.slots)));
-                    let others = unconfigured(endpoint, all, &self.instances).await;
+                    let (others, _) = unconfigured(endpoint, all, &self.instances).await;
                     other_shards = others.into_iter().map(|shard| shard.url).collect();
                 }
                 Err(RedisError::Denied { command, .. }) => unreadable.push(command),

@@ -22,16 +22,24 @@ pub struct Unconfigured {
     pub url: String,
 }
 
-/// The shards at none of whose nodes an instance is configured; `asked` is where the node was reached that told of them.
-pub async fn unconfigured(asked: &Endpoint, mut shards: Vec<Shard>, instances: &[InstanceConfig]) -> Vec<Unconfigured> {
+/// The shards at none of whose nodes an instance is configured, and the number of those of which that is not known: of them the cluster tells no
+/// host, and the node that was asked is reached by a socket. `asked` is where the node was reached that told of them.
+pub async fn unconfigured(
+    asked: &Endpoint,
+    mut shards: Vec<Shard>,
+    instances: &[InstanceConfig],
+) -> (Vec<Unconfigured>, usize) {
     shards.sort_by_key(|shard| shard.slots.iter().min().copied());
     let configured: Vec<(String, u16)> = instances.iter().filter_map(|i| of(&Endpoint::parse(&i.url).ok()?)).collect();
     let resolved = resolved(asked, &shards, &configured).await;
-    let mut found = Vec::new();
+    let (mut found, mut unknown) = (Vec::new(), 0);
     for (at, shard) in shards.iter().enumerate() {
         let Some(master) = shard.nodes.first() else { continue };
         if !is_configured(asked, shard, |node| configured.iter().any(|ours| is_same(ours, node, &resolved))) {
-            let Some((host, port)) = reached(asked, master) else { continue };
+            let Some((host, port)) = reached(asked, master) else {
+                unknown += 1;
+                continue;
+            };
             found.push(Unconfigured {
                 number: at + 1,
                 url: Endpoint {
@@ -44,7 +52,7 @@ pub async fn unconfigured(asked: &Endpoint, mut shards: Vec<Shard>, instances: &
             });
         }
     }
-    found
+    (found, unknown)
 }
 
 /// Host and port of an endpoint that has them.
@@ -126,7 +134,10 @@ mod tests {
         let configured =
             ["a=redis://localhost:7001", "b=redis://localhost:7006"].map(|url| instance(url, URL_OPTION).unwrap());
         let told = |number, url: &str| Unconfigured { number, url: url.to_owned() };
-        let found = unconfigured(&asked, shards, &configured).await;
-        assert_eq!(found, [told(2, "redis://localhost:7002"), told(4, "redis://[::1]:7004")]);
+        let found = unconfigured(&asked, shards.clone(), &configured).await;
+        assert_eq!(found, (vec![told(2, "redis://localhost:7002"), told(4, "redis://[::1]:7004")], 0));
+        // Reached by a socket, nobody knows where the shard is of which no host is told.
+        let asked = Endpoint::parse("unix:///run/redis.sock").unwrap();
+        assert_eq!(unconfigured(&asked, shards, &configured).await, (vec![told(4, "redis://[::1]:7004")], 1));
     }
 }

@@ -65,8 +65,8 @@ impl Inner {
         Fault::new(Kind::NotFound, "instance.not_found", message).hint(format!("{near}Instances: {}.", ids.join(", ")))
     }
 
-    /// What came of looking for a set by an id that a caller gave: where the instance has none, the fault tells whose it is. Not for a set
-    /// that nobody has named, for the vault is looked through.
+    /// What came of looking for a set by an id that a caller gave: where the instance has none, the fault tells whose it is, or which may have been
+    /// meant. Not for a set that nobody has named, for the vault is looked through.
     pub(super) async fn named_set<T>(
         &self,
         (instance_id, backup_id): (&str, &str),
@@ -74,7 +74,7 @@ impl Inner {
     ) -> Result<T, Fault> {
         match found {
             Err(fault) if fault.kind == Kind::NotFound => {
-                match self.vault.hint_of_owner(instance_id, backup_id).await {
+                match self.vault.hint_of_missing(instance_id, backup_id, self).await {
                     Some(hint) => Err(fault.hint(hint)),
                     None => Err(fault),
                 }

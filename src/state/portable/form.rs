@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The form that is written and read. A file with another column, or another meaning of one, has a later form.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 /// Longest line, in bytes.
 pub const LINE_MAX: usize = 8 << 20;
 
@@ -18,6 +18,8 @@ pub const LINE_MAX: usize = 8 << 20;
 pub enum Of {
     /// A text.
     Text,
+    /// A text that the form before this did not have: empty in its files.
+    NewText,
     /// A number, a count or a moment.
     Number,
     /// A number, or none.
@@ -73,6 +75,7 @@ pub static TABLES: [Table; 7] = [
             ("cloud_jobs", Of::Text),
             ("restored", Of::Text),
             ("restored_keys", Of::Text),
+            ("mode", Of::NewText),
             ("created_at", Of::Number),
             ("serving_at", Of::NumberIfAny),
             ("finished_at", Of::NumberIfAny),
@@ -274,7 +277,8 @@ pub fn read(line: &str) -> Result<Read, String> {
     let table = known.ok_or_else(|| format!("there is no table {}", crate::model::text::quoted(&name)))?;
     let mut cells = Vec::with_capacity(table.columns.len());
     for (column, of) in table.columns {
-        let value = row.remove(*column).ok_or_else(|| format!("a row of {name} lacks {column}"))?;
+        let missing = (*of == Of::NewText).then(|| Value::from(""));
+        let value = row.remove(*column).or(missing).ok_or_else(|| format!("a row of {name} lacks {column}"))?;
         cells.push(cell(*of, value).ok_or_else(|| format!("{column} of a row of {name} has no value of its kind"))?);
     }
     match row.keys().next() {
@@ -285,11 +289,32 @@ pub fn read(line: &str) -> Result<Read, String> {
 
 fn cell(of: Of, value: Value) -> Option<Cell> {
     match (of, value) {
-        (Of::Text, Value::String(text)) => Some(Cell::Text(text)),
+        (Of::Text | Of::NewText, Value::String(text)) => Some(Cell::Text(text)),
         (Of::Status, Value::String(text)) => Some(Cell::Text(withdrawn(&text).to_owned())),
         (Of::Number | Of::NumberIfAny, Value::Number(n)) => n.as_i64().map(|n| Cell::Number(Some(n))),
         (Of::NumberIfAny, Value::Null) => Some(Cell::Number(None)),
         (Of::Truth, Value::Bool(is)) => Some(Cell::Truth(is)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::{Cell, Of, TABLES, line, read};
+
+    /// A job of the form before this has no mode, and comes over with an empty one.
+    #[test]
+    fn a_row_of_the_form_before_is_read() {
+        let [jobs, ..] = &TABLES;
+        let cell = |of: &Of| match of {
+            Of::Text | Of::NewText | Of::Status => Cell::Text("x".into()),
+            Of::Number | Of::NumberIfAny => Cell::Number(Some(1)),
+            Of::Truth => Cell::Truth(false),
+        };
+        let now = line(jobs, jobs.columns.iter().map(|(_, of)| cell(of)).collect());
+        let before = now.replace("\"mode\":\"x\",", "");
+        assert_ne!(now, before);
+        assert!(read(&before).unwrap().cells.contains(&Cell::Text(String::new())), "{before}");
     }
 }

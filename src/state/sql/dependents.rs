@@ -3,6 +3,7 @@
 use crate::guard::act::Act;
 use crate::guard::facts::backup::Dependent;
 use crate::guard::ledger::Confirmation;
+use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{JobKind, JobStatus};
 use crate::state::sql::database::Database;
@@ -76,15 +77,13 @@ pub(super) async fn of_sets<D: Database>(
     Ok(found)
 }
 
-/// The sets of an instance that plans had taken, of the latest: as the job that took each says, which the plan names.
+/// The sets of an instance that plans had taken, of the latest: as the job that took each says of itself, whatever became of the plan.
 pub(super) async fn taken_for_plans<D: Database>(database: &D, instance_id: &str) -> Result<BTreeSet<String>, Fault> {
-    let taking = D::json_text("plan", &["safety", "job_id"]);
-    let taken = Statement::new(format!(
-        "SELECT took.backup_id AS backup_id FROM jobs AS took JOIN confirmations ON took.id = {taking}
-         WHERE took.instance_id = $1 AND took.backup_id <> '' ORDER BY took.created_at DESC LIMIT $2"
-    ));
-    let rows = database.read(taken.bind(instance_id).bind(MOST)).await?;
-    rows.iter().map(|row| row.get("backup_id")).collect()
+    let taken = Statement::new(
+        "SELECT backup_id FROM jobs WHERE instance_id = $1 AND mode = $2 AND backup_id <> '' ORDER BY created_at DESC LIMIT $3",
+    );
+    let taken = taken.bind(instance_id).bind(Mode::Safety.as_str()).bind(MOST);
+    database.read(taken).await?.iter().map(|row| row.get("backup_id")).collect()
 }
 
 /// The sets of an instance that a plan counts on, and whether the plan restores the set; else the set undoes it. A plan to delete

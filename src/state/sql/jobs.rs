@@ -3,6 +3,7 @@
 use crate::config::command::clear_rollback;
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
+use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery, last_safety_id};
 use crate::model::restore::RestoredTo;
@@ -210,6 +211,11 @@ impl<D: Database> JobStore for Store<D> {
 
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault> {
         let set = Statement::new("UPDATE jobs SET backup_id = $1 WHERE id = $2 AND owner = $3").bind(backup_id);
+        self.set_of_own(id, set).await
+    }
+
+    async fn set_mode(&self, id: &str, mode: Mode) -> Result<(), Fault> {
+        let set = Statement::new("UPDATE jobs SET mode = $1 WHERE id = $2 AND owner = $3").bind(mode.as_str());
         self.set_of_own(id, set).await
     }
 

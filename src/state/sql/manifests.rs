@@ -19,7 +19,7 @@ impl<D: Database> Manifests for Store<D> {
         let mut found = Recorded::new();
         for row in self.database.read(asked).await? {
             let signed_by = Some(row.get::<String>("signed_by")?).filter(|key| !key.is_empty());
-            let digest = ManifestDigest { sha256: row.get("sha256")?, signed_by };
+            let digest = ManifestDigest { sha256: row.get("sha256")?, signed_by, remembered: true };
             found.insert((row.get("instance_id")?, row.get("backup_id")?), digest);
         }
         Ok(found)

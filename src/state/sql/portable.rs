@@ -39,7 +39,7 @@ impl From<Cell> for Value {
 
 fn cell(row: &Row, column: &str, of: Of) -> Result<Cell, Fault> {
     Ok(match of {
-        Of::Text => Cell::Text(row.get(column)?),
+        Of::Text | Of::NewText => Cell::Text(row.get(column)?),
         Of::Number => Cell::Number(Some(row.get(column)?)),
         Of::NumberIfAny => Cell::Number(row.get(column)?),
         Of::Truth => Cell::Truth(row.get(column)?),

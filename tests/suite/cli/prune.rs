@@ -89,6 +89,7 @@ fn set_of<const N: usize>(ids: [&String; N]) -> BTreeSet<String> {
 fn would_go(bench: &Bench, rules: &[&str]) -> BTreeSet<String> {
     let before = there(bench);
     let told = bench.json(&[&["prune", "orders", "--dry-run"], rules].concat());
+    assert!(told["now"].is_string(), "{told}");
     let rows = told["backups"].as_array().unwrap();
     assert_eq!(rows.iter().map(|row| text(&row["backup_id"])).collect::<BTreeSet<_>>(), before, "{told}");
     assert!(rows.iter().all(|row| !text(&row["why"]).is_empty()), "{told}");

@@ -444,6 +444,7 @@ fn what_is_wrong_is_named_in_both_eras() {
                 (&true.into(), &code.into()),
                 "{era:?} {arguments}: {result}"
             );
+            assert!(fault["now"].is_string(), "{era:?} {arguments}: {result}");
             let message = format!("{} {}", fault["message"], fault["hint"]);
             assert!(message.contains(named), "{era:?} {arguments}: {message}");
         }

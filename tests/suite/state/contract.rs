@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::act::Act;
 use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status, Superseded};
-use tair_backup_mcp::model::backup::ManifestDigest;
+use tair_backup_mcp::model::backup::{ManifestDigest, Mode};
 use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
@@ -582,16 +582,16 @@ async fn a_confirmation_moves_once(place: &impl Place) {
     }
 }
 
-/// Whatever came of the plan, and of no other instance, nor what no plan names.
+/// Also where the plan was never made, and of no other instance, nor what was taken for no plan; and said by no process but the job's own.
 async fn what_was_taken_for_a_plan_stays_known(place: &impl Place) {
     let store = place.open();
     for (id, backup_id, instance_id) in [("bj-1", "b-1", "orders"), ("bj-2", "b-2", "carts")] {
         started(&store, NewJob { backup_id, ..new(id, JobKind::Backup, instance_id) }).await;
     }
     assert!(store.taken_for_plans("orders").await.unwrap().is_empty());
-    // Its plan names the job bj-1.
-    store.open(&confirmation("1", "orders", 15)).await.unwrap();
-    assert!(store.transition("1", &[Status::Open], Status::Superseded).await.unwrap());
+    store.set_mode("bj-1", Mode::Safety).await.unwrap();
+    assert_eq!(place.open().set_mode("bj-2", Mode::Safety).await.unwrap_err().code, "job.taken_over");
+    store.finish("bj-1", Ok("taken"), None).await.unwrap();
     let of = async |id: &str| place.open().taken_for_plans(id).await.unwrap().into_iter().collect::<Vec<_>>();
     assert_eq!((of("orders").await, of("carts").await), (vec!["b-1".to_owned()], Vec::new()));
 }
@@ -714,8 +714,11 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
 
 async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
-    let digest =
-        |sha256: &str, key: Option<&str>| ManifestDigest { sha256: sha256.into(), signed_by: key.map(str::to_owned) };
+    let digest = |sha256: &str, key: Option<&str>| ManifestDigest {
+        sha256: sha256.into(),
+        signed_by: key.map(str::to_owned),
+        remembered: true,
+    };
     let (signed, unsigned) = (digest("aa", Some("0102030405060708")), digest("bb", None));
     assert!(store.manifests(None).await.unwrap().is_empty());
     store.set_manifest("orders", "b-1", Some(&signed)).await.unwrap();

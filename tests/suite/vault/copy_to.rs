@@ -208,7 +208,7 @@ fn what_expires_here_expires_there() {
     lay(&here, &id(2), Mode::Automated, monday - 1);
     // Of another this home knows that its manifest was replaced.
     lay(&here, &id(8), Mode::Manual, 0);
-    let digest = ManifestDigest { sha256: "of another".into(), signed_by: None };
+    let digest = ManifestDigest { sha256: "of another".into(), signed_by: None, remembered: true };
     here.run(state.set_manifest("orders", &id(8), Some(&digest))).unwrap();
     let mut known = std::collections::BTreeSet::new();
     let brought = here.run(copier.bring("orders", &mut known, &Progress::default()));

@@ -221,7 +221,11 @@ fn deletion() {
     assert_eq!(place.names(""), [locked]);
     let fault = place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap_err();
     assert_eq!(fault.code, "backup.not_found");
-    assert!(fault.hint.contains(locked), "{}", fault.hint);
+    let hint = |id: &str| place.run(place.vault.hint_of_missing("orders", id, &()));
+    assert!(hint(ID).is_some_and(|hint| hint.starts_with(&format!("The latest is {locked}."))), "{:?}", hint(ID));
+    let slip = locked.replace("bbbbbb", "bbbbbc");
+    assert!(hint(&slip).is_some_and(|hint| hint.starts_with(&format!("Did you mean {locked}?"))), "{:?}", hint(&slip));
+    assert_eq!(hint(locked), None);
 }
 
 /// A set that a running job makes is not there yet: it neither lists nor is found. Once nobody makes it, both say what it is.

@@ -30,6 +30,23 @@ impl Inner {
         replaced(&self.vault, set, recorded)
     }
 
+    /// A set that was found, with whether its manifest is remembered.
+    ///
+    /// # Errors
+    /// `backup.tampered` where another is remembered.
+    pub(in crate::provider::local) fn as_remembered(
+        &self,
+        set: BackupSet,
+        recorded: &Recorded,
+    ) -> Result<BackupSet, Fault> {
+        if let Some(fault) = self.replaced(&set, recorded) {
+            return Err(fault);
+        }
+        let remembered = recorded.contains_key(&(set.instance_id.clone(), set.id.clone()));
+        let manifest = set.manifest.map(|manifest| ManifestDigest { remembered, ..manifest });
+        Ok(BackupSet { manifest, ..set })
+    }
+
     /// Ids of the sets of an instance that stand in for no other.
     pub(in crate::provider::local) async fn unsound(
         &self,
@@ -50,8 +67,7 @@ impl Inner {
         backup_id: &str,
     ) -> Result<BackupSet, Fault> {
         let set = self.vault.find(instance_id, backup_id, self).await?;
-        let recorded = self.recorded(instance_id).await?;
-        self.replaced(&set, &recorded).map_or(Ok(set), Err)
+        self.as_remembered(set, &self.recorded(instance_id).await?)
     }
 
     /// Finds a set that may be restored, as far as the set itself goes.

@@ -78,9 +78,10 @@ impl Inner {
         let sets = self.vault.list(instance_id, self).await?;
         let recorded = self.recorded(instance_id).await?;
         let mut damaged = self.found_damaged(instance_id).await?;
-        let mut judged = |set: BackupSet| match damaged.remove(&set.id).or_else(|| self.replaced(&set, &recorded)) {
-            Some(found) => Err(DamagedSet { id: set.id, reason: found.message }),
-            None => Ok(set),
+        let mut judged = |set: BackupSet| {
+            let id = set.id.clone();
+            let judged = damaged.remove(&id).map_or_else(|| self.as_remembered(set, &recorded), Err);
+            judged.map_err(|found| DamagedSet { id, reason: found.message })
         };
         Ok(sets.into_iter().map(|set| set.and_then(&mut judged)).collect())
     }

@@ -67,9 +67,20 @@ impl Inner {
         }
     }
 
+    /// Writes down that a backup is a safety backup: the cloud will call it manual, and its plan may never be made.
+    async fn say_mode(&self, job: &Job, mode: Mode) -> Result<(), Fault> {
+        match mode {
+            Mode::Safety => self.jobs.state.set_mode(&job.id, mode).await,
+            Mode::Manual | Mode::Automated | Mode::Unknown => Ok(()),
+        }
+    }
+
     async fn backup(&self, job: &Job, of: &InstanceAttribute, asked: (Mode, Option<u32>), tx: Started) -> JobEnd {
         let mut tx = Some(tx);
-        let started = self.call_for_backup(job, of, asked, &mut tx).await;
+        let started = match self.say_mode(job, asked.0).await {
+            Ok(()) => self.call_for_backup(job, of, asked, &mut tx).await,
+            Err(fault) => Err(fault.into()),
+        };
         let (record, joined) = match started {
             Ok(started) => started,
             Err(end) => {
