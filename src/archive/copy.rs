@@ -392,7 +392,7 @@ fn read_all(segment: &Segment, watch: &Watch) -> Result<(), Fault> {
 }
 
 /// Does the same for several, some at once; what came of each, in their order.
-fn in_parallel<T: Sync, R: Send>(all: &[T], at_once: usize, each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn in_parallel<T: Sync, R: Send>(all: &[T], at_once: usize, each: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if at_once <= 1 {
         return all.iter().map(each).collect();
     }

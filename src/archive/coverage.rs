@@ -44,6 +44,8 @@ pub struct Coverage {
     pub holes: Vec<Hole>,
     /// Gaps that were put down, oldest first.
     pub gaps: Vec<Gap>,
+    /// Names of their objects within the shard, in no order.
+    pub(super) gap_names: Vec<String>,
 }
 
 impl Archive {
@@ -88,7 +90,7 @@ impl Archive {
         for (timeline, listed) in timelines {
             listed.cover(&timeline, &mut runs, &mut holes);
         }
-        Ok(Coverage { archive: self.clone(), runs, holes, gaps })
+        Ok(Coverage { archive: self.clone(), runs, holes, gaps, gap_names })
     }
 
     /// Up to when the log of a set's instance goes on behind the set, as [`Self::coverage`] tells; `None` where it does not. A timeline is listed and

@@ -34,6 +34,11 @@ pub(super) fn gap_file(after_offset: u64, from: Timestamp, random: &str) -> Stri
     format!("gap-{after_offset:020}-{}-{random}.json", from.as_millisecond())
 }
 
+/// The offset in the name of a gap's object; `None` where it is none.
+pub(super) fn gap_after(file: &str) -> Option<u64> {
+    file.strip_prefix("gap-")?.split('-').next()?.parse().ok()
+}
+
 /// Name of the object that says that nothing of its timeline before an offset is kept.
 pub(super) fn pruned_file(offset: u64) -> String {
     format!("pruned-{offset:020}.json")

@@ -28,6 +28,11 @@ pub struct Kept {
     pub since: Timestamp,
 }
 
+/// Whether what is needed from an offset, or a moment, on needs a segment.
+pub(super) fn is_needed(segment: &SegmentName, from: u64, since: Timestamp) -> bool {
+    segment.last >= from || segment.last_ms >= since.as_millisecond()
+}
+
 /// What of a timeline is removed.
 struct Needless {
     timeline: Timeline,
@@ -97,7 +102,7 @@ impl Archive {
         let (mut stays, mut last) = (u64::MAX, None::<(u64, u64)>);
         self.store.each(&prefix, &mut |name| {
             if let Some(segment) = SegmentName::parse(name) {
-                if segment.last >= from || segment.last_ms >= since.as_millisecond() {
+                if is_needed(&segment, from, since) {
                     stays = stays.min(segment.first);
                 }
                 last = last.max(Some((segment.last, segment.first)));
@@ -175,7 +180,7 @@ impl Archive {
 
 impl Coverage {
     /// The offset from which on a timeline is needed; [`u64::MAX`] where nothing of it is.
-    fn needed_from(&self, timeline: &Timeline, kept: &Kept) -> Result<u64, Fault> {
+    pub(super) fn needed_from(&self, timeline: &Timeline, kept: &Kept) -> Result<u64, Fault> {
         let mut oldest_first: Vec<&BackupSet> = kept.sets.iter().collect();
         oldest_first.sort_by_key(|set| (set.replication_offset, set.finished_at));
         let sound = || oldest_first.iter().copied().filter(|set| !kept.damaged.contains(&set.id)).collect();

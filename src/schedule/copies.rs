@@ -1,5 +1,5 @@
 //! Brings the sets and the logs of instances to their second place (`copy_to`) as they come, and lets sets expire there that the policy keeps no
-//! longer.
+//! longer; what is needed there for longer than it is locked stays locked.
 //!
 //! Of several processes one copies an instance's sets at a time, and one its log: leases say which. It must not touch a job, nor what came of one:
 //! what fails is tried again, less and less often.
@@ -185,6 +185,10 @@ impl Copies {
             Err(fault) => return brought.and(Err(fault)),
         };
         *anew = Some(Instant::now());
+        // First: a deletion that fails keeps no lock from being extended.
+        if let Err(fault) = copier.extend_locks(id, &policy, progress).await {
+            tracing::warn!(instance = %id, "locks at {} could not be extended: {fault}", copier.place());
+        }
         // Whoever copies there may have no right to delete there.
         match copier.expire(id, &policy).await {
             Ok(0) => {}

@@ -10,7 +10,7 @@ use crate::model::vault_check::Deletion;
 use crate::vault::lacking::is_refused;
 use crate::vault::store::read_whole;
 use crate::vault::{Vault, vault_fault};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::io::{self, Write as _};
 
 /// The folder of the object that is put for a probe. No instance's id begins with a dot.
@@ -48,6 +48,17 @@ impl Vault {
             tried.map_err(|e| vault_fault("try", &vault.store.place(""), e))
         })
         .await
+    }
+
+    /// For how long the store locks what is put there now; `None`: not at all, or whoever asks may delete it in spite of that.
+    ///
+    /// # Errors
+    /// As [`Self::probe`].
+    pub async fn locks_for(&self) -> Result<Option<SignedDuration>, Fault> {
+        Ok(match self.probe().await?.deletion {
+            Deletion::LockedFor(period) => Some(period),
+            Deletion::Done | Deletion::DoneInSpiteOfALock | Deletion::Refused => None,
+        })
     }
 
     /// Whether the store lets itself be listed: what can be found out without putting anything.

@@ -174,3 +174,60 @@ fn what_a_bucket_keeps_stays() {
         assert_eq!((archive.prune(grant(), 0, &kept).unwrap(), segments()), (0, 4), "{bucket}");
     }
 }
+
+/// Where the locks of what is needed are over soon, each is extended by a period, with the record of its timeline, and a second look asks nothing;
+/// what pruning would remove stays as it was, and so does everything under a key without the right.
+#[test]
+fn locks_of_what_is_needed_are_extended() {
+    let (dir, prefix) = (TempDir::new().unwrap(), s3::prefix());
+    let open = |key| {
+        let vault = s3::vault_in(s3::lockable(), &prefix, key, dir.path());
+        (Archive::new(&vault, dir.path().join("spool")), vault.store())
+    };
+    let (archive, store) = open(s3::KEY);
+    let now = Timestamp::now();
+    let hour = SignedDuration::from_hours(1);
+    let began = (now - hour * 720).as_millisecond();
+    let timeline = archive.open_timeline(NewTimeline { opened_at: at(began), ..new_timeline(FIRST, Some(0)) }).unwrap();
+    let mut writer = archive.writer(&timeline, limits(1)).unwrap();
+    let mut bases = Vec::new();
+    for day in 0..4 {
+        bases.push(BackupSet { mode: Mode::Automated, ..base(writer.offset(), began + day * 86_400_000) });
+        put(&mut writer, &set("a", &day.to_string()), began + day * 86_400_000 + 1000);
+    }
+    seal(&mut writer);
+    let mut names = store.list(".log/orders").unwrap();
+    names.retain(|name| name.ends_with(".seg") || name.ends_with("timeline.json"));
+    names.sort();
+    assert_eq!(names.len(), 5, "{names:?}");
+    let soon = now + hour;
+    names.iter().for_each(|name| s3::lock(&format!("{prefix}/.log/orders/{name}"), soon));
+    let ends = || -> Vec<i64> {
+        let lock = |name: &String| store.lock(&format!(".log/orders/{name}")).unwrap().unwrap().until.as_second();
+        names.iter().map(lock).collect()
+    };
+    let as_it_was = vec![soon.as_second(); 5];
+    // The third day's set leads to all that is kept: what lies before it is needed no more.
+    let kept =
+        Kept { sets: bases.clone(), damaged: Vec::new(), in_use: Vec::new(), since: at(began + 2 * 86_400_000 + 500) };
+    let extend = |archive: &Archive| archive.extend_locks(("orders", 0), &kept, hour * 48, now, &|| false).unwrap();
+
+    let refused = extend(&open(s3::ARCHIVER).0);
+    assert!(refused.refused.is_some() && refused.extended == 0, "{refused:?}");
+    assert_eq!(ends(), as_it_was);
+    let left = archive.extend_locks(("orders", 0), &kept, hour * 48, now, &|| true).unwrap();
+    assert!(left.extended == 0 && left.left >= 3, "{left:?}");
+    assert_eq!(ends(), as_it_was);
+
+    let would = archive.prunable("orders", 0, &kept).unwrap();
+    let done = extend(&archive);
+    assert!(done.refused.is_none() && done.fault.is_none() && done.left == 0, "{done:?}");
+    // Names are sorted, segments first. The third is needed until the fourth day's set stands in for it, which is within a day.
+    let after = |hours: i32| (now + hour * hours).as_second();
+    let until = ends();
+    assert_eq!([until[0], until[1], until[3], until[4]], [after(1), after(48), after(48), after(48)]);
+    assert!((after(23)..=after(24)).contains(&until[2]), "{until:?}");
+    assert_eq!((done.extended, would), (4, 0), "{done:?}");
+    let again = extend(&archive);
+    assert!(again.extended == 0 && again.left == 0, "{again:?}");
+}

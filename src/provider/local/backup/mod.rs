@@ -4,7 +4,7 @@
 mod attach;
 pub(super) mod capture;
 mod feed;
-mod locks;
+pub(super) mod locks;
 mod pruning;
 mod reconcile;
 mod retention;

@@ -128,7 +128,15 @@ impl Inner {
         // First: a deletion that fails keeps no lock from being extended.
         let needed: Vec<(&BackupSet, Needed)> =
             sets.iter().filter_map(|(set, verdict)| Some((set, verdict.as_ref().err()?.needed?))).collect();
-        self.extend_locks(instance_id, &needed, locks_for, now).await;
+        // What cannot be read lets nothing of the log go, and keeps no lock of it from being extended: anybody who may write can put such a set there.
+        let kept = match log.as_ref().filter(|_| self.vault.is_far() && locks_for.is_positive()) {
+            Some(log) => {
+                let staying = sets.iter().filter(|(_, verdict)| verdict.is_err()).map(|(set, _)| set.clone()).collect();
+                self.kept_of_log(instance_id, staying, &[], log.since()).await?
+            }
+            None => None,
+        };
+        self.extend_locks(instance_id, &needed, kept, locks_for, now).await;
         let mut left = Vec::new();
         for (set, verdict) in sets {
             match verdict {

@@ -1,15 +1,18 @@
-//! The second place of an instance's sets and its log (`copy_to`): what is to have a copy there, what has one, and what expires there.
+//! The second place of an instance's sets and its log (`copy_to`): what is to have a copy there, what has one, what expires there, and what is
+//! locked there for longer.
 //!
 //! It must delete nothing on the vault, and at the second place only sets that retention lets go and the vault has no more. What is copied there is
 //! read there, and kept nowhere.
 
-use crate::archive::LogCopy;
+use crate::archive::{Kept, LogCopy};
 use crate::config::blocking::blocking;
 use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
+use crate::guard::retention::{Needed, Outlived};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
+use crate::provider::local::backup::locks::Locks;
 use crate::provider::local::backup::staging::ByJobs;
 use crate::provider::local::log::SHARD;
 use crate::provider::local::vault::manifests::{is_another, replaced, unsound};
@@ -140,16 +143,61 @@ impl Copier {
         blocking(move || there.goes_on_until(&set, SHARD, &watch)).await
     }
 
-    /// Deletes the copies that the policy keeps no longer and the vault has no more. How many. One that cannot be deleted does not keep the others.
-    ///
-    /// # Errors
-    /// `vault.failed`, the last where there were several; `state.failed`.
-    pub async fn expire(&self, instance_id: &str, policy: &BackupPolicy) -> Result<usize, Fault> {
+    /// The sets of an instance that lie there, and the ids of those that stand in for no other.
+    async fn there(&self, instance_id: &str) -> Result<(Vec<BackupSet>, Vec<String>), Fault> {
         let mut there: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
         let recorded = self.state.manifests(Some(instance_id)).await?;
         // Whoever put another manifest there does not say when the copy goes.
         there.retain(|set| !is_another(set, &recorded));
         let unsound = unsound(&*self.state, instance_id, &there, &recorded).await?;
+        Ok((there, unsound))
+    }
+
+    /// Extends the locks of what lies there and is needed by what the policy keeps there, sets and log, where the place locks what is put and the
+    /// locks are over soon. Some may be left to the next look, and so is the rest once `progress` is stopped.
+    ///
+    /// # Errors
+    /// `vault.failed`, `state.failed`: nothing was extended.
+    pub async fn extend_locks(
+        &self,
+        instance_id: &str,
+        policy: &BackupPolicy,
+        progress: &Progress,
+    ) -> Result<(), Fault> {
+        let (vault, archive) = &self.to;
+        if !vault.is_far() {
+            return Ok(());
+        }
+        let (mut there, unsound) = self.there(instance_id).await?;
+        // A place that locks locked the newest, too; of others nothing is asked every hour that leaves something there.
+        let Some(newest) = there.iter().max_by_key(|set| set.started_at) else { return Ok(()) };
+        if vault.lock_ends(newest).await?.is_none() {
+            return Ok(());
+        }
+        let Some(period) = vault.locks_for().await? else { return Ok(()) };
+        // Manifests tell of the vault's locks, and of none there.
+        there.iter_mut().for_each(|set| set.locked_until = None);
+        let now = Timestamp::now();
+        let days = policy.has_calendar().then_some(policy.backup_retention_period);
+        let needed = Needed::by_policy(&there, &unsound, days, now);
+        let needed: Vec<_> =
+            there.iter().zip(needed).filter_map(|(set, needed)| Some((set, needed?, period))).collect();
+        let locks = Locks { instance_id, vault, archive, now };
+        locks.extend_sets(&needed).await;
+        if let Some(log) = Outlived::by_policy(instance_id, &there, &unsound, days, now) {
+            let kept = Kept { sets: there.clone(), damaged: unsound, in_use: Vec::new(), since: log.since() };
+            let watch = Arc::clone(&progress.watch);
+            locks.extend_log(kept, period, move || watch.is_stopped()).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes the copies that the policy keeps no longer and the vault has no more. How many. One that cannot be deleted does not keep the others.
+    ///
+    /// # Errors
+    /// `vault.failed`, the last where there were several; `state.failed`.
+    pub async fn expire(&self, instance_id: &str, policy: &BackupPolicy) -> Result<usize, Fault> {
+        let (there, unsound) = self.there(instance_id).await?;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
         let verdicts = Expired::by_policy(&there, &unsound, days, Timestamp::now());
         let mut here = BTreeSet::new();

@@ -1,0 +1,200 @@
+//! Extends the locks of what of a log kept moments need, where its store locks: segments, gaps and the records of their timelines. From when on
+//! moments are kept, and whether anything is locked at all, is for the caller to say.
+//!
+//! It must do nothing to what pruning removes, nor ask about each of millions of segments: a lock ends no earlier than its period after the last
+//! time in the name, and what was extended is remembered by the stretch of time in which it lies.
+
+use crate::archive::copy::in_parallel;
+use crate::archive::prune::is_needed;
+use crate::archive::{Archive, Coverage, Kept, SegmentName, Timeline, failed, layout};
+use crate::guard::retention::Needed;
+use crate::model::fault::Fault;
+use crate::vault::lacking::is_refused;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// Objects of a log that are asked about at a look, some five requests each; the stretch at which that is reached is seen to its end.
+const MOST: usize = 1024;
+/// Stretches in which something may fail before the others are left to the next look.
+const TROUBLE: usize = 3;
+/// Length of a stretch, in milliseconds.
+const STRETCH: i64 = 600_000;
+/// The stretch of what has no time of its own: the record of a timeline, and its gaps.
+const RECORDS: i64 = i64::MIN;
+/// How long after a segment a set is there that stands in for it, where none is yet.
+const NEXT_SET: SignedDuration = SignedDuration::from_hours(24);
+
+/// The place of a timeline, and the number of a stretch of it.
+type Key = (String, i64);
+
+/// No lock within a stretch ends before this, where one of it was extended.
+static KNOWN: Mutex<BTreeMap<Key, Timestamp>> = Mutex::new(BTreeMap::new());
+
+fn known(key: &Key) -> Option<Timestamp> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+}
+
+fn remember(key: Key, ends: Timestamp) {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(key, ends);
+}
+
+/// Forgets what of these timelines is needed no more.
+fn forget_all_but(places: &BTreeSet<String>, needed: &BTreeSet<Key>) {
+    let is_of_another = |key: &Key| !places.contains(&key.0);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| is_of_another(key) || needed.contains(key));
+}
+
+/// What came of extending the locks of a log.
+#[derive(Debug, Default)]
+pub struct LogLocks {
+    /// Objects whose lock lasts longer now.
+    pub extended: usize,
+    /// Objects that are left to the next look.
+    pub left: usize,
+    /// Why the store does not let whoever asks do that; no other object was tried then.
+    pub refused: Option<String>,
+    /// The last of what failed.
+    pub fault: Option<Fault>,
+}
+
+/// What of a timeline was received within some minutes, and is needed.
+struct Stretch<'a> {
+    key: Key,
+    timeline: &'a Timeline,
+    needed: Needed,
+    /// No lock ends before.
+    ends: Timestamp,
+    segments: Vec<&'a SegmentName>,
+    /// Names of its other objects within the timeline.
+    records: Vec<&'a str>,
+}
+
+impl Stretch<'_> {
+    fn len(&self) -> usize {
+        self.segments.len() + self.records.len()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let prefix = self.timeline.prefix();
+        let segments = self.segments.iter().map(|segment| format!("{prefix}/{segment}"));
+        segments.chain(self.records.iter().map(|record| format!("{prefix}/{record}"))).collect()
+    }
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or_default()
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+impl Archive {
+    /// Extends the locks of what moments that are kept need of a shard's log, where they end soon and its store locks for such a period: by one
+    /// more, and no longer than they are needed. What ends first goes first, and some may be left to the next look; so is the rest once `is_over`
+    /// says so. The log is listed once.
+    ///
+    /// # Errors
+    /// `log.damaged`, `log.failed`: the log cannot be read. What fails of single objects is in [`LogLocks::fault`].
+    pub fn extend_locks(
+        &self,
+        (instance_id, shard): (&str, u16),
+        kept: &Kept,
+        period: SignedDuration,
+        now: Timestamp,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<LogLocks, Fault> {
+        let coverage = self.coverage(instance_id, shard)?;
+        let mut stretches = coverage.needed_stretches(kept, period, now)?;
+        let places = coverage.runs.iter().map(|run| self.store.place(&run.timeline.prefix())).collect();
+        forget_all_but(&places, &stretches.iter().map(|stretch| stretch.key.clone()).collect());
+        stretches.sort_by_key(|stretch| stretch.ends);
+        let (mut done, mut asked, mut troubles) = (LogLocks::default(), 0, 0);
+        for stretch in stretches {
+            let Some(until) = stretch.needed.extension(stretch.ends, period, now) else { continue };
+            if asked >= MOST || troubles == TROUBLE || is_over() {
+                done.left += stretch.len();
+                continue;
+            }
+            asked += stretch.len();
+            let names = stretch.names();
+            let extended = in_parallel(&names, self.store.at_once(), |name| self.store.extend_lock(name, until));
+            let mut failure = None;
+            for (name, extended) in names.iter().zip(extended) {
+                match extended {
+                    Ok(extended) => done.extended += usize::from(extended),
+                    Err(e) if is_refused(&e) || e.kind() == io::ErrorKind::Unsupported => {
+                        done.refused = Some(e.to_string());
+                    }
+                    Err(e) => failure = Some(failed("extend the lock of", &self.store.place(name), e)),
+                }
+            }
+            if done.refused.is_some() {
+                break;
+            }
+            match failure {
+                None => remember(stretch.key, until),
+                Some(fault) => {
+                    troubles += 1;
+                    done.fault = Some(fault);
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Coverage {
+    /// What of each timeline kept moments need, by stretches.
+    fn needed_stretches(&self, kept: &Kept, period: SignedDuration, now: Timestamp) -> Result<Vec<Stretch<'_>>, Fault> {
+        let mut bases: Vec<Timestamp> = kept
+            .sets
+            .iter()
+            .filter(|set| set.expires_at.is_none() && !kept.damaged.contains(&set.id))
+            .map(|set| set.started_at)
+            .collect();
+        bases.sort_unstable();
+        // A segment is needed until the next set behind it is the one that leads to all that is kept.
+        let needed = |ms: i64| {
+            let next = bases.get(bases.partition_point(|base| *base < at(ms))).copied();
+            let until = later(next.unwrap_or_else(|| later(at(ms), NEXT_SET)), now.duration_since(kept.since));
+            if until > now { Needed::Until(until) } else { Needed::On }
+        };
+        let mut all = Vec::new();
+        for runs in self.runs.chunk_by(|a, b| a.timeline.id == b.timeline.id) {
+            let Some(timeline) = runs.first().map(|run| &run.timeline) else { continue };
+            let from = self.needed_from(timeline, kept)?;
+            let mut segments: BTreeMap<i64, Vec<&SegmentName>> = BTreeMap::new();
+            for segment in runs.iter().flat_map(|run| &run.segments) {
+                if is_needed(segment, from, kept.since) {
+                    segments.entry(segment.last_ms.div_euclid(STRETCH)).or_default().push(segment);
+                }
+            }
+            let place = self.archive.store.place(&timeline.prefix());
+            let (mut newest, mut begins) = (None, u64::MAX);
+            for (number, segments) in segments {
+                let (mut first_ms, mut last_ms) = (i64::MAX, i64::MIN);
+                for segment in &segments {
+                    (first_ms, last_ms) = (first_ms.min(segment.last_ms), last_ms.max(segment.last_ms));
+                    begins = begins.min(segment.first);
+                }
+                newest = newest.max(Some(last_ms));
+                let key = (place.clone(), number);
+                let ends = known(&key).unwrap_or_else(|| later(at(first_ms), period));
+                all.push(Stretch { key, timeline, needed: needed(last_ms), ends, segments, records: Vec::new() });
+            }
+            // Without its record a timeline is none. A gap that is put later has a lock that ends later.
+            if let Some(newest) = newest {
+                let key = (place, RECORDS);
+                let ends = known(&key).unwrap_or_else(|| later(timeline.opened_at, period));
+                let gaps = self.gap_names.iter().filter_map(|name| name.split_once('/'));
+                let gaps = gaps.filter(|(id, file)| *id == timeline.id && layout::gap_after(file) >= Some(begins));
+                let records = std::iter::once(layout::TIMELINE).chain(gaps.map(|(_, file)| file)).collect();
+                all.push(Stretch { key, timeline, needed: needed(newest), ends, segments: Vec::new(), records });
+            }
+        }
+        Ok(all)
+    }
+}
