@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 14] = [
     (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
     (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
@@ -37,6 +37,7 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
     (11, "manifests", include_str!("../migrations/0011_manifests.sql")),
     (12, "notified", include_str!("../migrations/0012_notified.sql")),
     (13, "what is asked of jobs", include_str!("../migrations/0013_what_is_asked_of_jobs.sql")),
+    (14, "what is asked of plans", include_str!("../migrations/0014_what_is_asked_of_plans.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.
