@@ -192,15 +192,35 @@ pub(super) async fn audit<D: Database>(
     .bind(instance_id)
     .bind(since.unwrap_or(Timestamp::UNIX_EPOCH))
     .bind(limit);
-    let read = |row: &Row| {
-        Ok(AuditRecord {
-            at: row.moment("at")?,
-            event: row.get("event")?,
-            caller: row.get("caller")?,
-            instance_id: row.get("instance_id")?,
-            nonce: row.get("nonce")?,
-            detail: row.get("detail")?,
-        })
-    };
-    database.read(last).await?.iter().map(read).collect()
+    database.read(last).await?.iter().map(audit_record).collect()
+}
+
+/// A page of the audit, oldest first: the first `limit` records from a moment on that have a higher number than `after`, of one instance where it
+/// is given, each with its number.
+pub(super) async fn audit_page<D: Database>(
+    database: &D,
+    instance_id: Option<&str>,
+    since: Timestamp,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<(i64, AuditRecord)>, Fault> {
+    let page = Statement::new(
+        "SELECT * FROM audit WHERE ($1 IS NULL OR instance_id = $1) AND at >= $2 AND seq > $3 ORDER BY seq LIMIT $4",
+    )
+    .bind(instance_id)
+    .bind(since)
+    .bind(after)
+    .bind(limit);
+    database.read(page).await?.iter().map(|row| Ok((row.get::<i64>("seq")?, audit_record(row)?))).collect()
+}
+
+fn audit_record(row: &Row) -> Result<AuditRecord, Fault> {
+    Ok(AuditRecord {
+        at: row.moment("at")?,
+        event: row.get("event")?,
+        caller: row.get("caller")?,
+        instance_id: row.get("instance_id")?,
+        nonce: row.get("nonce")?,
+        detail: row.get("detail")?,
+    })
 }
