@@ -1,6 +1,6 @@
 //! The guard's ledger on a database: confirmations and the audit.
 
-use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger, Superseded};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger, PLAN_SHOWN, Superseded};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean_to, short_digests};
 use crate::state::sql::Store;
@@ -77,6 +77,13 @@ impl<D: Database> Ledger for Store<D> {
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault> {
         let row = self.row(Statement::new("SELECT * FROM confirmations WHERE nonce = $1").bind(nonce)).await?;
         row.as_ref().map(confirmation).transpose()
+    }
+
+    async fn find_plan(&self, plan_id: &str) -> Result<Option<Confirmation>, Fault> {
+        let named = Statement::new(format!(
+            "SELECT * FROM confirmations WHERE 'p-' || substr(nonce, 1, {PLAN_SHOWN}) = $1 ORDER BY created_at DESC LIMIT 1"
+        ));
+        self.row(named.bind(plan_id)).await?.as_ref().map(confirmation).transpose()
     }
 
     async fn plans(&self, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault> {

@@ -91,7 +91,7 @@ impl Flow<'_> {
     }
 
     /// What the person is to do, and the caller: as far as it can be told before anybody is asked.
-    fn next_of_plan(&self) -> (String, Vec<String>) {
+    fn next_of_plan(&self, open: &Confirmation) -> (String, Vec<String>) {
         let verb = self.act.verb();
         match self.rules.confirmation {
             ConfirmationPolicy::Token => (
@@ -107,7 +107,7 @@ impl Flow<'_> {
             ),
             ConfirmationPolicy::Person => (
                 "This client cannot ask the person: tell them what to run. With wait_seconds the second call waits for their yes.".into(),
-                vec![self.approve_command(), self.with_token()],
+                vec![self.approve_command(open), self.with_token()],
             ),
         }
     }
@@ -185,7 +185,7 @@ impl Flow<'_> {
         };
         let planned = format!("{}, plan {}{place}", act.on(id), open.plan.digest_hex()?);
         call.app.state.record(open.record("planned", planned)).await?;
-        let (hint, next_actions) = self.next_of_plan();
+        let (hint, next_actions) = self.next_of_plan(&open);
         let mut planned = Guarded {
             status: GuardedStatus::ConfirmationRequired,
             message: format!(
