@@ -7,7 +7,7 @@ use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, question};
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
-use crate::model::text::clean;
+use crate::model::text::{clean, quoted, shell_word};
 use crate::model::time::written;
 use crate::tools::guarded::keys_of_later_backup;
 use crate::tools::plan_rows::{LAPSED_WITHIN, PlanStatus};
@@ -22,6 +22,9 @@ const TOLD_AFTER: Duration = Duration::from_millis(250);
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Only the plan of this id, as replies and describe-jobs show it, or the one that has taken its place
+    #[arg(long, value_name = "PLAN_ID")]
+    plan: Option<String>,
     /// Only plans for this instance
     #[arg(long)]
     instance_id: Option<String>,
@@ -33,25 +36,43 @@ pub struct Args {
 /// Shows each waiting plan and records the person's answer; or lists plans.
 ///
 /// # Errors
-/// `person.no_channel` where there is no terminal and somebody would be asked.
+/// `person.no_channel` where there is no terminal and somebody would be asked; `plan.not_found`; `state.failed`.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
-    let is_wanted = |c: &Confirmation| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id);
+    let is_of = |c: &Confirmation| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id);
+    let is_wanted = |c: &Confirmation| is_of(c) && args.plan.as_ref().is_none_or(|id| *id == c.plan_id());
     if args.list {
         let plans: Vec<Confirmation> = app.state.plans(LAPSED_WITHIN).await?.into_iter().filter(is_wanted).collect();
         print(&listed(app, &plans));
         return Ok(0);
     }
     if !terminal::is_interactive() {
+        let named = args.plan.as_ref().map(|id| format!(" --plan {}", shell_word(id)));
+        let again = format!("approve{}", named.unwrap_or_default());
         return Err(Fault::new(
             Kind::Refused,
             "person.no_channel",
             "approve needs a person at a terminal; standard input is not one",
         )
-        .hint(format!("Run `{}` yourself in a terminal.", app.config.command("approve"))));
+        .hint(format!("Run `{}` yourself in a terminal.", app.config.command(&again))));
     }
     let mut waiting: VecDeque<Confirmation> = app.state.waiting().await?.into_iter().filter(is_wanted).collect();
+    let named = match &args.plan {
+        Some(id) if waiting.is_empty() => {
+            Some(app.state.find_plan(id).await?.filter(is_of).ok_or_else(|| none(app, id))?)
+        }
+        _ => None,
+    };
+    if let Some(was) = named.as_ref().filter(|was| is_superseded(was.status))
+        && let Some(newer) = newer(app, was).await?
+    {
+        print(&format!("Plan {} was made anew meanwhile; the new one is {}.", was.plan_id(), newer.plan_id()));
+        waiting.push_back(newer);
+    }
     if waiting.is_empty() {
         print(&format!("Nothing waits for approval in {}.", place(app)));
+        if let Some(open) = named {
+            print(&format!("Plan {} {}.", open.plan_id(), became(&open)));
+        }
         let others = app.state.plans(LAPSED_WITHIN).await?.len();
         if others > 0 {
             print(&format!("`{}` shows what else there is: {others}.", app.config.command("approve --list")));
@@ -92,6 +113,30 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         print(&reply);
     }
     Ok(0)
+}
+
+/// The fault where no plan has that id.
+fn none(app: &App, id: &str) -> Fault {
+    let message = format!("there is no plan {} in {}", quoted(id), place(app));
+    let list = app.config.command("approve --list");
+    Fault::new(Kind::NotFound, "plan.not_found", message).hint(format!("`{list}` shows the plans that there are."))
+}
+
+/// Whether another plan may have taken the place of one of this status.
+const fn is_superseded(status: ConfirmationStatus) -> bool {
+    matches!(status, ConfirmationStatus::Superseded | ConfirmationStatus::ApprovalSuperseded)
+}
+
+/// What became of a plan that does not wait for a person here.
+fn became(open: &Confirmation) -> &'static str {
+    match open.status {
+        ConfirmationStatus::Declined => "was declined",
+        ConfirmationStatus::Redeemed => "was approved, and its token is used",
+        ConfirmationStatus::Superseded | ConfirmationStatus::ApprovalSuperseded => "was withdrawn",
+        _ if open.expires_at <= Timestamp::now() => "has lapsed",
+        ConfirmationStatus::Approved => "is approved already",
+        ConfirmationStatus::Open => "is asked by the command that made it",
+    }
 }
 
 /// The plan that took the place of one while the person read that, and waits for an answer too.

@@ -2,6 +2,7 @@
 
 use crate::cli::render::screen::Screen;
 use crate::cli::{print, render, terminal};
+use crate::guard::ledger::AuditRecord;
 use crate::model::fault::Fault;
 use crate::model::text::{clean_to, short_digests};
 use crate::model::time::{Reading, read, written};
@@ -12,6 +13,8 @@ use serde_json::json;
 
 /// The last so many records, where neither a number nor a moment is given.
 const LAST: u32 = 100;
+/// Most records in memory where all from a moment on are printed: a table each.
+const PAGE: u32 = 1000;
 /// Longest detail in the table, in characters; `--json` has all of it.
 const DETAIL_SHOWN: usize = 400;
 
@@ -37,21 +40,42 @@ pub struct Args {
 /// # Errors
 /// `time.bad_format`; `state.failed`.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
-    let since = args.since.as_deref().map(since).transpose()?;
-    let limit = args.limit.unwrap_or(if since.is_some() { u32::MAX } else { LAST });
-    let records = app.state.audit(args.instance_id.as_deref(), since, limit).await?;
-    if args.json {
+    let instance_id = args.instance_id.as_deref();
+    let since = match (args.since.as_deref().map(since).transpose()?, args.limit) {
+        (Some(since), None) => since,
+        (since, limit) => {
+            show(app.state.audit(instance_id, since, limit.unwrap_or(LAST)).await?, args.json);
+            return Ok(0);
+        }
+    };
+    let mut after = 0;
+    loop {
+        let page = app.state.audit_page(instance_id, since, after, PAGE).await?;
+        let (last, is_last) = (page.last().map(|(number, _)| *number), page.len() < PAGE as usize);
+        // Of no records at all the table has its head.
+        if after == 0 || last.is_some() {
+            show(page.into_iter().map(|(_, record)| record), args.json);
+        }
+        if is_last {
+            return Ok(0);
+        }
+        after = last.unwrap_or(after);
+    }
+}
+
+/// Prints records: an object a line, or a table.
+fn show(records: impl IntoIterator<Item = AuditRecord>, json: bool) {
+    if json {
         for r in records {
             print(&json!({ "at": written(r.at), "event": r.event, "caller": r.caller, "instance_id": r.instance_id, "confirmation": r.nonce, "detail": r.detail }).to_string());
         }
-        return Ok(0);
+        return;
     }
     let rows = records.into_iter().map(|r| {
         let (plan, detail) = (r.plan().to_owned(), clean_to(&short_digests(&r.detail), DETAIL_SHOWN));
         [written(r.at), r.event, r.instance_id, r.caller, plan, detail]
     });
     print(&render::records(&Screen::stdout(), rows));
-    Ok(0)
 }
 
 /// Reads the moment from which on records are printed, and tells how it was read.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 /// Characters of a nonce that tell plans apart for a reader.
-const PLAN_SHOWN: usize = 8;
+pub const PLAN_SHOWN: usize = 8;
 
 /// The beginning of a nonce, by which a plan's id and its records in the audit belong together.
 fn shown(nonce: &str) -> &str {
@@ -170,6 +170,8 @@ pub trait Ledger: Send + Sync {
     async fn open(&self, confirmation: &Confirmation) -> Result<Option<Superseded>, Fault>;
     /// Finds a confirmation by its nonce.
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault>;
+    /// Finds a confirmation by its plan's short id ([`Confirmation::plan_id`]), whatever became of it; of several the newest.
+    async fn find_plan(&self, plan_id: &str) -> Result<Option<Confirmation>, Fault>;
     /// Plans that were neither carried out nor declined nor withdrawn, newest first: those whose token may still be echoed, and those that
     /// have lapsed no longer ago than that. Where lapsed ones are asked for, one that cannot be read is passed over: an earlier version's.
     async fn plans(&self, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault>;

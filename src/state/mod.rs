@@ -114,4 +114,17 @@ pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + 
         since: Option<Timestamp>,
         limit: u32,
     ) -> Result<Vec<AuditRecord>, Fault>;
+
+    /// A page of the audit, oldest first: the first `limit` records from a moment on that have a higher number than `after`, of one instance if
+    /// named, each with its number. Of all records the first has 1.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    async fn audit_page(
+        &self,
+        instance_id: Option<&str>,
+        since: Timestamp,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, AuditRecord)>, Fault>;
 }

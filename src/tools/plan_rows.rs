@@ -2,6 +2,7 @@
 //!
 //! A row has no token: whose plan it is gets that again by the first call, and nobody else has any use for a plan's id.
 
+use crate::config::Config;
 use crate::guard::act::Act;
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::PLAN_AGAIN;
@@ -69,19 +70,24 @@ impl PlanStatus {
     }
 }
 
+/// What a person types to be asked about this plan, or the one that has taken its place, and about no other.
+#[must_use]
+pub fn approve(config: &Config, open: &Confirmation) -> String {
+    config.command(&format!("approve --plan {}", open.plan_id()))
+}
+
 /// The plans of tools that are not carried out, newest first; of one instance if named.
 ///
 /// # Errors
 /// `state.failed`.
 pub async fn plans(call: &ToolCall<'_>, instance_id: Option<&str>) -> Result<Vec<WaitingPlan>, Fault> {
     let now = Timestamp::now();
-    let approve = call.app.config.command("approve");
     let row = |open: Confirmation| {
         let (act, status) = (open.plan.act.verb(), PlanStatus::of(&open, now));
         // Whoever types the command is asked by it, and by nothing else.
         let is_command = matches!(open.plan.act, Act::Prune { .. });
         let next = match status {
-            PlanStatus::Waiting => format!("a person runs: {approve}"),
+            PlanStatus::Waiting => format!("a person runs: {}", approve(&call.app.config, &open)),
             PlanStatus::Approved => {
                 format!(
                     "{act} again, with confirmation_token; without it the token is given again while the plan holds"

@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::timeout;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "tables", include_str!("migrations/0001_tables.sql")),
     (2, "verifications", include_str!("migrations/0002_verifications.sql")),
     (3, "calendars", include_str!("migrations/0003_calendars.sql")),
@@ -32,6 +32,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "notified", include_str!("migrations/0005_notified.sql")),
     (6, "what is asked of jobs", include_str!("migrations/0006_what_is_asked_of_jobs.sql")),
     (7, "mode of a backup", include_str!("migrations/0007_mode_of_a_backup.sql")),
+    (8, "what is asked of plans", include_str!("migrations/0008_what_is_asked_of_plans.sql")),
 ];
 /// The lock under which the tables are brought to the present ones.
 const MIGRATING: i64 = 0x7461_6972_6d69_6772;

@@ -1,6 +1,6 @@
 //! The guard's ledger on a database: confirmations and the audit.
 
-use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger, Superseded};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger, PLAN_SHOWN, Superseded};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean_to, short_digests};
 use crate::state::sql::Store;
@@ -77,6 +77,13 @@ impl<D: Database> Ledger for Store<D> {
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault> {
         let row = self.row(Statement::new("SELECT * FROM confirmations WHERE nonce = $1").bind(nonce)).await?;
         row.as_ref().map(confirmation).transpose()
+    }
+
+    async fn find_plan(&self, plan_id: &str) -> Result<Option<Confirmation>, Fault> {
+        let named = Statement::new(format!(
+            "SELECT * FROM confirmations WHERE 'p-' || substr(nonce, 1, {PLAN_SHOWN}) = $1 ORDER BY created_at DESC LIMIT 1"
+        ));
+        self.row(named.bind(plan_id)).await?.as_ref().map(confirmation).transpose()
     }
 
     async fn plans(&self, lapsed_within: Duration) -> Result<Vec<Confirmation>, Fault> {
@@ -192,15 +199,35 @@ pub(super) async fn audit<D: Database>(
     .bind(instance_id)
     .bind(since.unwrap_or(Timestamp::UNIX_EPOCH))
     .bind(limit);
-    let read = |row: &Row| {
-        Ok(AuditRecord {
-            at: row.moment("at")?,
-            event: row.get("event")?,
-            caller: row.get("caller")?,
-            instance_id: row.get("instance_id")?,
-            nonce: row.get("nonce")?,
-            detail: row.get("detail")?,
-        })
-    };
-    database.read(last).await?.iter().map(read).collect()
+    database.read(last).await?.iter().map(audit_record).collect()
+}
+
+/// A page of the audit, oldest first: the first `limit` records from a moment on that have a higher number than `after`, of one instance where it
+/// is given, each with its number.
+pub(super) async fn audit_page<D: Database>(
+    database: &D,
+    instance_id: Option<&str>,
+    since: Timestamp,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<(i64, AuditRecord)>, Fault> {
+    let page = Statement::new(
+        "SELECT * FROM audit WHERE ($1 IS NULL OR instance_id = $1) AND at >= $2 AND seq > $3 ORDER BY seq LIMIT $4",
+    )
+    .bind(instance_id)
+    .bind(since)
+    .bind(after)
+    .bind(limit);
+    database.read(page).await?.iter().map(|row| Ok((row.get::<i64>("seq")?, audit_record(row)?))).collect()
+}
+
+fn audit_record(row: &Row) -> Result<AuditRecord, Fault> {
+    Ok(AuditRecord {
+        at: row.moment("at")?,
+        event: row.get("event")?,
+        caller: row.get("caller")?,
+        instance_id: row.get("instance_id")?,
+        nonce: row.get("nonce")?,
+        detail: row.get("detail")?,
+    })
 }

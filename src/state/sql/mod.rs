@@ -134,4 +134,14 @@ impl<D: Database> State for Store<D> {
     ) -> Result<Vec<AuditRecord>, Fault> {
         ledger::audit(&*self.database, instance_id, since, limit).await
     }
+
+    async fn audit_page(
+        &self,
+        instance_id: Option<&str>,
+        since: Timestamp,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, AuditRecord)>, Fault> {
+        ledger::audit_page(&*self.database, instance_id, since, after, limit).await
+    }
 }

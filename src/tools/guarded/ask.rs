@@ -9,6 +9,7 @@ use crate::guard::{permit, token};
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::time::written;
+use crate::tools::plan_rows::approve;
 use crate::tools::{Asked, Outcome, with_progress};
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ impl Flow<'_> {
     /// Waits for what a person answers by `approve`, for as long as the call waits and the plan is good. What ends the call ends the waiting.
     async fn answer_at_a_terminal(&self, open: &Confirmation) -> Result<Answer, Fault> {
         let state = &self.call.app.state;
-        let what = format!("waiting for a yes at a terminal; {}", self.approve_command());
+        let what = format!("waiting for a yes at a terminal; {}", self.approve_command(open));
         self.call.progress.report(0, 0, &what).await;
         let answered = async {
             loop {
@@ -96,7 +97,7 @@ impl Flow<'_> {
             "{UNCHANGED} The person was asked {ANSWERS_BEFORE_VOID} times, and is not asked again with this token."
         );
         state.record(open.record("dismissed", message.clone())).await?;
-        let command = self.call.app.config.command("approve");
+        let command = approve(&self.call.app.config, open);
         Err(Fault::new(Kind::Refused, "person.dismissed", message)
             .hint(format!("They answer one of those questions, or approve the plan by {command}.")))
     }
@@ -158,7 +159,7 @@ impl Flow<'_> {
         }
         state.record(open.record(event, message)).await?;
         Ok(Guarded {
-            next_actions: vec![self.approve_command()],
+            next_actions: vec![self.approve_command(open)],
             expires_at: Some(written(open.expires_at)),
             ..refused
         })

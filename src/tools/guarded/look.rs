@@ -115,6 +115,8 @@ impl Flow<'_> {
             Ok(Look::Holds(prechecks)) => Approved::Holds(echoed, prechecks),
             Ok(Look::Changed(changes)) => Approved::Changed(changes, writes),
             Ok(Look::Stopped(reply)) => Approved::Stopped(reply),
+            // What passes costs no yes: the same call looks again.
+            Err(fault) if fault.kind == Kind::Provider => return Err(fault),
             // What can no longer be looked at must not keep a new plan from being made.
             Err(fault) => Approved::Changed(vec![fault.message], writes),
         })

@@ -16,6 +16,7 @@ use crate::model::fault::Fault;
 use crate::model::ids::random;
 use crate::tools::{FollowUp, Outcome, estimates, follow, run_detached, with_progress};
 use jiff::{SignedDuration, Timestamp};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,21 +26,20 @@ const SAFETY_WAIT: Duration = Duration::from_secs(20);
 impl Flow<'_> {
     /// Makes a plan. `changes`: why the earlier plan, which was withdrawn, no longer held; `earlier`: what was known of writes then.
     pub(super) async fn plan(&self, changes: Vec<String>, earlier: Option<Writes>) -> Result<FlowState, Fault> {
-        if changes.is_empty() {
-            let (since_the_yes, earlier) = match self.look_at_approved().await? {
-                Approved::None => (Vec::new(), earlier),
-                Approved::Holds(echoed, prechecks) => {
-                    let again = self.given_again(&echoed, &prechecks).await?;
-                    // A face that goes on by itself does not here: nobody would be asked any more.
-                    return Outcome::reply(&again, FollowUp::Nothing).map(FlowState::Over);
-                }
-                Approved::Changed(changes, writes) => (changes, writes),
-                Approved::Stopped(reply) => return FlowState::over(&reply),
-            };
-            return FlowState::over(&self.make_plan(earlier, &since_the_yes).await?);
-        }
-        let planned = self.make_plan(earlier, &[]).await?;
-        if planned.status == GuardedStatus::Blocked {
+        let first = changes.is_empty();
+        let (since_the_yes, writes) = if first {
+            match self.with_approved().await? {
+                ControlFlow::Continue(looked) => looked,
+                ControlFlow::Break(over) => return Ok(over),
+            }
+        } else {
+            (Vec::new(), None)
+        };
+        let planned = match self.make_plan(writes.or(earlier), since_the_yes).await? {
+            ControlFlow::Continue(planned) => planned,
+            ControlFlow::Break(over) => return Ok(over),
+        };
+        if first || planned.status == GuardedStatus::Blocked {
             return FlowState::over(&planned);
         }
         FlowState::over(&Guarded {
@@ -48,6 +48,21 @@ impl Flow<'_> {
             message: format!("Nothing has been changed. The earlier plan no longer holds: {}", changes.join("; ")),
             hint: Some("Show the new impact to the person, then call again with the new confirmation_token.".into()),
             ..planned
+        })
+    }
+
+    /// Goes on with an equal plan that a person has approved, if it still holds. Else a plan is to be made: with why that one does not hold, and
+    /// what was known of writes then.
+    async fn with_approved(&self) -> Result<ControlFlow<FlowState, (Vec<String>, Option<Writes>)>, Fault> {
+        Ok(match self.look_at_approved().await? {
+            Approved::None => ControlFlow::Continue((Vec::new(), None)),
+            Approved::Changed(changes, writes) => ControlFlow::Continue((changes, writes)),
+            Approved::Holds(echoed, prechecks) => {
+                let again = self.given_again(&echoed, &prechecks).await?;
+                // A face that goes on by itself does not here: nobody would be asked any more.
+                ControlFlow::Break(FlowState::Over(Outcome::reply(&again, FollowUp::Nothing)?))
+            }
+            Approved::Stopped(reply) => ControlFlow::Break(FlowState::over(&reply)?),
         })
     }
 
@@ -76,7 +91,7 @@ impl Flow<'_> {
     }
 
     /// What the person is to do, and the caller: as far as it can be told before anybody is asked.
-    fn next_of_plan(&self) -> (String, Vec<String>) {
+    fn next_of_plan(&self, open: &Confirmation) -> (String, Vec<String>) {
         let verb = self.act.verb();
         match self.rules.confirmation {
             ConfirmationPolicy::Token => (
@@ -92,13 +107,17 @@ impl Flow<'_> {
             ),
             ConfirmationPolicy::Person => (
                 "This client cannot ask the person: tell them what to run. With wait_seconds the second call waits for their yes.".into(),
-                vec![self.approve_command(), self.with_token()],
+                vec![self.approve_command(open), self.with_token()],
             ),
         }
     }
 
-    /// `since_the_yes`: why an equal plan that had a yes does not hold any more.
-    async fn make_plan(&self, earlier: Option<Writes>, since_the_yes: &[String]) -> Result<Guarded, Fault> {
+    /// `since_the_yes`: why an equal plan that had a yes does not hold any more. Ends the call where one got its yes meanwhile, and holds.
+    async fn make_plan(
+        &self,
+        earlier: Option<Writes>,
+        mut since_the_yes: Vec<String>,
+    ) -> Result<ControlFlow<FlowState, Guarded>, Fault> {
         let (call, id, act, rules) = (self.call, self.instance_id, &self.act, self.rules);
         let provider = &call.app.provider;
         let needed = act.needs();
@@ -111,7 +130,7 @@ impl Flow<'_> {
         }
         let mut prechecks = std::mem::take(&mut assessment.checks);
         if blocked(&prechecks) {
-            return self.blocked(None, &prechecks, assessment.alternative).await;
+            return self.blocked(None, &prechecks, assessment.alternative).await.map(ControlFlow::Continue);
         }
         let mut safety = None;
         if assessment.needs_safety_backup {
@@ -123,7 +142,7 @@ impl Flow<'_> {
             let looked_at = assessment.writes.map(|writes| writes.read_at);
             prechecks.push(safety_backup(&taken, &assessment.preconditions, false, looked_at));
             if blocked(&prechecks) {
-                return self.blocked(None, &prechecks, None).await;
+                return self.blocked(None, &prechecks, None).await.map(ControlFlow::Continue);
             }
             safety = Some(taken);
         }
@@ -144,6 +163,13 @@ impl Flow<'_> {
             Some(work) => estimates::of_plan(call.app, &plan, work).await,
             None => None,
         };
+        // Facts and the safety backup took their time. A yes that came meanwhile is not lost by a plan that is not there yet.
+        if since_the_yes.is_empty() {
+            match self.with_approved().await? {
+                ControlFlow::Continue((changes, _)) => since_the_yes = changes,
+                ControlFlow::Break(over) => return Ok(ControlFlow::Break(over)),
+            }
+        }
         let now = Timestamp::now();
         let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
         let key = call.app.state.key().await?;
@@ -159,12 +185,12 @@ impl Flow<'_> {
         };
         let planned = format!("{}, plan {}{place}", act.on(id), open.plan.digest_hex()?);
         call.app.state.record(open.record("planned", planned)).await?;
-        let (hint, next_actions) = self.next_of_plan();
+        let (hint, next_actions) = self.next_of_plan(&open);
         let mut planned = Guarded {
             status: GuardedStatus::ConfirmationRequired,
             message: format!(
                 "Nothing has been changed. {}Show the impact to the person. {}.",
-                took_the_place(superseded, since_the_yes),
+                took_the_place(superseded, &since_the_yes),
                 open.plan.warning()
             ),
             hint: Some(hint),
@@ -176,7 +202,7 @@ impl Flow<'_> {
         if let Some(plan) = &mut planned.plan {
             plan.supersedes = superseded.map(Superseded::as_str);
         }
-        Ok(planned)
+        Ok(ControlFlow::Continue(planned))
     }
 
     /// Waits a while for a safety backup that is being taken.
@@ -200,7 +226,7 @@ fn took_the_place(superseded: Option<Superseded>, since_the_yes: &[String]) -> S
         Some(Superseded::Waiting) => "This plan takes the place of an equal one, whose token is void. ".into(),
         Some(Superseded::Approved) => {
             let why = match since_the_yes {
-                [] => "its time was over, or the yes came while this one was made".to_owned(),
+                [] => "its time was over, or the yes came just as this one was made".to_owned(),
                 why => why.join("; "),
             };
             format!(

@@ -1,7 +1,7 @@
 //! `approve` beside its question: what a reply tells a person to run works as it is pasted, whatever is in its paths, and every answer says which
 //! home was looked in.
 
-use crate::support::{Bench, Done, Redis, root, text};
+use crate::support::{Bench, Done, Redis, root, terminal, text};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
@@ -69,6 +69,36 @@ fn what_is_told_to_be_run_works_as_it_stands() {
     let done = bench.run(&Bench::echo(&backup, &token));
     assert_eq!((done.code, redis.run(&["GET", "a"]).text().as_str()), (0, "1"), "{done:?}");
     assert!(list().starts_with("No plan waits"), "a job shows it now");
+}
+
+/// By its id one plan is asked, and no other that waits; of one that was made anew since, the newer; one that there is not is told as that.
+#[test]
+fn one_plan_is_asked_by_its_id() {
+    let (_redis, bench, backup) = bench();
+    let other = bench.backup();
+    let plan = |backup: &str| bench.ask(backup).json();
+    let id = |plan: &Value| text(&plan["plan"]["plan_id"]);
+    let asked = |plan: &str, answers: &[(&str, &str)]| {
+        let seen = terminal(&bench, answers, &["approve", "--plan", plan]);
+        (seen.code, format!("{}{}", seen.out, seen.err))
+    };
+    let (first, second) = (plan(&backup), plan(&other));
+    let (code, seen) = asked(&id(&second), &[(QUESTION, "orders")]);
+    assert!(code == 0 && seen.contains("Approved.") && seen.matches(QUESTION).count() == 1, "{seen}");
+    let listed = bench.run(&["approve", "--list", "--plan", &id(&first)]).out;
+    assert!(listed.contains(" waiting ") && !listed.contains(&id(&second)), "{listed}");
+
+    let anew = plan(&backup);
+    assert_eq!(anew["plan"]["supersedes"], "waiting", "{anew}");
+    let (code, seen) = asked(&id(&first), &[(QUESTION, "no")]);
+    assert!(code == 0 && seen.contains(&format!("the new one is {}.", id(&anew))), "{seen}");
+    assert!(seen.contains("Declined."), "{seen}");
+    for (plan, became) in [(id(&first), "was withdrawn"), (id(&anew), "was declined"), (id(&second), "is approved")] {
+        let (code, seen) = asked(&plan, &[]);
+        assert!(code == 0 && seen.contains(&format!("Plan {plan} {became}")), "{seen}");
+    }
+    let (code, seen) = asked("p-00000000", &[]);
+    assert!(code == 4 && seen.contains("[plan.not_found]"), "{seen}");
 }
 
 /// A plan that is made anew while the person reads the old one is put to them in its place: their answer to the old one is none to the new, nor is

@@ -148,6 +148,30 @@ fn the_audit_has_backups_and_downloads() {
     assert!(!table.contains(&sha256) && table.contains(&format!("{}…", &sha256[..8])), "{table}");
 }
 
+/// All from a moment on is read page by page, and none of it is left out or told twice; a table a page.
+#[tokio::test]
+async fn a_long_audit_is_printed_page_by_page() {
+    let bench = Bench::new("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n");
+    assert_eq!(bench.run(&["audit"]).code, 0);
+    let pool = SqlitePool::connect(&format!("sqlite://{}", bench.home().join("state.db").display())).await.unwrap();
+    let many = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
+        INSERT INTO audit (at, event, caller, instance_id, nonce, detail)
+        SELECT 1790000000000 + i, 'asked', 'local', CASE i % 2 WHEN 0 THEN 'orders' ELSE 'carts' END, '', i FROM n";
+    sqlx::query(many).execute(&pool).await.unwrap();
+    pool.close().await;
+    let details = |more: &[&str]| -> Vec<u32> {
+        let done = bench.run(&[&["audit", "--json", "--since", "2026-01-01T00:00Z"][..], more].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        let lines = done.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| text(&line["detail"]).parse().unwrap()).collect()
+    };
+    assert_eq!(details(&[]), (0..2500).collect::<Vec<_>>());
+    assert_eq!(details(&["--instance-id", "orders"]), (0..2500).step_by(2).collect::<Vec<_>>());
+    assert_eq!(details(&["--limit", "3"]), [2497, 2498, 2499]);
+    let table = bench.run(&["audit", "--since", "2026-01-01T00:00Z"]).out;
+    assert_eq!((table.matches("CALLER").count(), table.matches("asked").count()), (3, 2500), "{table}");
+}
+
 /// Nobody who could be asked.
 struct Nobody;
 

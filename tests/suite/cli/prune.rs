@@ -13,11 +13,13 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use tair_backup_mcp::guard::act::Act;
 use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus::Approved, ConfirmationStatus::Open};
-use tair_backup_mcp::guard::person::{Channel, typed_answer};
+use tair_backup_mcp::guard::permit;
+use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::model::backup::{Mode, Origin};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::job::JobKind;
 use tair_backup_mcp::model::pruning::{Keep, PrunedModes};
+use tair_backup_mcp::provider::Carried;
 use tair_backup_mcp::state::jobs::NewJob;
 use tair_backup_mcp::tools::{App, Asked, Outcome, Person, ToolCall, guarded};
 use tair_backup_mcp::vault::ingest::Metadata;
@@ -423,6 +425,43 @@ async fn what_was_not_reached_is_kept() {
     assert!(rows.len() == 2 && rows.iter().all(|row| row["status"] == "retained"), "{done}");
     assert!(text(&rows[0]["why"]).contains("asked to end"), "{done}");
     assert_eq!(there(&bench), set_of([&m1, &m2, &m3]));
+}
+
+/// Behind the yes it deletes only while a sound set is there that stays: whoever deletes that one meanwhile, by a yes of its own, leaves the planned
+/// ones where they are. And where the vault fails it, it stops: the others are not reached.
+#[tokio::test]
+async fn the_last_one_stays_and_a_failure_ends_it() {
+    for vault_fails in [false, true] {
+        let bench = Bench::new(AWAY);
+        let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
+        let app = app(&bench);
+        let (caller, meanwhile) = (Caller::command_line(), Meanwhile::Nothing);
+        let person = Slow { bench: &bench, app: &app, set: &m2, meanwhile };
+        let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
+        let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
+        let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
+        guarded::run(&call, "orders", act, None, None).await.unwrap();
+        let open = app.state.redeemable().await.unwrap().remove(0);
+        let Answer::Yes(yes) = typed_answer(&open.plan, "orders", Channel::Terminal) else { panic!("no yes") };
+        let permit = permit::redeem(app.state.as_ref(), &open, yes).await.unwrap();
+        let sets = bench.home().join("vault/orders");
+        if vault_fails {
+            std::fs::rename(&sets, bench.home().join("elsewhere")).unwrap();
+            std::fs::write(&sets, "no folder").unwrap();
+        } else {
+            std::fs::remove_dir_all(sets.join(&m3)).unwrap();
+        }
+        let Carried::Pruned(done) = app.provider.carry_out(permit).await.unwrap() else { panic!("no pruning") };
+        let told: Vec<(&str, &str)> =
+            done.iter().map(|set| (set.fate.as_str(), set.fate.why().unwrap_or_default())).collect();
+        if vault_fails {
+            assert!(told[0].0 == "failed" && told[1].0 == "retained" && told[1].1.contains("not reached"), "{told:?}");
+        } else {
+            assert!(told.len() == 2, "{told:?}");
+            assert!(told.iter().all(|(fate, why)| *fate == "retained" && why.contains("no sound backup")), "{told:?}");
+            assert_eq!(there(&bench), set_of([&m1, &m2]));
+        }
+    }
 }
 
 /// Killed behind any of its steps, it leaves no manifest without data, and the same rules once more leave what they would have left.

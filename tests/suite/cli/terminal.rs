@@ -28,10 +28,12 @@ fn assert_open(redis: &Redis, bench: &Bench, backup: &str, token: &str) {
     // The command that is named is the one that finds the plan, and it is named once.
     let (home, file) = (bench.home(), bench.dir.path().join("config.toml"));
     let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_tair-backup-mcp")).unwrap();
-    let command = format!("{} --home {} --config {} approve", program.display(), home.display(), file.display());
+    let command =
+        format!("{} --home {} --config {} approve --plan p-", program.display(), home.display(), file.display());
     let told = echo.json();
-    assert_eq!(told["next_actions"], serde_json::json!([format!("a person runs: {command}")]), "{told}");
-    assert_eq!(told.to_string().matches(" approve\"").count(), 1, "{told}");
+    let [next] = told["next_actions"].as_array().unwrap().as_slice() else { panic!("{told}") };
+    let id = text(next).strip_prefix(&format!("a person runs: {command}")).map(str::len);
+    assert_eq!((id, told.to_string().matches(" approve ").count()), (Some(8), 1), "{told}");
 }
 
 /// Without a terminal nobody is asked; a wrong answer or none leaves it open, twice; the typed id approves, once.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tair_backup_mcp::config::Config;
 use tair_backup_mcp::config::guard::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
@@ -22,7 +22,7 @@ use tair_backup_mcp::guard::facts::restore::{
     SetLook, SourceFacts, TargetFacts,
 };
 use tair_backup_mcp::guard::facts::rights::{Right, StepRight};
-use tair_backup_mcp::guard::ledger::Confirmation;
+use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus, Ledger as _};
 use tair_backup_mcp::guard::permit::Permit;
 use tair_backup_mcp::guard::person::Answer;
 use tair_backup_mcp::guard::plan::{Plan, Safety};
@@ -37,6 +37,7 @@ use tair_backup_mcp::model::job::Job;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
+use tair_backup_mcp::state::State as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 use tempfile::TempDir;
@@ -99,6 +100,10 @@ struct Careless {
     facts: Facts,
     safety: SafetyStatus,
     overwritten: AtomicU32,
+    /// Where every plan that waits gets its yes while a safety backup is taken.
+    yes_comes: Option<Arc<Sqlite>>,
+    /// Whether the facts cannot be read for now.
+    away: AtomicBool,
 }
 
 /// No person: the rules do not need one.
@@ -154,9 +159,17 @@ impl Provider for Careless {
         Ok(Capabilities::all())
     }
     async fn facts(&self, _: &str, _: &Act, _: Option<&Plan>) -> Result<Facts, Fault> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(Fault::new(Kind::Provider, "test.away", "the trial instance is away"));
+        }
         Ok(self.facts.clone())
     }
     async fn safety_backup(&self, _: &str, _: &Assessment, _: &str) -> Result<SafetyFacts, Fault> {
+        if let Some(state) = &self.yes_comes {
+            for open in state.waiting().await? {
+                state.transition(&open.nonce, &[ConfirmationStatus::Open], ConfirmationStatus::Approved).await?;
+            }
+        }
         Ok(SafetyFacts { job_id: String::new(), backup_id: "b-2".into(), status: self.safety.clone() })
     }
     async fn safety_status(&self, _: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
@@ -189,7 +202,13 @@ async fn run(facts: Facts, safety: SafetyStatus) -> (Result<Value, &'static str>
     std::fs::write(&file, "[guard]\nconfirmation = \"token\"\n").unwrap();
     let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
     let state = Arc::new(Sqlite::new(config.home.dir()));
-    let provider = Arc::new(Careless { facts, safety, overwritten: AtomicU32::new(0) });
+    let provider = Arc::new(Careless {
+        facts,
+        safety,
+        overwritten: AtomicU32::new(0),
+        yes_comes: None,
+        away: AtomicBool::new(false),
+    });
     let app = App { config, provider: Arc::clone(&provider) as Arc<dyn Provider>, state };
     let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Silent };
     let mut arguments = json!({"instance_id": "orders", "backup_id": "b-1"});
@@ -227,6 +246,44 @@ fn proven(change: fn(&mut SetLook, &mut Position, &mut Position)) -> SafetyStatu
 async fn passing_facts_allow_a_restore() {
     let (status, reply, overwritten) = restore(passing(), whole()).await;
     assert_eq!((status.as_str(), overwritten), ("succeeded", 1), "{reply}");
+}
+
+/// A yes is not lost because it comes while an equal plan is being made, nor because its plan cannot be looked at for now: the call goes on with
+/// the approved plan as soon as it can.
+#[tokio::test]
+async fn a_yes_is_not_lost_while_an_equal_plan_is_made() {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("config.toml");
+    std::fs::write(&file, "").unwrap();
+    let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
+    let state = Arc::new(Sqlite::new(config.home.dir()));
+    let provider = Arc::new(Careless {
+        facts: Facts::DirectRestore(Box::new(passing())),
+        safety: whole(),
+        overwritten: AtomicU32::new(0),
+        yes_comes: Some(Arc::clone(&state)),
+        away: AtomicBool::new(false),
+    });
+    let app = App { config, provider: Arc::clone(&provider) as Arc<dyn Provider>, state: state.clone() };
+    let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Silent };
+    let plan = async || {
+        let arguments = json!({"instance_id": "orders", "backup_id": "b-1"});
+        match tools::run(&call, "restore_instance", arguments).await {
+            Ok(Outcome::Reply { json, .. }) => Ok(json),
+            Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),
+            Err(fault) => Err(fault.code),
+        }
+    };
+    let first = plan().await.unwrap();
+    let again = plan().await.unwrap();
+    assert!(again["message"].as_str().unwrap().contains("has approved this very plan"), "{again}");
+    assert_eq!(again["confirmation_token"], first["confirmation_token"]);
+    provider.away.store(true, Ordering::Relaxed);
+    assert_eq!(plan().await, Err("test.away"));
+    provider.away.store(false, Ordering::Relaxed);
+    assert_eq!(plan().await.unwrap()["confirmation_token"], first["confirmation_token"]);
+    let left: Vec<_> = state.redeemable().await.unwrap().into_iter().map(|open| open.status).collect();
+    assert_eq!(left, [ConfirmationStatus::Approved]);
 }
 
 /// Each mandatory check stops the restore by itself, though the provider checked nothing.

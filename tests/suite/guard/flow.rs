@@ -669,7 +669,8 @@ async fn a_call_waits_for_a_yes_at_a_terminal() {
     let plan = async || {
         let ask = json!({ "instance_id": "orders", "backup_id": backup });
         let planned = call(&app, &Absent, "local", "restore_instance", ask).await.unwrap();
-        assert!(text(&planned["next_actions"][0]).ends_with(" approve"), "{planned}");
+        let approve = format!(" approve --plan {}", text(&planned["plan"]["plan_id"]));
+        assert!(text(&planned["next_actions"][0]).ends_with(&approve), "{planned}");
         let nonce = app.state.waiting().await.unwrap().remove(0).nonce;
         (text(&planned["confirmation_token"]), nonce)
     };

@@ -359,7 +359,7 @@ fn without_a_question_there_is_no_answer() {
         let arguments = planned(&mut wire, &backup);
         let reply = wire.call("restore_instance", arguments)["structuredContent"].clone();
         assert_eq!(reply["code"], "person.no_channel", "{era:?}: {reply}");
-        assert!(text(&reply["next_actions"][0]).ends_with(" approve"), "{reply}");
+        assert!(text(&reply["next_actions"][0]).contains(" approve --plan p-"), "{reply}");
     }
     let mut wire = Wire::new(&bench, Era::Stateless, true);
     let arguments = planned(&mut wire, &backup);

@@ -665,6 +665,20 @@ async fn the_audit_is_in_order(place: &impl Place) {
     assert_eq!(details(store.audit(Some("orders"), Some(at(1)), 99).await.unwrap()), ["2", "4"]);
     assert_eq!(details(store.audit(None, Some(at(1)), 1).await.unwrap()), ["4"]);
     assert!(store.audit(None, Some(at(5)), 99).await.unwrap().is_empty());
+    // Page by page it is the same, and nothing stands on two.
+    for (instance_id, since, all) in
+        [(None, 0, &["0", "1", "2", "3", "4"][..]), (Some("orders"), 1, &["2", "4"][..]), (None, 5, &[][..])]
+    {
+        let (mut after, mut read) = (0, Vec::new());
+        loop {
+            let page = store.audit_page(instance_id, at(since), after, 2).await.unwrap();
+            let Some((last, _)) = page.last() else { break };
+            assert!(page.len() <= 2 && *last > after);
+            after = *last;
+            read.extend(details(page.into_iter().map(|(_, record)| record).collect()));
+        }
+        assert_eq!(read, all);
+    }
 }
 
 /// Of each set the last look of each level, which another process sees; what finds nothing lifts the faults of what it covers, and no other.

@@ -256,7 +256,7 @@ async fn a_policy_of_before_there_were_calendars_is_kept() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back;
+        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX confirmations_by_status; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back;
          DROP TABLE manifests; DROP TABLE notified; DROP INDEX jobs_by_end; ALTER TABLE policies DROP COLUMN preferred_backup_time; ALTER TABLE policies DROP COLUMN preferred_backup_period;
          ALTER TABLE policies DROP COLUMN backup_retention_period; ALTER TABLE policies DROP COLUMN calendar_since",
         "DELETE FROM _sqlx_migrations WHERE version >= 10; PRAGMA user_version = 9",
@@ -276,7 +276,7 @@ async fn jobs_of_before_anybody_was_told_are_kept() {
     made(home.path(), &[TABLES_2, JOBS]).await.close().await;
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back; DROP TABLE notified; DROP INDEX jobs_by_end",
+        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX confirmations_by_status; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back; DROP TABLE notified; DROP INDEX jobs_by_end",
         "DELETE FROM _sqlx_migrations WHERE version >= 12; PRAGMA user_version = 11",
     ];
     made(home.path(), &before).await.close().await;
@@ -293,7 +293,7 @@ async fn safety_backups_of_before_jobs_said_so_are_kept() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "ALTER TABLE jobs DROP COLUMN mode; DELETE FROM _sqlx_migrations WHERE version >= 14; PRAGMA user_version = 13",
+        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX confirmations_by_status; DELETE FROM _sqlx_migrations WHERE version >= 14; PRAGMA user_version = 13",
         "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, created_at) VALUES
            ('bj-1', 'tair', 'backup', 'r-1', '71', 'succeeded', 'ended', '', 'nobody', 1, 1),
            ('bj-12', 'tair', 'backup', 'r-1', '72', 'succeeded', 'ended', '', 'nobody', 1, 2)",
@@ -305,19 +305,35 @@ async fn safety_backups_of_before_jobs_said_so_are_kept() {
     assert_eq!(taken.into_iter().collect::<Vec<_>>(), ["71"]);
 }
 
+/// The plans that wait are found among all that there ever were, which are kept, by an index.
+#[tokio::test]
+async fn waiting_plans_are_found_by_an_index() {
+    let home = TempDir::new().unwrap();
+    drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
+    let pool = made(home.path(), &[]).await;
+    // As `plans` asks.
+    let asked = "EXPLAIN QUERY PLAN SELECT * FROM confirmations WHERE status IN ('open', 'approved')
+        AND expires_at > CAST(round(unixepoch('subsec') * 1000) AS INTEGER) - 0 ORDER BY created_at DESC";
+    let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(asked).fetch_all(&pool).await.unwrap();
+    let found = rows
+        .iter()
+        .any(|(.., detail)| detail.contains("USING INDEX confirmations_by_status (status=? AND expires_at>?)"));
+    assert!(found, "{rows:?}");
+}
+
 #[tokio::test]
 async fn a_later_version_is_refused() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 14, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 15").execute(&pool).await.unwrap();
+    assert_eq!(version, 15, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 16").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.
     sqlx::raw_sql(
-        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (15, 'later', 1, x'00', 0)",
+        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (16, 'later', 1, x'00', 0)",
     )
     .execute(&pool)
     .await

@@ -122,28 +122,74 @@ impl Inner {
     }
 
     /// Deletes the sets that are permitted, one after another. A crash leaves those that were not reached, and nothing of what is done is
-    /// lost by that: the same rules let the others go, by another yes. Nor does a process that is asked to end go on to them.
+    /// lost by that: the same rules let the others go, by another yes. Nor does a process that is asked to end go on to them, nor one whose
+    /// vault fails it, nor where what was to stay is gone.
     pub async fn prune(&self, permit: Permit) -> Result<Vec<PrunedSet>, Fault> {
         let Preconditions::Pruning { sets } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
         };
         let (planned, instance_id) = (sets.clone(), permit.plan().instance_id.clone());
         let record = permit.record("backup.deleted", String::new());
-        let mut done = Vec::new();
+        let (mut done, mut stays, mut stopped) = (Vec::new(), None, None);
         for (grant, set) in permit.delete_each()?.into_iter().zip(&planned) {
-            let deleted = if self.jobs.stop.is_cancelled() {
-                Err(changed("this program was asked to end before it came to it; it is kept"))
-            } else {
-                self.prune_set(grant, &instance_id, set, &record).await
+            if stopped.is_none() && self.jobs.stop.is_cancelled() {
+                stopped = Some("this program was asked to end before it came to it; it is kept".to_owned());
+            }
+            let deleted = match stopped.clone() {
+                Some(why) => Err(changed(why)),
+                None => match self.one_that_stays(&instance_id, &planned, stays.take()).await {
+                    Err(fault) => Err(fault),
+                    Ok(None) => {
+                        let why = format!("no sound backup of {instance_id} is left beside those that go; it is kept");
+                        stopped = Some(why.clone());
+                        Err(changed(why))
+                    }
+                    Ok(one) => {
+                        stays = one;
+                        self.prune_set(grant, &instance_id, set, &record).await
+                    }
+                },
             };
             let (freed_bytes, fate) = match deleted {
                 Ok(freed) => (freed, Fate::Deleted),
                 Err(fault) => (0, fate(fault)),
             };
+            if let Fate::Failed(kind, _) = &fate
+                && is_of_the_vault(*kind)
+            {
+                stopped = Some(format!("not reached, for {} could not be deleted; it is kept", set.backup_id));
+            }
             done.push(PrunedSet { backup_id: set.backup_id.clone(), freed_bytes, fate });
         }
         self.sweep_tails().await;
         Ok(done)
+    }
+
+    /// A sound set of an instance that is there now and is not to go, by its id: without one, those that go are the last. Somebody may have deleted
+    /// what stayed by the verdict, by a yes to that alone. `known`: one that was there before the last deletion; all are listed only where it is not
+    /// any more.
+    async fn one_that_stays(
+        &self,
+        instance_id: &str,
+        going: &[VaultSet],
+        known: Option<String>,
+    ) -> Result<Option<String>, Fault> {
+        if let Some(id) = known {
+            match self.found(instance_id, &id).await {
+                Ok(set) => {
+                    let recorded = self.recorded(instance_id).await?;
+                    if !self.unsound(instance_id, &[set], &recorded).await?.contains(&id) {
+                        return Ok(Some(id));
+                    }
+                }
+                Err(fault) if is_of_the_vault(fault.kind) => return Err(fault),
+                // Another one may be there.
+                Err(_) => {}
+            }
+        }
+        let listed = self.listed_to_judge(instance_id, Timestamp::now()).await?;
+        let stays = |id: &String| !listed.unsound.contains(id) && !going.iter().any(|set| set.backup_id == *id);
+        Ok(listed.sets.iter().map(|set| set.id.clone()).find(stays))
     }
 
     /// Deletes one of them, unless something has come to need it since the yes: the sets before it may have taken minutes. Its bytes.
@@ -172,6 +218,11 @@ impl Inner {
         self.jobs.audit(AuditRecord { at: Timestamp::now(), detail, ..record.clone() }).await;
         Ok(set.stored_bytes)
     }
+}
+
+/// Whether a failure is none of one set alone: with a vault, or a store of the state, that is away the others would fail too, each after minutes.
+const fn is_of_the_vault(kind: Kind) -> bool {
+    matches!(kind, Kind::Provider | Kind::Unexpected | Kind::Uncertain)
 }
 
 /// What became of a set that was not deleted here.
