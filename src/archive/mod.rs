@@ -51,6 +51,9 @@ use std::sync::Arc;
 pub use timeline::{NewTimeline, RestoredFrom, Timeline};
 pub use writer::{LogWriter, SealLimits};
 
+/// The shard that an instance has today.
+pub const SHARD: u16 = 0;
+
 /// The log of all instances of a vault. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Archive {

@@ -1,5 +1,6 @@
 //! Deletion of a set, only with a permit: one that somebody asked for by hand, or that was taken for a restore.
 
+use crate::archive::SHARD;
 use crate::config::blocking::blocking;
 use crate::guard::act::Act;
 use crate::guard::facts::Facts;
@@ -12,7 +13,6 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::provider::local::Inner;
-use crate::provider::local::log::SHARD;
 use crate::provider::local::vault::manifests::is_another;
 
 impl Inner {

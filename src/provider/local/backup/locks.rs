@@ -3,6 +3,7 @@
 //!
 //! It must do nothing to what is about to go, and fail nobody: what has a lock that is over is kept as well as what is on a disk.
 
+use crate::archive::SHARD;
 use crate::archive::{Archive, Kept, LogLocks};
 use crate::config::blocking::blocking;
 use crate::guard::retention::Needed;
@@ -10,7 +11,6 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::time::written;
 use crate::provider::local::Inner;
-use crate::provider::local::log::SHARD;
 use crate::vault::Vault;
 use crate::vault::locking::Extension;
 use jiff::{SignedDuration, Timestamp};

@@ -2,13 +2,13 @@
 //!
 //! It must not begin what comes behind a break.
 
+use crate::archive::SHARD;
 use crate::archive::{Reached, RestoredFrom, Timeline};
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobKind};
 use crate::model::log::{Gap, GapCause};
 use crate::provider::local::Inner;
-use crate::provider::local::log::SHARD;
 use crate::state::jobs::JobsOf;
 use jiff::{SignedDuration, Timestamp};
 

@@ -1,11 +1,11 @@
 //! What destroyed data, for somebody who looks for a mistake: the log searched on a thread that may block, for a bounded time.
 
 use crate::archive::Run;
+use crate::archive::SHARD;
 use crate::config::blocking::blocking;
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::Inner;
-use crate::provider::local::log::SHARD;
 use crate::provider::local::log::status::missing;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};

@@ -3,8 +3,8 @@
 //! It must not hold up whoever reads the source.
 
 use crate::archive::Archive;
+use crate::archive::SHARD;
 use crate::config::blocking::blocking;
-use crate::provider::local::log::SHARD;
 use std::convert::Infallible;
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ mod reach;
 mod session;
 mod status;
 
+use crate::archive::SHARD;
 use crate::config::SANDBOX;
 use crate::config::backup_log::BackupLogConfig;
 use crate::config::kept_up::kept_up;
@@ -27,8 +28,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The shard that an instance has today.
-pub(super) const SHARD: u16 = 0;
 /// How often it is looked whether a log is on, and whether another process keeps it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two attempts of an archiver whose attempt has failed, at first and at most.

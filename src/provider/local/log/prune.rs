@@ -1,6 +1,7 @@
 //! What retention asks of a log, and takes of it: which sets it still needs, and what of it goes once others are gone.
 
 use crate::archive::Kept;
+use crate::archive::SHARD;
 use crate::config::blocking::blocking;
 use crate::guard::grant::{Grant, Prune};
 use crate::guard::ledger::AuditRecord;
@@ -8,7 +9,6 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::time::written;
 use crate::provider::local::Inner;
-use crate::provider::local::log::SHARD;
 use jiff::Timestamp;
 use std::cmp::Reverse;
 

@@ -3,10 +3,10 @@
 //! A log is only as far as what came from its source tells, and one on which nothing is written says something every ten seconds at most:
 //! so it is had to say something. It must not write to the source.
 
+use crate::archive::SHARD;
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::log::{LogStatus, Position};
-use crate::provider::local::log::SHARD;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use jiff::Timestamp;

@@ -2,6 +2,7 @@
 //!
 //! What a crash leaves is whole: a gap is put down before the timeline behind it is opened, so that none is silent.
 
+use crate::archive::SHARD;
 use crate::archive::collector::room::Full;
 use crate::archive::collector::spooling::{Progress, Spooling};
 use crate::archive::collector::{Ended, collect};
@@ -12,7 +13,6 @@ use crate::model::job::JobStatus;
 use crate::model::log::{Gap, GapCause};
 use crate::model::text::bytes;
 use crate::provider::local::Inner;
-use crate::provider::local::log::SHARD;
 use crate::provider::local::log::attach::{Going, GoneOn};
 use crate::provider::local::log::base::Base;
 use crate::provider::local::log::ended::keep_sealing;

@@ -2,13 +2,14 @@
 //!
 //! What the archiver tells is a courtesy to whoever looks: nothing is decided by it.
 
+use crate::archive::SHARD;
 use crate::archive::collector::spooling::Spooling;
 use crate::archive::{Coverage, Run};
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::log::{Archiver, Gap, GapCause, LogStatus};
 use crate::provider::local::Inner;
-use crate::provider::local::log::{SHARD, lease_of};
+use crate::provider::local::log::lease_of;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

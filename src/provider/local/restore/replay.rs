@@ -2,6 +2,7 @@
 //!
 //! They come from the instance's log, or from the tail of an earlier restore. What is opened is what was planned, or nothing is.
 
+use crate::archive::SHARD;
 use crate::archive::{Archive, Cut, CutAt, NoCut, Outside, Why, Window};
 use crate::config::blocking::blocking;
 use crate::guard::act::{Act, Source};
@@ -15,7 +16,6 @@ use crate::model::job::JobKind;
 use crate::model::key_filter::SomeKeys;
 use crate::model::restore::{Method, RestoredTo};
 use crate::model::time::{written_ms, written_short};
-use crate::provider::local::log::SHARD;
 use crate::provider::local::restore::tail_replay::{Kept, TailReader};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::unsupported;

@@ -1,12 +1,12 @@
 //! A look at the whole vault: every set's signature, manifest and data, against what this home remembers. It changes nothing, and judges by what
 //! lies there alone: what instances hold is not asked.
 
+use crate::archive::SHARD;
 use crate::config::blocking::blocking;
 use crate::model::backup::ManifestDigest;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::clean;
 use crate::model::vault_check::{CheckedLog, CheckedSet, RecordState, SignatureState, VaultCheck};
-use crate::provider::local::log::SHARD;
 use crate::provider::local::vault::manifests::REPLACED;
 use crate::provider::local::{Inner, Local};
 use crate::state::manifests::Recorded;

@@ -4,6 +4,7 @@
 //! It must delete nothing on the vault, and at the second place only sets that retention lets go and the vault has no more. What is copied there is
 //! read there, and kept nowhere.
 
+use crate::archive::SHARD;
 use crate::archive::{Kept, LogCopy};
 use crate::config::blocking::blocking;
 use crate::guard::grant::Expired;
@@ -14,7 +15,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::provider::local::backup::locks::Locks;
 use crate::provider::local::backup::staging::ByJobs;
-use crate::provider::local::log::SHARD;
 use crate::provider::local::vault::manifests::{is_another, replaced, unsound};
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::vault::copy::SetCopy;

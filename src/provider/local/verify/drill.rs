@@ -5,6 +5,7 @@
 //! wrote, and starts without the set.
 
 use super::{NotVerified, PASSES_OF_DRILL, Walked};
+use crate::archive::SHARD;
 use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -14,7 +15,6 @@ use crate::model::job::Job;
 use crate::model::text::bytes;
 use crate::model::time::written;
 use crate::model::verification::Level;
-use crate::provider::local::log::SHARD;
 use crate::provider::local::restore::cloned::keys_there;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
