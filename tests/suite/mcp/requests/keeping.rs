@@ -41,7 +41,7 @@ pub fn move_them(scene: &mut Scene) {
 pub fn delete_old_ones(scene: &mut Scene) {
     let made = scene.call("create_backup", json!({ "instance_id": "orders", "wait_seconds": 60 }));
     let old = json!({ "instance_id": "orders", "backup_id": made["backup_id"] });
-    let (plan, _) = scene.agreed("delete_backup", &old, &["orders"]);
+    let (plan, _) = scene.agreed("delete_backup", &old, "orders");
     assert!(!text(&plan["impact"]["lost"]).is_empty(), "{plan}");
     let gone = scene.call("describe_backups", old);
     assert_eq!(gone["code"], "backup.not_found", "{gone}");

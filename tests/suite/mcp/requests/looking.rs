@@ -38,7 +38,7 @@ pub fn nothing_happens(scene: &mut Scene) {
         assert_eq!(ours["status"], status, "{jobs}");
         ours["next"].clone()
     };
-    agrees(&look(scene, "waiting"), &["staging"]);
+    agrees(&look(scene, "waiting"), "staging");
     // Whoever has lost the token gets it again, and nobody is asked twice.
     let next = text(&look(scene, "approved"));
     assert!(next.starts_with("delete_backup again, with confirmation_token"), "{next}");

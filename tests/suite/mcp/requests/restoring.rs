@@ -39,7 +39,7 @@ pub fn undo_a_mistake(scene: &mut Scene) {
         tokens <= APPROVAL_REQUIRED,
         "approval_required: {tokens} tokens of at most {APPROVAL_REQUIRED}: {refused}"
     );
-    agrees(&refused["next_actions"][0], &["orders"]);
+    agrees(&refused["next_actions"][0], "orders");
     let done = scene.echo("restore_instance", &arguments, &plan);
     assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{done}");
     let ended = scene.call("describe_jobs", json!({ "job_id": done["job_id"] }));
@@ -65,7 +65,7 @@ pub fn keys_by_a_glob(scene: &mut Scene) {
     arguments["filter_key"] = meant.split('"').next().unwrap().into();
     assert_eq!(arguments["filter_key"], "user:.*", "{detail}");
     // The plan of the glob waits too, and nobody wants it any more.
-    scene.agreed("restore_instance", &arguments, &["orders", "no"]);
+    scene.agreed("restore_instance", &arguments, "orders");
     assert_eq!([get(&scene.orders, "user:0"), get(&scene.orders, "user:50")], ["user 0", "user 50"]);
     assert_eq!(get(&scene.orders, "cart:0"), "written since", "what was not named is left alone");
 }
@@ -79,7 +79,7 @@ pub fn from_production(scene: &mut Scene) {
     assert!(hint.contains("as source_instance_id"), "{hint}");
     let (_, of) = hint.split_once("It is a set of ").unwrap_or_else(|| panic!("{hint}"));
     arguments["source_instance_id"] = of.split(':').next().unwrap().into();
-    let (plan, _) = scene.agreed("restore_instance", &arguments, &["staging"]);
+    let (plan, _) = scene.agreed("restore_instance", &arguments, "staging");
     assert_eq!(plan["plan"]["instance_id"], "staging", "{plan}");
     assert_eq!(scene.staging.digest(), scene.orders.digest());
 }
@@ -101,7 +101,7 @@ pub fn all_but_sessions(scene: &mut Scene) {
     let prefixes = rows.iter().filter_map(|row| row["prefix"].as_str()).filter(|prefix| *prefix != "session:");
     let list: Vec<String> = prefixes.map(|prefix| format!("{prefix}.*")).collect();
     arguments["filter_key"] = Value::from(list.join(","));
-    let (plan, _) = scene.agreed("restore_instance", &arguments, &["orders", "no"]);
+    let (plan, _) = scene.agreed("restore_instance", &arguments, "orders");
     assert!(text(&plan["plan"]["keys_matched"]).contains("user:.*: 100 in the source"), "{plan}");
     let now = ["user:1", "cart:2", "session:3"].map(|key| get(&scene.orders, key));
     assert_eq!(now, ["user 1", "cart 2", "of today"]);

@@ -138,7 +138,7 @@ impl Scene {
     }
 
     /// A plan, what a person types at a terminal, and the act: the plan, and the end.
-    pub fn agreed(&mut self, tool: &str, arguments: &Value, typed: &[&str]) -> (Value, Value) {
+    pub fn agreed(&mut self, tool: &str, arguments: &Value, typed: &str) -> (Value, Value) {
         let plan = self.plan(tool, arguments);
         agrees(&plan["next_actions"][0], typed);
         let end = self.echo(tool, arguments, &plan);
@@ -147,13 +147,11 @@ impl Scene {
     }
 }
 
-/// A person pastes the command of a next step into a terminal, and answers each plan that waits, the newest first: the first of them by the id of its
-/// instance.
-pub fn agrees(next: &Value, typed: &[&str]) {
+/// A person pastes the command of a next step into a terminal, and answers the one plan that it puts by the id of its instance.
+pub fn agrees(next: &Value, typed: &str) {
     let next = text(next);
     let command = next.strip_prefix(PERSON_RUNS).unwrap_or_else(|| panic!("nobody is told to run anything: {next}"));
-    let answers: Vec<_> = typed.iter().map(|answer| [QUESTION, *answer]).collect();
-    let seen = pasted(&json!(answers), command);
+    let seen = pasted(&json!([[QUESTION, typed]]), command);
     assert!(seen.code == 0 && seen.out.contains("Approved."), "{seen:?}");
 }
 
