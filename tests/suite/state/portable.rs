@@ -245,7 +245,7 @@ async fn a_file_that_is_not_whole_is_refused(place: &impl Place) {
         let fault = store.import(&bad).await.unwrap_err();
         assert!(fault.code == "state.export_damaged" && fault.message.contains("at byte"), "{n}: {fault:?}");
     }
-    std::fs::write(&bad, edited(&|lines| lines[0] = lines[0].replacen("_state\":1", "_state\":2", 1))).unwrap();
+    std::fs::write(&bad, edited(&|lines| lines[0] = lines[0].replacen("_state\":2", "_state\":3", 1))).unwrap();
     assert_eq!(code(store.import(&bad).await), "state.newer");
     let link = files.path().join("link");
     std::os::unix::fs::symlink(&good, &link).unwrap();
