@@ -44,7 +44,7 @@ fn a_manual_set_is_deleted_once_planned() {
     // One that nobody vouches for stands in for no other.
     let another = Place::on(|_| Vault::new(bench.home().join("vault"))).set("b-20260101T000000Z-aaaaaa");
     let listed = bench.json(&["describe-backups", "--instance-id", "orders", "--backup-id", &another.id]);
-    assert_eq!(listed["backups"][0]["status"], "deep", "{listed}");
+    assert_eq!(listed["backups"][0]["status"], "unverified", "{listed}");
     let last = delete(&bench, &kept, &[]).json();
     let checks = last["prechecks"].as_array().unwrap();
     let others = checks.iter().find(|c| c["name"] == "other_backups").unwrap();

@@ -183,7 +183,7 @@ fn what_is_no_other_vault() {
     assert!(!to.exists());
     bench.configure(&config("vault = \"sets\"\ncopy_to = \"sets\""));
     let done = bench.run(&["describe-backups", "--instance-id", "orders"]);
-    assert!(done.code == 2 && done.err.contains("copy_to is the vault itself"), "{done:?}");
+    assert!(done.code == 2 && done.err.contains("the vault itself; name another place"), "{done:?}");
 }
 
 /// Killed at whatever moment, a copy leaves no set that is not whole, and the next one leaves nothing else.
