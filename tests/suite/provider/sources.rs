@@ -168,7 +168,10 @@ fn a_source_that_never_sends_its_data() {
     }
     let source = FakeSource::start(|_| None, |_| Ok(()));
     let refused = configured(&source, "no_data_seconds = 0").run(&["describe-instances"]);
-    assert!(refused.code == 2 && refused.err.contains("no_data_seconds is 0, and must be between 1 and 86400"), "{refused:?}");
+    assert!(
+        refused.code == 2 && refused.err.contains("no_data_seconds is 0, and must be between 1 and 86400"),
+        "{refused:?}"
+    );
 }
 
 /// The stages that the only job of a bench had while `child` ran.
