@@ -30,6 +30,11 @@ pub fn note(text: &str) {
     }
 }
 
+/// Tells whoever asked the process to end what becomes of its jobs.
+pub fn stopping() {
+    let _ = writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
+}
+
 /// Whether a person sits at this process's terminal: standard input and standard error are terminals.
 #[must_use]
 pub fn is_interactive() -> bool {

@@ -9,7 +9,7 @@ use crate::model::job::JobStatus;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
 use crate::tools::arguments::{self, MAX_WAIT};
-use crate::tools::registry::{TOOLS, Tool};
+use crate::tools::registry::{Risk, TOOLS, Tool};
 use crate::tools::{App, FollowUp, Outcome, ToolCall};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
 use jiff::Timestamp;
@@ -65,7 +65,9 @@ impl Subcommand for ToolCommand {
         let json = Arg::new(JSON).long(JSON).action(ArgAction::SetTrue);
         let json = json.help("Print exactly the tool's structured result");
         SUBCOMMANDS.iter().fold(command, |command, (name, tool)| {
-            command.subcommand((tool.options)(Command::new(name.as_str())).about(tool.about).arg(json.clone()))
+            // Hints name a tool as agents call it; typed like that it is the same.
+            let subcommand = Command::new(name.as_str()).alias(tool.name);
+            command.subcommand((tool.options)(subcommand).about(tool.about).arg(json.clone()))
         })
     }
 
@@ -85,9 +87,12 @@ impl ToolCommand {
     /// # Errors
     /// The tool's own.
     pub async fn run(mut self, app: &App, stays: bool) -> Result<u8, Fault> {
-        match arguments::write_out_times(&mut self.arguments, Timestamp::now()) {
-            Err(fault) => return self.show(Err(fault)).0,
-            Ok(times) => times.iter().for_each(|time| terminal::note(&time.describe())),
+        // Whoever makes a guarded tool's second call themselves has to write a time out, or that call would mean another: the tool says so.
+        if matches!(self.tool.risk, Risk::Reads | Risk::Writes) || self.asks_here(app) {
+            match arguments::write_out_times(&mut self.arguments, Timestamp::now()) {
+                Err(fault) => return self.show(Err(fault)).0,
+                Ok(times) => times.iter().for_each(|time| terminal::note(&time.describe())),
+            }
         }
         // The wait of other tools is one for a person's yes.
         if matches!(self.tool.name, "create_backup" | "verify_backup")
@@ -103,7 +108,7 @@ impl ToolCommand {
         if let Err(fault) = drain::recover(app).await {
             // What dead processes left is the next command's too. Whoever has to get a backup out gets it where the state takes no writes.
             if self.tool.name != "download_backup" {
-                return Err(fault);
+                return self.show(Err(fault)).0;
             }
             tracing::warn!(cause = ?std::error::Error::source(&fault), "what an earlier process left behind could not be reconciled: {fault}");
         }
@@ -114,7 +119,7 @@ impl ToolCommand {
         let outcome = drain::unless_asked_to_end(&mut signals, self.conversation(&call, &bar)).await;
         bar.clear();
         let Some(outcome) = outcome else {
-            stopping();
+            terminal::stopping();
             drain::stop(app, &mut signals).await;
             return Ok(INTERRUPTED);
         };
@@ -123,7 +128,7 @@ impl ToolCommand {
         if running.is_some() {
             terminal::note("its job goes on (Ctrl-C cancels a backup of our own making)");
         }
-        if drain::finish(app, &mut signals, stopping).await != Ended::Done {
+        if drain::finish(app, &mut signals, terminal::stopping).await != Ended::Done {
             return Ok(INTERRUPTED);
         }
         let Some(job) = running.filter(|_| !self.as_json) else { return code };
@@ -134,6 +139,13 @@ impl ToolCommand {
         job.failure.map_or(code, |kind| Ok(kind.exit_code()))
     }
 
+    /// Whether this process makes a guarded tool's second call too, for the person who has just been shown the plan. Where the token alone is
+    /// enough, echoing it is the person's own second step.
+    fn asks_here(&self, app: &App) -> bool {
+        let needs_person = app.config.guard.confirmation == ConfirmationPolicy::Person;
+        needs_person && !self.as_json && terminal::is_interactive()
+    }
+
     /// Makes one call; for a guarded tool at a terminal also the second call, since the person is right here.
     async fn conversation(&self, call: &ToolCall<'_>, bar: &Bar) -> Result<Conversation, Fault> {
         let mut arguments = self.arguments.clone();
@@ -141,9 +153,7 @@ impl ToolCommand {
         let Outcome::Reply { json, follow_up: FollowUp::Echo } = &first else {
             return Ok(Conversation { outcome: first, asked: None });
         };
-        // Where the token alone is enough, echoing it is the person's own second step.
-        let needs_person = call.app.config.guard.confirmation == ConfirmationPolicy::Person;
-        if !needs_person || self.as_json || !terminal::is_interactive() {
+        if !self.asks_here(call.app) {
             return Ok(Conversation { outcome: first, asked: None });
         }
         bar.clear();
@@ -188,8 +198,4 @@ impl ToolCommand {
             FollowUp::Nothing | FollowUp::Echo | FollowUp::CallAgain => (Ok(0), None),
         }
     }
-}
-
-fn stopping() {
-    let _ = writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
 }

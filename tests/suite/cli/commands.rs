@@ -119,6 +119,12 @@ fn exit_codes() {
     assert!(hint.contains("2026-11-23T06:15:00Z"), "{hint}");
     // A day is no moment to go back to.
     refused(&of(&["restore-instance", "--restore-time", "yesterday"], &orders), 2, "time.bad_format");
+    // Nobody is asked here, so that the second call is another command's: a distance would mean another moment there.
+    let apart = of(&["restore-instance", "--restore-time", "2h ago"], &orders);
+    refused(&apart, 2, "time.bad_format");
+    assert!(apart.err.contains("in both calls alike: 2"), "{apart:?}");
+    // As agents call it.
+    bench.json(&["describe_jobs"]);
     for good in ["2026-11-01T00:00Z", "2026-11-01T00:00:30Z", "2026-11-01T08:00:00+08:00", "2026-11-01", "2h ago"] {
         bench.json(&["describe-backups", "--instance-id", "orders", "--start-time", good]);
     }

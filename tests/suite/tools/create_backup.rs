@@ -27,6 +27,27 @@ fn a_backup_not_waited_for_is_finished() {
     assert!(bench.json(&["create-backup", "orders"])["estimate"].is_null());
     let refused = bench.run(&["create-backup", "carts", "--wait-seconds", "0"]);
     assert!(refused.code == 4 && refused.err.contains("[instance.not_found]"), "{refused:?}");
+    // An instance that the line alone names is known to the other process too.
+    let url = ["--url", "away=redis://127.0.0.1:1"];
+    let away = bench.run(&[&["create-backup", "away", "--wait-seconds", "0", "--json"], &url[..]].concat());
+    assert!(text(&away.json()["backup_job_id"]).starts_with("bj-"), "{away:?}");
+}
+
+/// What keeps the other process from its work is told as if this one had failed, for people and for programs.
+#[test]
+fn what_fails_out_of_sight_is_told() {
+    let bench = Bench::new("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n");
+    assert_eq!(bench.run(&["audit"]).code, 0);
+    for log in ["state.db-wal", "state.db-shm"] {
+        std::fs::remove_file(bench.home().join(log)).ok();
+    }
+    std::fs::write(bench.home().join("state.db"), "this is no database".repeat(500)).unwrap();
+    let create = ["create-backup", "orders", "--wait-seconds", "0"];
+    let told = bench.run(&create);
+    assert!(told.code == 1 && told.err.contains("[state.failed]") && told.out.is_empty(), "{told:?}");
+    let program = bench.run(&[&create[..], &["--json"]].concat());
+    assert!(program.code == 1 && program.json()["code"] == "state.failed", "{program:?}");
+    assert!(program.err.contains("[state.failed]"), "{program:?}");
 }
 
 /// Of two calls at once one makes the backup and the other joins it: there is one job and one set.
