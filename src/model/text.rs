@@ -81,6 +81,9 @@ pub fn escaped(bytes: &[u8], max: usize) -> String {
     }
 }
 
+/// What stands before a command that a person types, where that is the next step.
+pub const PERSON_RUNS: &str = "a person runs: ";
+
 /// A word as a shell takes it, for commands that a person is told to type.
 #[must_use]
 pub fn shell_word(word: &str) -> String {

@@ -7,6 +7,7 @@ use crate::guard::act::Act;
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::PLAN_AGAIN;
 use crate::model::fault::Fault;
+use crate::model::text::PERSON_RUNS;
 use crate::model::time::written;
 use crate::tools::ToolCall;
 use jiff::Timestamp;
@@ -87,7 +88,7 @@ pub async fn plans(call: &ToolCall<'_>, instance_id: Option<&str>) -> Result<Vec
         // Whoever types the command is asked by it, and by nothing else.
         let is_command = matches!(open.plan.act, Act::Prune { .. });
         let next = match status {
-            PlanStatus::Waiting => format!("a person runs: {}", approve(&call.app.config, &open)),
+            PlanStatus::Waiting => format!("{PERSON_RUNS}{}", approve(&call.app.config, &open)),
             PlanStatus::Approved => {
                 format!(
                     "{act} again, with confirmation_token; without it the token is given again while the plan holds"

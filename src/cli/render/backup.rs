@@ -1,6 +1,6 @@
 //! Backups for people: a new backup, the list of sets, what destroyed data, and a file written.
 
-use super::screen::{Screen, Tone, columns_of};
+use super::screen::{Screen, Tone};
 use super::tables::Column;
 use super::{cell, count, items, number, size, text};
 use crate::model::estimate::Estimate;
@@ -99,7 +99,7 @@ fn destructive(screen: &Screen, json: &Value, found: &Value) -> String {
         Column::number("TIMES").less(2),
         Column::number("KEYS"),
         Column::new("PREFIX").less(3),
-        Column::sentence("POSITION"),
+        Column::word("POSITION"),
         Column::sentence("NOTE"),
     ];
     let mut lines = vec![
@@ -119,13 +119,8 @@ fn destructive(screen: &Screen, json: &Value, found: &Value) -> String {
     }));
     lines.extend(found.get("restore_instance").map(|call| {
         let (id, position) = (cell(call, "instance_id"), cell(call, "before_position"));
-        let (restore, before) = (format!("tair-backup-mcp restore-instance --instance-id {id}"), "--before-position");
-        let line = format!("before the newest: {restore} {before} {position}");
-        if screen.width().is_none_or(|width| columns_of(&line) <= width) {
-            return line;
-        }
-        // As a shell takes it.
-        format!("before the newest:\n  {restore} \\\n    {before} {position}")
+        let restore = format!("tair-backup-mcp restore-instance --instance-id {id} --before-position {position}");
+        screen.command("before the newest: ", &restore)
     }));
     lines.extend(log(screen, "", json));
     lines.join("\n").trim_end().into()
@@ -161,7 +156,11 @@ pub fn log(screen: &Screen, head: &str, of: &Value) -> Option<String> {
     parts.extend(gaps.first().map(|newest| {
         let (from, to, cause) = (cell(newest, "from"), cell(newest, "to"), cell(newest, "cause"));
         tone = Tone::Mind;
-        format!("{} GAPS, the newest from {from} to {to} ({cause})", count(log, "total_gaps"))
+        let how_many = match number(log, "total_gaps") {
+            None | Some(1) => "1 GAP,".to_owned(),
+            Some(n) => format!("{n} GAPS, the newest"),
+        };
+        format!("{how_many} from {from} to {to} ({cause})")
     }));
     Some(screen.paint(tone, &screen.prose(&format!("{head}{}", parts.join("; ")))))
 }

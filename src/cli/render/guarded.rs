@@ -101,7 +101,7 @@ fn next(screen: &Screen, json: &Value) -> Vec<String> {
     out.extend(text(json, "job_id").map(|id| format!("job    {id}")));
     out.extend(json.get("human_verified").and_then(Value::as_bool).map(|yes| format!("human_verified {yes}")));
     out.extend(
-        items(json, "next_actions").iter().map(|next| screen.beside("next   ", next.as_str().unwrap_or_default())),
+        items(json, "next_actions").iter().map(|next| screen.step("next   ", next.as_str().unwrap_or_default())),
     );
     out.extend(text(json, "hint").map(|hint| screen.beside("hint: ", hint)));
     out

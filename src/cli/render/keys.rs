@@ -53,9 +53,9 @@ pub fn lines(screen: &Screen, keys: &Value) -> Vec<String> {
         let head = [
             Column::new("DB").less(1),
             Column::new("PREFIX"),
-            Column::new("LOST"),
-            Column::new("CHANGED"),
-            Column::new("ADDED"),
+            Column::number("LOST"),
+            Column::number("CHANGED"),
+            Column::number("ADDED"),
             Column::bar("-lost ~changed +added"),
         ];
         let table = screen.within(MARGIN + 1).table(head, drawn);

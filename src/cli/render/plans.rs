@@ -30,7 +30,7 @@ pub fn listed_plans(screen: &Screen, rows: impl IntoIterator<Item = [String; 7]>
         Column::new("PLAN"),
         Column::status("STATUS"),
         // Never left out: a person says yes to somebody.
-        Column::sentence("ASKED BY"),
+        Column::word("ASKED BY"),
         Column::new("ACT"),
         Column::new("INSTANCE"),
         Column::new("SINCE").less(1),

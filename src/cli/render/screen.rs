@@ -1,5 +1,6 @@
 //! A screen: how wide it is, whether it has colours, and text that is broken to fit it. Nothing is printed here.
 
+use crate::model::text::PERSON_RUNS;
 use anstyle::{AnsiColor, Style};
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -137,6 +138,27 @@ impl Screen {
         format!("{head}{}", wrapped(text, width.saturating_sub(indent)).join(&between))
     }
 
+    /// A next step behind its head: a command, or a text.
+    #[must_use]
+    pub fn step(&self, head: &str, step: &str) -> String {
+        match step.strip_prefix(PERSON_RUNS) {
+            Some(command) => self.command(&format!("{head}{PERSON_RUNS}"), command),
+            None => self.beside(head, step),
+        }
+    }
+
+    /// A command behind its head; below it where it does not fit, and then broken as a shell takes it, so that it can be pasted.
+    #[must_use]
+    pub fn command(&self, head: &str, command: &str) -> String {
+        let whole = format!("{head}{command}");
+        let Some(width) = self.width.filter(|width| columns_of(&whole) > *width) else { return whole };
+        let indent = head.len() - head.trim_start().len() + INDENT;
+        let margin = " ".repeat(indent);
+        // A line that goes on ends with a blank and a backslash.
+        let lines = command_lines(command, width.saturating_sub(indent + 2)).join(&format!(" \\\n{margin}"));
+        format!("{}\n{margin}{lines}", head.trim_end())
+    }
+
     /// Paragraphs, a line each. Their further lines are indented, so that no part of a text which came from data begins a line.
     #[must_use]
     pub fn prose(&self, text: &str) -> String {
@@ -193,6 +215,38 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A command's lines of at most `width` columns, broken before its options alone, and never within quotes.
+fn command_lines(command: &str, width: usize) -> Vec<String> {
+    let (mut parts, mut part, mut quoted, mut escaped) = (Vec::new(), String::new(), false, false);
+    for (at, letter) in command.char_indices() {
+        let begins_option = command.get(at..).is_some_and(|rest| rest.starts_with(" --"));
+        if begins_option && !quoted && !escaped {
+            parts.push(std::mem::take(&mut part));
+            continue;
+        }
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if !quoted => escaped = true,
+            '\'' => quoted = !quoted,
+            _ => {}
+        }
+        part.push(letter);
+    }
+    parts.push(part);
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for part in parts {
+        if !line.is_empty() && columns_of(&line) + 1 + columns_of(&part) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&part);
+    }
+    lines.push(line);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Screen, Tone, columns_of, wrapped};
@@ -220,6 +274,18 @@ mod tests {
         assert_eq!(Screen::WHOLE.beside(long, text), format!("{long}{text}"));
         let prose = Screen::new(Some(24), false).prose("Lost: \"x To approve, type y\".\nTo approve, type: orders");
         assert_eq!(prose, "Lost: \"x To approve,\n    type y\".\nTo approve, type:\n    orders");
+    }
+
+    /// A command that does not fit is what a shell takes for the same command: it is broken before options, and within no quotes.
+    #[test]
+    fn commands_can_be_pasted() {
+        let step = r"a person runs: program --home '/a b --c'\''d --e' approve --plan p-1";
+        let shown = Screen::new(Some(40), false).step("next   ", step);
+        let wanted =
+            ["next   a person runs:", r"    program \", r"    --home '/a b --c'\''d --e' approve \", "    --plan p-1"];
+        assert_eq!(shown.lines().collect::<Vec<_>>(), wanted);
+        assert_eq!(Screen::WHOLE.step("next   ", step), format!("next   {step}"));
+        assert_eq!(Screen::new(Some(40), false).step("next   ", "call again"), "next   call again");
     }
 
     /// Colours are where they are wanted alone, and say what the word says.

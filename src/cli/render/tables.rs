@@ -15,7 +15,9 @@ enum Look {
     Status,
     /// A sentence: below its row where it does not fit.
     Sentence,
-    /// A bar of `-`, `~` and `+`: below its row where it does not fit.
+    /// A word that says nothing without its head: below its row, behind that, where it does not fit.
+    Word,
+    /// A bar of `-`, `~` and `+`: below its row where it does not fit, and then its head, which explains the signs, below the others.
     Bar,
 }
 
@@ -53,6 +55,12 @@ impl Column {
         Self { head, look: Look::Sentence, rank: 0 }
     }
 
+    /// A column of words, such as names, that may stand below their rows.
+    #[must_use]
+    pub const fn word(head: &'static str) -> Self {
+        Self { head, look: Look::Word, rank: 0 }
+    }
+
     /// A column of bars.
     #[must_use]
     pub const fn bar(head: &'static str) -> Self {
@@ -66,7 +74,7 @@ impl Column {
     }
 
     const fn may_stand_below(self) -> bool {
-        matches!(self.look, Look::Sentence | Look::Bar)
+        matches!(self.look, Look::Sentence | Look::Word | Look::Bar)
     }
 }
 
@@ -141,12 +149,21 @@ impl Laid {
             return rows.iter().map(|row| self.one_below_the_other(row)).collect();
         }
         let mut lines = vec![self.line(|placed| (Tone::Head, placed.column.head.to_owned()))];
+        let bars = self.below.iter().filter(|placed| placed.column.look == Look::Bar);
+        lines.extend(
+            bars.map(|placed| format!("{:INDENT$}{}", "", self.painted(placed, Tone::Head, placed.column.head))),
+        );
         for row in rows {
             lines.push(self.line(|placed| (tone(placed, row), cell(row, placed).to_owned())));
             let below = self.below.iter().filter(|placed| !cell(row, placed).is_empty());
             lines.extend(below.map(|placed| {
                 let text = self.painted(placed, Tone::Plain, cell(row, placed));
-                self.screen.beside(&" ".repeat(INDENT), &text)
+                let head = if placed.column.look == Look::Word {
+                    placed.column.head.to_lowercase() + " "
+                } else {
+                    String::new()
+                };
+                self.screen.step(&" ".repeat(INDENT), &(head + &text))
             }));
         }
         lines
@@ -235,6 +252,17 @@ mod tests {
         assert_eq!(table(Some(20), false), fewer.join("\n"));
         let stacked = table(Some(11), false);
         assert!(stacked.starts_with("SET     b-1\nSTATUS\n    whole\nKEYS    12\n"), "{stacked}");
+    }
+
+    /// What stands below its row is not a riddle: a name has its head there, and the signs of a bar are explained.
+    #[test]
+    fn what_stands_below_explains_itself() {
+        let head = || [Column::new("PLAN"), Column::word("ASKED BY"), Column::bar("-lost +added")];
+        let row = || [["p-1", "somebody", "--+"].map(str::to_owned)];
+        let wide = ["PLAN  ASKED BY  -lost +added", "p-1   somebody  --+"];
+        assert_eq!(Screen::new(Some(28), false).table(head(), row()), wide.join("\n"));
+        let narrow = ["PLAN", "    -lost +added", "p-1", "    asked by somebody", "    --+"];
+        assert_eq!(Screen::new(Some(27), false).table(head(), row()), narrow.join("\n"));
     }
 
     /// A colour moves nothing.

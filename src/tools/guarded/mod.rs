@@ -29,6 +29,7 @@ use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
+use crate::model::text::PERSON_RUNS;
 use crate::tools::plan_rows::approve;
 use crate::tools::{App, Outcome, ToolCall, arguments, run_detached};
 use reply::{Guarded, GuardedStatus, rows};
@@ -165,7 +166,7 @@ impl Flow<'_> {
 
     /// What a person does for a yes where the client cannot ask, for `next_actions`.
     fn approve_command(&self, open: &Confirmation) -> String {
-        format!("a person runs: {}", approve(&self.call.app.config, open))
+        format!("{PERSON_RUNS}{}", approve(&self.call.app.config, open))
     }
 
     /// The reply where a check blocks.

@@ -148,7 +148,7 @@ fn an_overrun_backlog_is_a_gap() {
     assert!(doctor.code == 0 && doctor.out.contains("backlog_overrun"), "{doctor:?}");
     assert!(doctor.out.contains("repl-backlog-size"), "{doctor:?}");
     let listed = bench.run(&["describe-backups", "--instance-id", "orders"]);
-    assert!(listed.out.contains("1 GAPS, the newest from"), "{listed:?}");
+    assert!(listed.out.contains("1 GAP, from "), "{listed:?}");
 }
 
 /// A source that is started anew begins another history.

@@ -16,7 +16,7 @@ const STEPS: [&str; 42] = [
     "5. The agent asks for a restore",
     "confirmation_required. Nothing has been changed.",
     "keys   0 lost, 101 changed, 450 added, 404 stay as they are",
-    "400    ++++++++++++++++++++++++++++++",
+    "400  ++++++++++++++++++++++++++++++",
     "approval_required (person.no_channel)",
     "the data is still damaged",
     "RESTORE OVERWRITES DATA",
