@@ -72,7 +72,7 @@ fn show(records: impl IntoIterator<Item = AuditRecord>, json: bool) {
         return;
     }
     let rows = records.into_iter().map(|r| {
-        let (plan, detail) = (r.plan().to_owned(), clean_to(&short_digests(&r.detail), DETAIL_SHOWN));
+        let (plan, detail) = (r.plan_id(), clean_to(&short_digests(&r.detail), DETAIL_SHOWN));
         [written(r.at), r.event, r.instance_id, r.caller, plan, detail]
     });
     print(&render::records(&Screen::stdout(), rows));

@@ -15,6 +15,10 @@ fn shown(nonce: &str) -> &str {
     nonce.get(..PLAN_SHOWN).unwrap_or(nonce)
 }
 
+fn plan_id(nonce: &str) -> String {
+    format!("p-{}", shown(nonce))
+}
+
 /// The status of a confirmation. Only `Open` and `Approved` can still become a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfirmationStatus {
@@ -107,7 +111,7 @@ impl Confirmation {
     /// The short id by which people and replies tell plans apart. It is no token, and opens nothing.
     #[must_use]
     pub fn plan_id(&self) -> String {
-        format!("p-{}", shown(&self.nonce))
+        plan_id(&self.nonce)
     }
 
     /// Whether this caller asked for this act: two such plans are equal, and one of them is good.
@@ -159,6 +163,12 @@ impl AuditRecord {
     #[must_use]
     pub fn plan(&self) -> &str {
         shown(&self.nonce)
+    }
+
+    /// The id by which `approve` takes the plan behind the event; empty where none is.
+    #[must_use]
+    pub fn plan_id(&self) -> String {
+        if self.nonce.is_empty() { String::new() } else { plan_id(&self.nonce) }
     }
 }
 

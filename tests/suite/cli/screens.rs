@@ -214,7 +214,7 @@ fn audit() -> Drawn {
             "planned",
             "orders",
             "stdio:claude-code",
-            "5f3a91c0",
+            "p-5f3a91c0",
             "restore of orders from b-20261123T061500Z-3f9a1c, plan 9f86d081…",
         ],
         [
@@ -222,7 +222,7 @@ fn audit() -> Drawn {
             "restore.started",
             "orders",
             "local",
-            "5f3a91c0",
+            "p-5f3a91c0",
             "by terminal: job rj-20261123T093102Z-1f2e3d",
         ],
         [
