@@ -2,15 +2,18 @@
 //! moments are kept, and whether anything is locked at all, is for the caller to say.
 //!
 //! It must do nothing to what pruning removes, nor ask about each of millions of segments: a lock ends no earlier than its period after the last
-//! time in the name, and what was extended is remembered by the stretch of time in which it lies.
+//! time in the name, and what was extended is remembered by the stretch of time in which it lies. What a process before this one has extended is
+//! found out by the object of a stretch that was put first, whose lock is extended last.
 
 use crate::archive::copy::in_parallel;
 use crate::archive::prune::is_needed;
 use crate::archive::{Archive, Coverage, Kept, SegmentName, Timeline, failed, layout};
 use crate::guard::retention::Needed;
+use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::vault::lacking::is_refused;
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -19,12 +22,14 @@ use std::sync::{Mutex, PoisonError};
 const MOST: usize = 1024;
 /// Stretches in which something may fail before the others are left to the next look.
 const TROUBLE: usize = 3;
+/// Stretches whose locks are asked about before it is looked whether that is to end.
+const ASKED_AT_ONCE: usize = 64;
 /// Length of a stretch, in milliseconds.
 const STRETCH: i64 = 600_000;
 /// The stretch of what has no time of its own: the record of a timeline, and its gaps.
 const RECORDS: i64 = i64::MIN;
-/// How long after a segment a set is there that stands in for it, where none is yet.
-const NEXT_SET: SignedDuration = SignedDuration::from_hours(24);
+/// How far apart the sets of a policy are where there is but one.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The place of a timeline, and the number of a stretch of it.
 type Key = (String, i64);
@@ -66,6 +71,8 @@ struct Stretch<'a> {
     needed: Needed,
     /// No lock ends before.
     ends: Timestamp,
+    /// Whether that is known, or only what the names say.
+    is_known: bool,
     segments: Vec<&'a SegmentName>,
     /// Names of its other objects within the timeline.
     records: Vec<&'a str>,
@@ -76,10 +83,21 @@ impl Stretch<'_> {
         self.segments.len() + self.records.len()
     }
 
+    /// The names of its objects; the one that was put first comes last.
     fn names(&self) -> Vec<String> {
         let prefix = self.timeline.prefix();
         let segments = self.segments.iter().map(|segment| format!("{prefix}/{segment}"));
-        segments.chain(self.records.iter().map(|record| format!("{prefix}/{record}"))).collect()
+        let mut names: Vec<String> =
+            segments.chain(self.records.iter().map(|record| format!("{prefix}/{record}"))).collect();
+        if !names.is_empty() {
+            names.rotate_left(1);
+        }
+        names
+    }
+
+    /// Whether its locks are over by the names alone: a process before this one may have extended them.
+    fn is_a_guess(&self, now: Timestamp) -> bool {
+        !self.is_known && self.ends <= now
     }
 }
 
@@ -93,8 +111,8 @@ fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 impl Archive {
     /// Extends the locks of what moments that are kept need of a shard's log, where they end soon and its store locks for such a period: by one
-    /// more, and no longer than they are needed. What ends first goes first, and some may be left to the next look; so is the rest once `is_over`
-    /// says so. The log is listed once.
+    /// more, and no longer than they are needed. What ends first goes first, behind what is known to end what may have been extended already, and
+    /// some may be left to the next look; so is the rest once `is_over` says so. The log is listed once.
     ///
     /// # Errors
     /// `log.damaged`, `log.failed`: the log cannot be read. What fails of single objects is in [`LogLocks::fault`].
@@ -104,13 +122,15 @@ impl Archive {
         kept: &Kept,
         period: SignedDuration,
         now: Timestamp,
-        is_over: &dyn Fn() -> bool,
+        is_over: &(dyn Fn() -> bool + Sync),
     ) -> Result<LogLocks, Fault> {
         let coverage = self.coverage(instance_id, shard)?;
         let mut stretches = coverage.needed_stretches(kept, period, now)?;
         let places = coverage.runs.iter().map(|run| self.store.place(&run.timeline.prefix())).collect();
         forget_all_but(&places, &stretches.iter().map(|stretch| stretch.key.clone()).collect());
-        stretches.sort_by_key(|stretch| stretch.ends);
+        stretches.retain(|stretch| stretch.needed.extension(stretch.ends, period, now).is_some());
+        self.ask_of_guesses(&mut stretches, now, is_over);
+        stretches.sort_by_key(|stretch| (stretch.is_a_guess(now), stretch.ends));
         let (mut done, mut asked, mut troubles) = (LogLocks::default(), 0, 0);
         for stretch in stretches {
             let Some(until) = stretch.needed.extension(stretch.ends, period, now) else { continue };
@@ -120,21 +140,28 @@ impl Archive {
             }
             asked += stretch.len();
             let names = stretch.names();
-            let extended = in_parallel(&names, self.store.at_once(), |name| self.store.extend_lock(name, until));
-            let mut failure = None;
+            let Some((first_put, others)) = names.split_last() else { continue };
+            let extend = |name: &String| (!is_over()).then(|| self.store.extend_lock(name, until));
+            let mut extended = in_parallel(others, self.store.at_once(), extend);
+            if extended.iter().all(|extended| matches!(extended, Some(Ok(_)))) {
+                extended.push(extend(first_put));
+            }
+            let (mut failure, mut is_left) = (None, false);
             for (name, extended) in names.iter().zip(extended) {
                 match extended {
-                    Ok(extended) => done.extended += usize::from(extended),
-                    Err(e) if is_refused(&e) || e.kind() == io::ErrorKind::Unsupported => {
+                    Some(Ok(extended)) => done.extended += usize::from(extended),
+                    Some(Err(e)) if is_refused(&e) || e.kind() == io::ErrorKind::Unsupported => {
                         done.refused = Some(e.to_string());
                     }
-                    Err(e) => failure = Some(failed("extend the lock of", &self.store.place(name), e)),
+                    Some(Err(e)) => failure = Some(failed("extend the lock of", &self.store.place(name), e)),
+                    None => is_left = true,
                 }
             }
             if done.refused.is_some() {
                 break;
             }
             match failure {
+                None if is_left => done.left += stretch.len(),
                 None => remember(stretch.key, until),
                 Some(fault) => {
                     troubles += 1;
@@ -144,23 +171,60 @@ impl Archive {
         }
         Ok(done)
     }
+
+    /// Asks when the locks of stretches end that are over by their names alone: of so many, and no more where the store does not say.
+    fn ask_of_guesses(&self, stretches: &mut [Stretch<'_>], now: Timestamp, is_over: &(dyn Fn() -> bool + Sync)) {
+        let mut guesses: Vec<&mut Stretch<'_>> =
+            stretches.iter_mut().filter(|stretch| stretch.is_a_guess(now)).take(MOST).collect();
+        for some in guesses.chunks_mut(ASKED_AT_ONCE) {
+            if is_over() {
+                return;
+            }
+            let first_put: Vec<String> = some.iter().map(|stretch| stretch.names().pop().unwrap_or_default()).collect();
+            let locks = in_parallel(&first_put, self.store.at_once(), |name| self.store.lock(name));
+            for (stretch, lock) in some.iter_mut().zip(locks) {
+                match lock {
+                    Ok(Some(lock)) => {
+                        (stretch.ends, stretch.is_known) = (lock.until, true);
+                        remember(stretch.key.clone(), lock.until);
+                    }
+                    // The others may have one all the same.
+                    Ok(None) => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    }
 }
 
 impl Coverage {
     /// What of each timeline kept moments need, by stretches.
     fn needed_stretches(&self, kept: &Kept, period: SignedDuration, now: Timestamp) -> Result<Vec<Stretch<'_>>, Fault> {
-        let mut bases: Vec<Timestamp> = kept
-            .sets
-            .iter()
-            .filter(|set| set.expires_at.is_none() && !kept.damaged.contains(&set.id))
-            .map(|set| set.started_at)
-            .collect();
+        let lasts = |set: &&BackupSet| set.expires_at.is_none() && !kept.damaged.contains(&set.id);
+        let lasting: Vec<&BackupSet> = kept.sets.iter().filter(lasts).collect();
+        let mut bases: Vec<Timestamp> = lasting.iter().map(|set| set.started_at).collect();
         bases.sort_unstable();
-        // A segment is needed until the next set behind it is the one that leads to all that is kept.
+        let of_the_policy = lasting.iter().filter(|set| set.mode == Mode::Automated && set.started_at <= now);
+        let mut taken: Vec<Timestamp> = of_the_policy.map(|set| set.started_at).collect();
+        taken.sort_unstable_by_key(|at| Reverse(*at));
+        // Nothing of this changes from look to look: else each would extend all by as much as has passed.
+        let (keeps, apart) = match taken.as_slice() {
+            [newest, before, ..] => (newest.duration_since(kept.since), newest.duration_since(*before)),
+            [newest] => (newest.duration_since(kept.since), DAY),
+            [] => (now.duration_since(kept.since), DAY),
+        };
+        // In whole days: no two sets are begun at the very same time of day.
+        let apart = SignedDuration::from_hours(24 * ((apart.as_hours() + 12) / 24).clamp(1, 7));
+        // A segment is needed until the next set behind it, and behind the first kept moment, is the one that leads to all that is kept; the set that
+        // makes it so may come as much later as sets are apart.
         let needed = |ms: i64| {
-            let next = bases.get(bases.partition_point(|base| *base < at(ms))).copied();
-            let until = later(next.unwrap_or_else(|| later(at(ms), NEXT_SET)), now.duration_since(kept.since));
-            if until > now { Needed::Until(until) } else { Needed::On }
+            let next = bases.get(bases.partition_point(|base| *base <= kept.since || *base < at(ms))).copied();
+            let next = next.unwrap_or_else(|| later(at(ms).max(kept.since), apart));
+            match later(later(next, keeps), apart) {
+                until if until > now => Needed::Until(until),
+                // Backups fail, or are late.
+                _ => Needed::ForNow,
+            }
         };
         let mut all = Vec::new();
         for runs in self.runs.chunk_by(|a, b| a.timeline.id == b.timeline.id) {
@@ -182,17 +246,21 @@ impl Coverage {
                 }
                 newest = newest.max(Some(last_ms));
                 let key = (place.clone(), number);
-                let ends = known(&key).unwrap_or_else(|| later(at(first_ms), period));
-                all.push(Stretch { key, timeline, needed: needed(last_ms), ends, segments, records: Vec::new() });
+                let known = known(&key);
+                let ends = known.unwrap_or_else(|| later(at(first_ms), period));
+                let (needed, is_known) = (needed(last_ms), known.is_some());
+                all.push(Stretch { key, timeline, needed, ends, is_known, segments, records: Vec::new() });
             }
             // Without its record a timeline is none. A gap that is put later has a lock that ends later.
             if let Some(newest) = newest {
                 let key = (place, RECORDS);
-                let ends = known(&key).unwrap_or_else(|| later(timeline.opened_at, period));
+                let known = known(&key);
+                let ends = known.unwrap_or_else(|| later(timeline.opened_at, period));
                 let gaps = self.gap_names.iter().filter_map(|name| name.split_once('/'));
                 let gaps = gaps.filter(|(id, file)| *id == timeline.id && layout::gap_after(file) >= Some(begins));
                 let records = std::iter::once(layout::TIMELINE).chain(gaps.map(|(_, file)| file)).collect();
-                all.push(Stretch { key, timeline, needed: needed(newest), ends, segments: Vec::new(), records });
+                let (needed, is_known) = (needed(newest), known.is_some());
+                all.push(Stretch { key, timeline, needed, ends, is_known, segments: Vec::new(), records });
             }
         }
         Ok(all)

@@ -26,6 +26,10 @@ const ROWS_AT_ONCE: usize = 50;
 const BYTES_AT_ONCE: usize = 1 << 20;
 /// The audit's event of an import; the file's digest stands in its detail.
 const IMPORTED: &str = "state.imported";
+/// The first form whose jobs say what a backup is for. Of those before it the plans tell, as they tell the migration that brought the column.
+const MODES_SINCE: u32 = 2;
+const MODES_BY_PLANS: &str = "UPDATE jobs SET mode = 'safety' WHERE provider = 'tair' AND kind = 'backup'
+    AND EXISTS (SELECT 1 FROM confirmations WHERE plan LIKE '%\"job_id\":\"' || jobs.id || '\"%')";
 
 impl From<Cell> for Value {
     fn from(cell: Cell) -> Self {
@@ -212,7 +216,7 @@ impl<D: Database> Portable for Store<D> {
 
     async fn import(&self, from: &Path) -> Result<Imported, Fault> {
         let checked = Checked::open(from).await?;
-        let Header { database, schema, rows, exported_at, .. } = checked.header.clone();
+        let Header { tair_backup_mcp_state: form, database, schema, rows, exported_at, .. } = checked.header.clone();
         if database == D::NAME && schema > D::schema() {
             return Err(newer("the file", schema, D::schema(), "Import it with the later program."));
         }
@@ -233,6 +237,9 @@ impl<D: Database> Portable for Store<D> {
         // Where the one failed the other only says that nobody listened.
         wrote?;
         read?;
+        if form < MODES_SINCE {
+            open.write(&Statement::new(MODES_BY_PLANS)).await?;
+        }
         let record = AuditRecord::now(IMPORTED, Caller::command_line().id(), "", detail);
         open.write(&ledger::line(&record)).await?;
         open.commit().await?;

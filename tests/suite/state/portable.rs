@@ -263,6 +263,39 @@ async fn a_file_that_is_not_whole_is_refused(place: &impl Place) {
     assert_eq!(rows(&there), rows(&good));
 }
 
+/// In a file of the first form no job says what its backup is for: of one of the cloud the plan that names it tells, as where a home is brought to this
+/// version.
+#[tokio::test]
+async fn safety_backups_come_over_from_the_first_form() {
+    let (home, other_home, server, files) =
+        (TempDir::new().unwrap(), TempDir::new().unwrap(), Database::new(), TempDir::new().unwrap());
+    let file = files.path().join("state");
+    let store = home.open();
+    fill(&store).await;
+    store.export(&file).await.unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.pop();
+    lines[0] = lines[0].replacen("_state\":2", "_state\":1", 1);
+    for line in &mut lines[1..] {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        if let Some(job) = row.get_mut("jobs") {
+            job["provider"] = "tair".into();
+            job.as_object_mut().unwrap().remove("mode").unwrap();
+        }
+        if row["confirmations"]["nonce"] == "redeemed" {
+            row["confirmations"]["plan"] = r#"{"safety":{"job_id":"bj-1","backup_id":"b-1"}}"#.into();
+        }
+        *line = row.to_string();
+    }
+    std::fs::write(&file, signed(&lines)).unwrap();
+    for store in [other_home.open(), server.open()] {
+        assert_eq!(store.import(&file).await.unwrap().before, None);
+        assert_eq!(store.taken_for_plans("orders").await.unwrap().into_iter().collect::<Vec<_>>(), ["b-1"]);
+        assert!(store.taken_for_plans("more").await.unwrap().is_empty(), "no plan names it");
+    }
+}
+
 /// By the commands, as the help tells: with a job that a process left when it was killed, a token that was redeemed and one that waits.
 #[test]
 fn a_service_moves() {

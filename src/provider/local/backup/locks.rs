@@ -17,9 +17,13 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Sets that are asked about at a look, each of which takes some fifteen requests where its lock is extended.
 const MOST: usize = 32;
+
+/// For how long the locks of a log are extended at a look.
+const LOG_WITHIN: Duration = Duration::from_secs(300);
 
 /// How many sets of an instance may refuse or fail before the others are left to the next look.
 const TROUBLE: usize = 3;
@@ -125,9 +129,11 @@ impl Locks<'_> {
     }
 
     /// Extends the locks of what the moments that are kept need of the log, where they are over soon, by at most this period. Some are left to the
-    /// next look, and so is the rest once `is_over` says so.
-    pub async fn extend_log(&self, kept: Kept, by: SignedDuration, is_over: impl Fn() -> bool + Send + 'static) {
+    /// next look, and so is the rest once `is_over` says so, or it has taken too long: a backup's job, and what has expired, wait for it.
+    pub async fn extend_log(&self, kept: Kept, by: SignedDuration, is_over: impl Fn() -> bool + Send + Sync + 'static) {
         let (archive, of, now) = (self.archive.clone(), self.instance_id.to_owned(), self.now);
+        let begun = Instant::now();
+        let is_over = move || is_over() || begun.elapsed() >= LOG_WITHIN;
         let work = move || archive.extend_locks((&of, SHARD), &kept, by, now, &is_over);
         let LogLocks { extended, left, refused, fault } = match blocking(work).await {
             Ok(done) => done,

@@ -180,8 +180,14 @@ impl Copier {
         let now = Timestamp::now();
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
         let needed = Needed::by_policy(&there, &unsound, days, now);
-        let needed: Vec<_> =
-            there.iter().zip(needed).filter_map(|(set, needed)| Some((set, needed?, period))).collect();
+        // None was put there before it was complete. Of what is locked for long by that nothing is asked: a process that has just begun knows nothing of
+        // any, and comes to those whose locks end.
+        let ends = |set: &BackupSet| set.finished_at.checked_add(period).unwrap_or(Timestamp::MAX);
+        let ends_soon = there.iter().zip(needed).filter_map(|(set, needed)| {
+            let needed = needed?;
+            needed.extension(ends(set), period, now).map(|_| (set, needed, period))
+        });
+        let needed: Vec<_> = ends_soon.collect();
         let locks = Locks { instance_id, vault, archive, now };
         locks.extend_sets(&needed).await;
         if let Some(log) = Outlived::by_policy(instance_id, &there, &unsound, days, now) {
