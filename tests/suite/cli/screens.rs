@@ -42,16 +42,16 @@ fn instances() -> Value {
 
 fn newest() -> Value {
     json!([{ "mode": "manual", "backup_id": "b-20261123T061500Z-3f9a1c", "age_seconds": 11_700, "status": "drilled" },
-        { "mode": "safety", "backup_id": "b-20261121T021000Z-a0b1c2", "age_seconds": 199_200, "status": "whole" }])
+        { "mode": "safety", "backup_id": "b-20261121T021000Z-a0b1c2", "age_seconds": 199_200, "status": "deep" }])
 }
 
 fn backups() -> Value {
     json!({ "total": 3, "start_time": "2026-11-16T09:30:00Z", "end_time": "2026-11-23T09:30:00Z", "newest": newest(), "backups": [
-        { "backup_id": "b-20261123T061500Z-3f9a1c", "status": "whole", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "keys": 1_204_331,
+        { "backup_id": "b-20261123T061500Z-3f9a1c", "status": "drilled", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "keys": 1_204_331,
           "rdb_bytes": 734_003_200, "stored_bytes": 210_763_776, "note": "before the release of the new checkout, which rewrites every cart" },
         { "backup_id": "b-20261122T021000Z-0c1d2e", "status": "damaged", "mode": "automated", "taken_at": "2026-11-22T02:10:00Z",
           "damage": "data.rdb.zst is 1048576 bytes, the manifest says 210763776: somebody has cut it" },
-        { "backup_id": "b-20261121T021000Z-a0b1c2", "status": "whole", "mode": "safety", "taken_at": "2026-11-21T02:10:00Z", "keys": 12,
+        { "backup_id": "b-20261121T021000Z-a0b1c2", "status": "deep", "mode": "safety", "taken_at": "2026-11-21T02:10:00Z", "keys": 12,
           "rdb_bytes": 2048, "stored_bytes": 900, "shrunk": "keys 4,331 → 12",
           "needed_by": ["restore rj-20261121T021500Z-ffeedd of orders, which it undoes"] },
     ] })
