@@ -146,7 +146,7 @@ fn doctor() -> Value {
           "detail": "the backlog of 1.0 MiB would hold 3 seconds of what is written now (0.3 MiB a second); an outage that is longer leaves a gap" },
         { "name": "cluster shards", "status": "warn", "instance_id": "orders",
           "next": "add to the configuration file:\n[[instance]]\nid = \"orders-shard-2\"\nurl = \"redis://10.0.0.7:6379\"\npassword_file = \"/etc/tair-backup-mcp/orders.password\"",
-          "detail": "1 of 2 are no instance here, so nothing backs them up: redis://10.0.0.7:6379; this one has 8192 of 16384 slots" },
+          "detail": "1 of 2 shards are not configured here, so nothing backs them up: redis://10.0.0.7:6379; this one has 8192 of 16384 slots" },
         { "name": "reachable", "status": "fail", "instance_id": "carts", "next": "Start the server, or correct the url in the configuration.",
           "detail": "cannot connect to 10.0.0.6:6379: connection refused (os error 111)" },
     ] })
