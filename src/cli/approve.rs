@@ -22,7 +22,7 @@ const TOLD_AFTER: Duration = Duration::from_millis(250);
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the plan of this id, as replies and describe-jobs show it, or the one that has taken its place
+    /// Only the plan of this id, as replies and describe-jobs show it, or the one that took its place
     #[arg(long, value_name = "PLAN_ID")]
     plan: Option<String>,
     /// Only plans for this instance

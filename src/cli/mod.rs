@@ -52,9 +52,9 @@ struct Cli {
     /// Refuse everything that changes an instance or makes a backup
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     read_only: bool,
-    /// An instance by its url, where no file is wanted: redis://host:6379, rediss:// (TLS) or unix:///socket. Repeatable, and
-    /// beside those of the file. Without an id it is called by its host, with the port where that is not 6379. The variable
-    /// takes several, between commas or blanks, and is not read where this option is given
+    /// An instance by its url, without a file or beside those of the file: redis://host:6379, rediss:// (TLS) or
+    /// unix:///socket. May be repeated. Without an id it is called by its host, with the port if that is not 6379. The
+    /// variable takes several, between commas or blanks, and is not read if this option is given
     #[arg(long, help_heading = EVERYWHERE, value_name = "[ID=]URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Vec<String>,
     /// Show no progress and no notes: only the result, warnings, errors and questions
@@ -91,11 +91,11 @@ const EXAMPLES: &str = "Examples:
   tair-backup-mcp compare-backups orders b-20261123T061500Z-3f9a1c    which keys differ by now
   tair-backup-mcp prune orders --keep-last 5 --dry-run     which manual and safety backups would go
   tair-backup-mcp approve                                  say yes or no to what an agent has planned
+  tair-backup-mcp audit --since yesterday                  what was done, and for whom
 
 Without a configuration file and --url there is one instance, `sandbox`: a real server of our own with sample data.
-Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, or what is compared
-differs, 2 usage,
-3 refused, 4 not found, 5 instance or provider, 6 damaged data, 130 interrupted.";
+Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, or
+compare-backups found a difference, 2 usage, 3 refused, 4 not found, 5 instance or provider, 6 damaged data, 130 interrupted.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -112,17 +112,17 @@ enum Command {
     Approve(approve::Args),
     /// Say, at a terminal, that nothing of a failed restore is left to roll back, so that others may begin
     ClearRollback(clear_rollback::Args),
-    /// End a clone, at a terminal, before its time; its data is gone, what it was made of stays
+    /// End a clone, at a terminal, before its time; its data is gone, the backup that it was made of stays
     DeleteInstance(delete_instance::Args),
-    /// Tell which keys differ between two sets, moments, or what an instance holds now
+    /// Show which keys differ between two backups or moments, or between one of them and now
     CompareBackups(compare::Args),
     /// Show which backups of an instance would expire now, and why each other one stays; deletes nothing
     Retention(retention::Args),
     /// Delete the manual and safety backups of an instance that no rule of yours keeps, after your yes at a terminal
     Prune(prune::Args),
-    /// Look for what of the vault is damaged or was changed from outside, or copy it to another place
+    /// Check the vault for damage and for changes by others, or copy it to another place
     Vault(vault::Args),
-    /// Show what the guard has recorded
+    /// Show what was done for whom: plans and answers, jobs, downloads, refusals
     Audit(audit::Args),
     /// Move the state to another database or machine: write it into a file, take a file over
     State(state::Args),

@@ -29,7 +29,7 @@ pub struct Args {
     /// The instance
     #[arg(long)]
     instance_id: String,
-    /// Keep the newest N that are sound, of manual and of safety backups each
+    /// Keep the newest N sound manual backups, and the newest N sound safety backups
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keep_last: Option<u32>,
     /// Keep what is no older than that, counted back from the newest sound backup: 30d, 12h, 8w
@@ -38,7 +38,7 @@ pub struct Args {
     /// The backups that may go
     #[arg(long, value_enum, value_name = "MODE", default_value_t = Of::All)]
     mode: Of,
-    /// Tell what would go and why the rest stays, and delete nothing
+    /// Show what would go and why the rest stays; delete nothing
     #[arg(long)]
     dry_run: bool,
     /// Print one JSON object
@@ -60,7 +60,7 @@ enum Of {
 const HELP: &str = "Deletes manual and safety backups, which stay until somebody deletes them or their own time is over. A backup stays if any rule keeps
 it; at least one rule is needed. Whatever the rules say, these stay, and it is said why: automated backups (their policy lets them
 go), the last good backup, what a waiting plan, a running job, a restore of the last days or the log needs, what is locked, and what
-cannot be read. One that is damaged counts for no rule.
+cannot be read. Damaged ones are not counted by the rules.
 
 Examples:
   tair-backup-mcp prune orders --keep-last 5 --dry-run          what would go, and why the rest stays
@@ -68,10 +68,10 @@ Examples:
   tair-backup-mcp prune orders --keep-last 3 --keep-within 30d  at least 3, and all of the last 30 days
   tair-backup-mcp prune orders --keep-within 12w --mode manual  manual backups alone
 
-The question is asked at the terminal, once for all that are listed: the instance id is the yes to them, and to no other. What has
-changed by then voids it. Nothing is asked with --json or without a terminal, and so nothing goes there, unless the operator waived
-a person's yes (confirmation = \"token\").
-At most 1000 go at once, the oldest first. Ended in the middle, what was not reached is there: run it again.
+One question is asked at the terminal for all that are listed: typing the instance id is the yes to them, and to no other. If one of
+them must stay by then, nothing is deleted. With --json or without a terminal nothing is asked, and so nothing is deleted, unless the
+operator waived a person's yes (confirmation = \"token\").
+At most 1000 go at once, the oldest first. If it was interrupted, run it again.
 Exit codes: 0 done, or nothing goes, 3 nothing was deleted, or something was retained; else as everywhere.";
 
 /// Longest time that can be given, in hours: a hundred years.

@@ -155,14 +155,13 @@ pub fn reply_result(json: Value) -> CallToolResult {
 /// A fault as a failed tool result, so that the model can act on it.
 #[must_use]
 pub fn error_result(fault: &Fault) -> CallToolResult {
-    let mut json = error_json(fault);
-    dated(&mut json);
+    let json = error_json(fault);
     let mut result = CallToolResult::structured_error(json.clone());
     result.content = vec![ContentBlock::text(json.to_string())];
     result
 }
 
-/// A fault as JSON: `code`, `message`, and where present `hint`, `next_actions`, `retry_after` (seconds).
+/// A fault as JSON: `code`, `message`, `now` (UTC), and where present `hint`, `next_actions`, `retry_after` (seconds).
 #[must_use]
 pub fn error_json(fault: &Fault) -> Value {
     let mut json = json!({ "code": fault.code, "message": fault.message });
@@ -177,5 +176,6 @@ pub fn error_json(fault: &Fault) -> Value {
             object.insert("retry_after".into(), after.as_secs().into());
         }
     }
+    dated(&mut json);
     json
 }

@@ -50,7 +50,7 @@ pub async fn check(
     let (missing, unknown) = unconfigured(endpoint, all, &app.config.instances).await;
     if unknown > 0 {
         let detail = format!(
-            "of {unknown} of {number} it is not known whether they are instances here: the cluster does not tell their hosts, and this node is reached \
+            "it is not known whether {unknown} of {number} shards are configured here: the cluster does not tell their hosts, and this node is reached \
              by a socket"
         );
         findings.warn(NAME, detail, NOT_TOLD);
@@ -62,8 +62,8 @@ pub async fn check(
     }
     let urls: Vec<&str> = missing.iter().map(|shard| shard.url.as_str()).collect();
     let detail = format!(
-        "no instance here is where the cluster says that {} of {number} are: {}; unless one reaches them elsewhere, nothing backs them up; this \
-         one has {slots} of {SLOTS} slots",
+        "{} of {number} shards are not configured at the addresses that the cluster tells: {}; unless you reach them under others, nothing backs \
+         them up; this one has {slots} of {SLOTS} slots",
         missing.len(),
         urls.join(", ")
     );

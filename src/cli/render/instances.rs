@@ -65,7 +65,7 @@ pub fn list(screen: &Screen, json: &Value) -> String {
         lines.extend(newest(screen, &format!("{id}: "), protection(i)));
         let lacking = [
             ("unreadable", "not all is known: its user may not run"),
-            ("other_shards", "shards that are no instance here:"),
+            ("other_shards", "shards that are not configured here:"),
         ];
         lines.extend(lacking.iter().filter_map(|(field, what)| {
             listed(i, field).map(|texts| screen.paint(Tone::Mind, &screen.prose(&format!("{id}: {what} {texts}"))))
@@ -133,7 +133,7 @@ mod tests {
             "carts: not reached: refused",
             "carts: cannot be recovered: everything",
             "carts: not all is known: its user may not run INFO",
-            "carts: shards that are no instance here: redis://h:1, redis://h:2",
+            "carts: shards that are not configured here: redis://h:1, redis://h:2",
             "users: cannot be recovered: not known: no rights",
             "confirmation = \"token\": an agent restores without a person's yes",
             "3 of 4; more with --page-number, or --search",

@@ -35,8 +35,9 @@ impl Tone {
     #[must_use]
     pub fn of(status: &str) -> Self {
         match status {
-            "pass" | "ok" | "whole" | "verified" | "deep" | "drilled" | "succeeded" | "running" | "approved"
-            | "Normal" => Self::Good,
+            "pass" | "ok" | "verified" | "deep" | "drilled" | "succeeded" | "running" | "approved" | "Normal" => {
+                Self::Good
+            }
             "warn"
             | "pending"
             | "uncertain"

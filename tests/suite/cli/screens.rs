@@ -42,16 +42,16 @@ fn instances() -> Value {
 
 fn newest() -> Value {
     json!([{ "mode": "manual", "backup_id": "b-20261123T061500Z-3f9a1c", "age_seconds": 11_700, "status": "drilled" },
-        { "mode": "safety", "backup_id": "b-20261121T021000Z-a0b1c2", "age_seconds": 199_200, "status": "whole" }])
+        { "mode": "safety", "backup_id": "b-20261121T021000Z-a0b1c2", "age_seconds": 199_200, "status": "deep" }])
 }
 
 fn backups() -> Value {
     json!({ "total": 3, "start_time": "2026-11-16T09:30:00Z", "end_time": "2026-11-23T09:30:00Z", "newest": newest(), "backups": [
-        { "backup_id": "b-20261123T061500Z-3f9a1c", "status": "whole", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "keys": 1_204_331,
+        { "backup_id": "b-20261123T061500Z-3f9a1c", "status": "drilled", "mode": "manual", "taken_at": "2026-11-23T06:15:00Z", "keys": 1_204_331,
           "rdb_bytes": 734_003_200, "stored_bytes": 210_763_776, "note": "before the release of the new checkout, which rewrites every cart" },
         { "backup_id": "b-20261122T021000Z-0c1d2e", "status": "damaged", "mode": "automated", "taken_at": "2026-11-22T02:10:00Z",
           "damage": "data.rdb.zst is 1048576 bytes, the manifest says 210763776: somebody has cut it" },
-        { "backup_id": "b-20261121T021000Z-a0b1c2", "status": "whole", "mode": "safety", "taken_at": "2026-11-21T02:10:00Z", "keys": 12,
+        { "backup_id": "b-20261121T021000Z-a0b1c2", "status": "deep", "mode": "safety", "taken_at": "2026-11-21T02:10:00Z", "keys": 12,
           "rdb_bytes": 2048, "stored_bytes": 900, "shrunk": "keys 4,331 → 12",
           "needed_by": ["restore rj-20261121T021500Z-ffeedd of orders, which it undoes"] },
     ] })
@@ -146,7 +146,7 @@ fn doctor() -> Value {
           "detail": "the backlog of 1.0 MiB would hold 3 seconds of what is written now (0.3 MiB a second); an outage that is longer leaves a gap" },
         { "name": "cluster shards", "status": "warn", "instance_id": "orders",
           "next": "add to the configuration file:\n[[instance]]\nid = \"orders-shard-2\"\nurl = \"redis://10.0.0.7:6379\"\npassword_file = \"/etc/tair-backup-mcp/orders.password\"",
-          "detail": "1 of 2 are no instance here, so nothing backs them up: redis://10.0.0.7:6379; this one has 8192 of 16384 slots" },
+          "detail": "1 of 2 shards are not configured here, so nothing backs them up: redis://10.0.0.7:6379; this one has 8192 of 16384 slots" },
         { "name": "reachable", "status": "fail", "instance_id": "carts", "next": "Start the server, or correct the url in the configuration.",
           "detail": "cannot connect to 10.0.0.6:6379: connection refused (os error 111)" },
     ] })

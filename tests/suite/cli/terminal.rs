@@ -68,6 +68,7 @@ fn approve_by_the_typed_id() {
     assert_eq!(redis.digest(), intact);
     let again = bench.run(&Bench::echo(&backup, &token));
     assert_eq!((again.code, &again.json()["code"]), (3, &"confirm.used".into()), "{again:?}");
+    assert!(again.json()["now"].is_string(), "a refusal has its time at a terminal too: {again:?}");
     let audit = bench.run(&["audit", "--json"]).out;
     for event in ["planned", "no_channel", "not_confirmed", "dismissed", "approved", "restore.started", "refused"] {
         assert!(audit.contains(&format!("\"event\":\"{event}\"")), "{event}: {audit}");
