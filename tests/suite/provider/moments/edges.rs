@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 use tair_backup_mcp::model::backup::BackupSet;
+use tair_backup_mcp::model::time::written_ms;
 use tair_backup_mcp::vault::Vault;
 
 /// The sets of the vault, by the library.
@@ -54,6 +55,11 @@ fn write(bench: &Bench, redis: &Redis, what: &str) {
         std::thread::sleep(Duration::from_millis(20));
     }
     received(bench, redis);
+}
+
+/// A moment as a refusal names it, whole seconds with their fraction too.
+fn to_the_ms(ms: i64) -> String {
+    written_ms(Timestamp::from_millisecond(ms).unwrap())
 }
 
 /// A backlog that was overrun, and a source that was started anew: three windows with a gap before each but the first. Each edge is
@@ -106,10 +112,10 @@ fn every_edge_is_where_it_is_told() {
     let edges: Vec<(i64, i64)> = windows.iter().map(|w| (w.from.as_millisecond(), w.to.as_millisecond())).collect();
     for (n, (from, to)) in edges.iter().copied().enumerate() {
         let before = refused(&bench, from - 1);
-        assert!(before.contains(&format!("{} (after)", written(from))), "{n}: {before}");
+        assert!(before.contains(&format!("{} (after)", to_the_ms(from))), "{n}: {before}");
         assert_eq!(before.contains("(before)"), n > 0, "{n}: {before}");
         let after = refused(&bench, to + 1);
-        assert!(after.contains(&format!("{} (before)", written(to))), "{n}: {after}");
+        assert!(after.contains(&format!("{} (before)", to_the_ms(to))), "{n}: {after}");
         assert_eq!(after.contains("(after)"), n + 1 < edges.len(), "{n}: {after}");
         if n > 0 {
             // The gap is all that lies between two windows, and no more.
