@@ -96,6 +96,8 @@ fn shallow(field: &mut Value) {
     let rows = if field.get("items").is_some() { field.get_mut("items") } else { Some(field) };
     if let Some(rows) = rows.and_then(Value::as_object_mut) {
         rows.remove("properties");
+        // What is said of all other fields would be said of those, too.
+        rows.remove("additionalProperties");
     }
 }
 
