@@ -1,17 +1,14 @@
 //! The log and the audit, as an operator reads them: what is done for whom is one line each, for people or for programs, without colours, statements
 //! or tokens; a level that is none is refused.
 
-use crate::guard::flow::{Silent, app};
+use crate::guard::flow::{Nobody, Silent, app};
 use crate::support::{Bench, Done, Redis, finish, text};
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqlitePool;
 use std::path::PathBuf;
-use tair_backup_mcp::guard::ledger::Confirmation;
-use tair_backup_mcp::guard::person::Answer;
 use tair_backup_mcp::model::caller::Caller;
-use tair_backup_mcp::tools::{self, Asked, Person, ToolCall};
+use tair_backup_mcp::tools::{self, ToolCall};
 
 fn run(bench: &Bench, filter: &str, args: &[&str]) -> Done {
     finish(bench.command(args).env("TAIR_BACKUP_MCP_LOG", filter).spawn().unwrap())
@@ -170,20 +167,6 @@ async fn a_long_audit_is_printed_page_by_page() {
     assert_eq!(details(&["--limit", "3"]), [2497, 2498, 2499]);
     let table = bench.run(&["audit", "--since", "2026-01-01T00:00Z"]).out;
     assert_eq!((table.matches("CALLER").count(), table.matches("asked").count()), (3, 2500), "{table}");
-}
-
-/// Nobody who could be asked.
-struct Nobody;
-
-#[async_trait]
-impl Person for Nobody {
-    fn puts_the_question(&self) -> bool {
-        false
-    }
-
-    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
-        Asked::Answered(Answer::NoChannel)
-    }
 }
 
 /// While the audit takes no lines, an agent gets no file, and is told who does; a person at the command line gets it, is told that the audit has it not, and the

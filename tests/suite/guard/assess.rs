@@ -1,7 +1,7 @@
 //! A provider reports facts and nothing else: one that checks nothing cannot restore, because the guard decides which checks an
 //! act needs, and unknown facts do not pass.
 
-use crate::guard::flow::{self, Silent};
+use crate::guard::flow::{self, Nobody, Silent};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -22,9 +22,8 @@ use tair_backup_mcp::guard::facts::restore::{
     SetLook, SourceFacts, TargetFacts,
 };
 use tair_backup_mcp::guard::facts::rights::{Right, StepRight};
-use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus, Ledger as _};
+use tair_backup_mcp::guard::ledger::{ConfirmationStatus, Ledger as _};
 use tair_backup_mcp::guard::permit::Permit;
-use tair_backup_mcp::guard::person::Answer;
 use tair_backup_mcp::guard::plan::{Plan, Safety};
 use tair_backup_mcp::guard::preconditions::Preconditions;
 use tair_backup_mcp::guard::rules::Rules;
@@ -39,7 +38,7 @@ use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
 use tair_backup_mcp::state::State as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
-use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
+use tair_backup_mcp::tools::{self, App, Outcome, ToolCall};
 use tempfile::TempDir;
 
 const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
@@ -104,19 +103,6 @@ struct Careless {
     yes_comes: Option<Arc<Sqlite>>,
     /// Whether the facts cannot be read for now.
     away: AtomicBool,
-}
-
-/// No person: the rules do not need one.
-struct Nobody;
-
-#[async_trait]
-impl Person for Nobody {
-    fn puts_the_question(&self) -> bool {
-        false
-    }
-    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
-        Asked::Answered(Answer::NoChannel)
-    }
 }
 
 fn no<T>() -> Result<T, Fault> {

@@ -571,6 +571,20 @@ impl Progress for Waits {
     }
 }
 
+/// Nobody who could be asked.
+pub struct Nobody;
+
+#[async_trait]
+impl Person for Nobody {
+    fn puts_the_question(&self) -> bool {
+        false
+    }
+
+    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
+        Asked::Answered(Answer::NoChannel)
+    }
+}
+
 /// Ignores progress.
 pub struct Silent;
 

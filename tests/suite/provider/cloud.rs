@@ -1,6 +1,7 @@
 //! The provider of instances on Alibaba Cloud, driven against the emulator with a real Redis behind it: every call over real
 //! sockets, signed, and with what can go wrong going wrong.
 
+use crate::guard::flow::Nobody;
 use crate::support::emulator::{Emulator, client_at};
 use crate::support::{Bench, Redis, program, text, wait};
 use async_trait::async_trait;
@@ -15,7 +16,6 @@ use tair_backup_mcp::config::Config;
 use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::guard::assess::{Assessment, assess};
 use tair_backup_mcp::guard::check::CheckName;
-use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::plan::Plan;
@@ -35,8 +35,8 @@ use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tair::client::Client;
 use tair_backup_mcp::tools::{
-    App, Asked, Outcome, Person, Progress, ToolCall, create_instance_from_backup, delete_backup,
-    describe_backup_policy, modify_backup_policy, restore_instance,
+    App, Outcome, Progress, ToolCall, create_instance_from_backup, delete_backup, describe_backup_policy,
+    modify_backup_policy, restore_instance,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -112,18 +112,6 @@ pub(crate) struct Ours {
     runtime: Runtime,
     pub(crate) app: Arc<App>,
     home: Arc<TempDir>,
-}
-
-struct Nobody;
-
-#[async_trait]
-impl Person for Nobody {
-    fn puts_the_question(&self) -> bool {
-        false
-    }
-    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
-        Asked::Answered(Answer::NoChannel)
-    }
 }
 
 #[async_trait]
