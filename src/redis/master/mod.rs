@@ -10,6 +10,9 @@
 //! future of `run` is such a crash.
 
 pub mod cutover;
+pub mod fold;
+#[cfg(test)]
+mod folded;
 pub mod rollback;
 pub mod session;
 pub mod shift;
@@ -18,6 +21,7 @@ mod shifted;
 pub mod types;
 
 mod expiring;
+mod foldable;
 mod listener;
 mod stream;
 mod transfer;

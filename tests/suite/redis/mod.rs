@@ -7,6 +7,7 @@ mod corpus;
 mod damage;
 mod facts;
 mod fixture;
+mod fold;
 mod master;
 mod rdb;
 mod replay;

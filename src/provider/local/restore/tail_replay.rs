@@ -147,10 +147,6 @@ impl TailReader {
         self.sift.commands()
     }
 
-    pub(super) fn is_between_commands(&self) -> bool {
-        self.sift.is_between_commands()
-    }
-
     /// The next bytes of the replay; `None` behind the last.
     ///
     /// # Errors

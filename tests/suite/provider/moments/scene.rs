@@ -12,6 +12,7 @@ use tair_backup_mcp::archive::{CutAt, NoCut};
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::model::log::Position;
 use tair_backup_mcp::redis::master::cutover::OwnServer;
+use tair_backup_mcp::redis::master::fold::Fold;
 use tair_backup_mcp::redis::master::session::Session;
 use tair_backup_mcp::redis::master::shift::StreamShift;
 use tair_backup_mcp::redis::master::types::{MasterOptions, Supply};
@@ -204,15 +205,20 @@ impl Scene {
                 let _ = to.blocking_send(Supply::Chunk(frame));
             }
             let _ = to.blocking_send(Supply::StreamFollows);
+            let mut fold = Fold::default();
             while let Some(bytes) = log.next() {
-                let (mut bytes, mut whole) = (bytes.unwrap(), log.is_between_commands());
+                let (mut bytes, mut folded) = (bytes.unwrap(), Vec::new());
                 if let Some(shift) = &mut shift {
                     let mut moved = Vec::new();
                     shift.feed(&bytes, log.received_ms(), &mut moved).unwrap();
-                    (bytes, whole) = (moved, shift.is_between_commands());
+                    bytes = moved;
                 }
-                let _ = to.blocking_send(Supply::Stream { bytes, whole });
+                fold.feed(&bytes, &mut folded).unwrap();
+                let _ = to.blocking_send(Supply::Stream { bytes: folded, whole: fold.is_between_commands() });
             }
+            let mut last = Vec::new();
+            fold.finish(&mut last);
+            let _ = to.blocking_send(Supply::Stream { bytes: last, whole: true });
             let _ = to.blocking_send(Supply::Done);
             assert_eq!(log.commands(), cut.commands);
         });

@@ -4,6 +4,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::restore::replay::{Behind, Reader};
+use crate::redis::master::fold::Fold;
 use crate::redis::master::shift::StreamShift;
 use crate::redis::master::types::Supply;
 use jiff::Timestamp;
@@ -65,24 +66,22 @@ impl Behind {
     /// Hands the commands over, all of them or a reason. The other side may have given up, and says why.
     pub(in crate::provider::local::restore) fn supply(self, to: &mpsc::Sender<Supply>) -> Result<(), String> {
         let timed = self.relative;
-        let mut shift = self.shift();
-        let mut send = |bytes: Vec<u8>, whole, at_ms| -> Result<bool, String> {
-            let (bytes, whole) = match &mut shift {
-                None => (bytes, whole),
-                Some(shift) => {
-                    let mut moved = Vec::with_capacity(bytes.len());
-                    shift.feed(&bytes, at_ms, &mut moved)?;
-                    (moved, shift.is_between_commands())
-                }
-            };
-            Ok(to.blocking_send(Supply::Stream { bytes, whole }).is_ok())
+        let (mut shift, mut fold) = (self.shift(), Fold::default());
+        let mut send = |mut bytes: Vec<u8>, at_ms| -> Result<bool, String> {
+            if let Some(shift) = &mut shift {
+                let mut moved = Vec::with_capacity(bytes.len());
+                shift.feed(&bytes, at_ms, &mut moved)?;
+                bytes = moved;
+            }
+            let mut folded = Vec::new();
+            fold.feed(&bytes, &mut folded)?;
+            Ok(hand_over(to, folded, fold.is_between_commands()))
         };
         let commands = match self.reader {
             Reader::Tail(mut tail) => {
                 let at_ms = self.restored.moment.as_millisecond();
                 while let Some(bytes) = tail.next()? {
-                    let whole = tail.is_between_commands();
-                    if !send(bytes, whole, at_ms)? {
+                    if !send(bytes, at_ms)? {
                         return Ok(());
                     }
                 }
@@ -95,8 +94,7 @@ impl Behind {
                 }
                 while let Some(bytes) = log.next() {
                     let bytes = bytes.map_err(|fault| fault.message)?;
-                    let whole = log.is_between_commands();
-                    if !send(bytes, whole, log.received_ms())? {
+                    if !send(bytes, log.received_ms())? {
                         return Ok(());
                     }
                 }
@@ -104,8 +102,16 @@ impl Behind {
             }
         };
         if commands == self.commands {
+            let mut last = Vec::new();
+            fold.finish(&mut last);
+            hand_over(to, last, true);
             return Ok(());
         }
         Err(format!("the log gave {commands} commands, and {} were planned", self.commands))
     }
+}
+
+/// Whether the other side took it; there may be nothing to take.
+fn hand_over(to: &mpsc::Sender<Supply>, bytes: Vec<u8>, whole: bool) -> bool {
+    bytes.is_empty() || to.blocking_send(Supply::Stream { bytes, whole }).is_ok()
 }
