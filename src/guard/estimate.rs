@@ -14,7 +14,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind};
 use crate::model::restore::{Method, capture_seconds, refusing_seconds, replay_time};
 
-// Rates by which is estimated where nothing like it was done before, rounded down from figures of docs/benchmarks.md, which names them.
+// Rates by which is estimated where nothing like it was done before, rounded down from figures of docs/figures.md, which names them.
 
 /// Bytes of RDB a second of a restore, from its beginning until the target's disk has it.
 const RESTORED_A_SECOND: u64 = 70_000_000;

@@ -17,7 +17,7 @@ pub fn replay_time(bytes: u64, commands: u64) -> Duration {
     Duration::from_millis(millis(bytes, by_bytes).max(millis(commands, by_commands)))
 }
 
-/// How fast a set is taken to load, in bytes a second: half of what was measured (docs/benchmarks.md), for writers wait for it.
+/// How fast a set is taken to load, in bytes a second: half of what was measured (docs/figures.md), for writers wait for it.
 const LOADED_A_SECOND: u64 = 100 << 20;
 
 /// Seconds for which a target that loads a set of so many bytes as a replica refuses writes, about; `replay`: and applies a log behind it.
@@ -26,7 +26,7 @@ pub const fn refusing_seconds(bytes: u64, replay: u64) -> u64 {
     1 + bytes / LOADED_A_SECOND + replay
 }
 
-/// How fast a server is taken to be backed up, in bytes of its memory a second: half of what was measured (docs/benchmarks.md), for writers may
+/// How fast a server is taken to be backed up, in bytes of its memory a second: half of what was measured (docs/figures.md), for writers may
 /// wait for it.
 const CAPTURED_A_SECOND: u64 = 90 << 20;
 
