@@ -39,5 +39,6 @@ mod chains;
 mod error_reply;
 mod memory;
 mod modules;
+mod server_log;
 mod tls;
 mod tls_probe;
