@@ -45,16 +45,8 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         print(&listed(app, &plans));
         return Ok(0);
     }
-    if !terminal::is_interactive() {
-        let named = args.plan.as_ref().map(|id| format!(" --plan {}", shell_word(id)));
-        let again = format!("approve{}", named.unwrap_or_default());
-        return Err(Fault::new(
-            Kind::Refused,
-            "person.no_channel",
-            "approve needs a person at a terminal; standard input is not one",
-        )
-        .hint(format!("Run `{}` yourself in a terminal.", app.config.command(&again))));
-    }
+    let plan = args.plan.as_ref().map(|id| format!(" --plan {}", shell_word(id)));
+    terminal::required(&app.config, "approve", &plan.unwrap_or_default())?;
     let mut waiting: VecDeque<Confirmation> = app.state.waiting().await?.into_iter().filter(is_wanted).collect();
     let named = match &args.plan {
         Some(id) if waiting.is_empty() => {

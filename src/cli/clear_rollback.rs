@@ -6,7 +6,7 @@
 use crate::cli::{print, terminal};
 use crate::guard::ledger::AuditRecord;
 use crate::model::caller::Caller;
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::job::{Job, JobKind, JobStatus, Phase};
 use crate::model::text::clean_to;
 use crate::model::time::written;
@@ -36,18 +36,7 @@ Clearing changes nothing there. It removes what this program has written down fo
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let state = &app.state;
     state.job(&args.job_id).await?;
-    if !terminal::is_interactive() {
-        return Err(Fault::new(
-            Kind::Refused,
-            "person.no_channel",
-            "clear-rollback needs a person at a terminal; standard input is not one",
-        )
-        .hint(format!(
-            "Run `{} --job-id {}` yourself in a terminal.",
-            app.config.command("clear-rollback"),
-            args.job_id
-        )));
-    }
+    terminal::required(&app.config, "clear-rollback", &format!(" --job-id {}", args.job_id))?;
     app.provider.recover().await?;
     let job = state.job(&args.job_id).await?;
     if !is_pending(&job) {
@@ -56,8 +45,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     }
     print(&known(&job));
     let question = format!("{LOOK_AT}\nTo clear it, type the instance id {} (Enter leaves it) > ", job.instance_id);
-    if terminal::read_line(question).await.as_deref() != Some(&job.instance_id) {
-        print("Left as it is.");
+    if !terminal::types(question, &job.instance_id).await {
         return Ok(0);
     }
     let message = format!("{}; cleared by a person, not rolled back", known_of(&job));

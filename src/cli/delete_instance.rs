@@ -27,17 +27,11 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     // Whatever is no clone is told apart before anybody is asked, and without asking it.
     let is = app.provider.deletable(&instance_id).await?;
     if app.config.guard.confirmation == ConfirmationPolicy::Person {
-        if !terminal::is_interactive() {
-            let message = "delete-instance needs a person at a terminal; standard input is not one";
-            let command = app.config.command("delete-instance");
-            return Err(Fault::new(Kind::Refused, "person.no_channel", message)
-                .hint(format!("Run `{command} --instance-id {instance_id}` yourself in a terminal.")));
-        }
+        terminal::required(&app.config, "delete-instance", &format!(" --instance-id {instance_id}"))?;
         let question = format!(
             "{instance_id} is {is}. It ends now, and what it holds is gone; what it was made of stays.\nTo end it, type its id {instance_id} (Enter leaves it) > "
         );
-        if terminal::read_line(question).await.as_deref() != Some(&instance_id) {
-            print("Left as it is.");
+        if !terminal::types(question, &instance_id).await {
             return Ok(0);
         }
     }

@@ -2,10 +2,13 @@
 //!
 //! The question goes to the terminal itself, not to standard input: what a program pipes in is not a person.
 
+use crate::cli::print;
 use crate::cli::render::screen::{Screen, Tone};
+use crate::config::Config;
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::{Answer, Channel, typed_answer};
 use crate::model::estimate::percent;
+use crate::model::fault::{Fault, Kind};
 use crate::tools::{Asked, Person, Progress, with_bytes};
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,6 +42,32 @@ pub fn stopping() {
 #[must_use]
 pub fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Makes sure that a person sits at this process's terminal, for what nobody else may do. `words` stand behind the subcommand in what the refusal
+/// tells to run.
+///
+/// # Errors
+/// `person.no_channel`.
+pub fn required(config: &Config, subcommand: &str, words: &str) -> Result<(), Fault> {
+    if is_interactive() {
+        return Ok(());
+    }
+    let message = format!("{subcommand} needs a person at a terminal; standard input is not one");
+    let command = config.command(subcommand);
+    Err(Fault::new(Kind::Refused, "person.no_channel", message)
+        .hint(format!("Run `{command}{words}` yourself in a terminal.")))
+}
+
+/// Whether the person types this id at a question; where they do not, it is said that all is left as it is.
+#[must_use]
+pub async fn types(question: String, id: &str) -> bool {
+    let typed = read_line(question).await;
+    let is_typed = typed.as_deref() == Some(id);
+    if !is_typed {
+        print("Left as it is.");
+    }
+    is_typed
 }
 
 /// Shows a text at the terminal and reads a line; `None` without a terminal or at its end.

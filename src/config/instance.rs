@@ -1,5 +1,7 @@
 //! `[[instance]]`: one Redis or Valkey that we look after, as its operator wrote it down, checked.
 
+use crate::config::announce::Announce;
+use crate::config::emulate::Emulate;
 use crate::config::instance_url::InstanceUrl;
 use crate::config::vault::VaultPlace;
 use crate::config::wrong::out_of_range;
@@ -9,8 +11,6 @@ use crate::model::ids::check_instance_id;
 use crate::model::policy::BackupPolicy;
 use crate::model::secret::Secret;
 use serde::Deserialize;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,88 +23,6 @@ pub enum RestoreWay {
     Auto,
     /// Always by commands, because the target cannot connect to this program.
     Commands,
-}
-
-/// The two generations of the cloud's instances; how one can be restored depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Generation {
-    /// On physical machines; restored in place.
-    #[default]
-    Classic,
-    /// On virtual machines; restored into a new instance.
-    CloudNative,
-}
-
-/// Architecture of an instance of the cloud.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Architecture {
-    /// One data shard.
-    #[default]
-    Standard,
-    /// A cluster; the emulated one has a single shard, the server itself.
-    Cluster,
-}
-
-/// `emulate = { … }`: as which kind of cloud instance the emulator shows an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct Emulate {
-    /// The generation shown, which decides whether a restore goes in place.
-    pub generation: Generation,
-    /// The architecture shown.
-    pub architecture: Architecture,
-    /// Whether data flashback can be switched on.
-    pub flashback: bool,
-    /// Whether the instance is a spare: hidden until a call that creates an instance gets it; its data is overwritten then.
-    pub spare: bool,
-    /// Whether the instance has no replica, and so no backups.
-    pub single: bool,
-}
-
-/// Where a target finds us for a restore.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Announce {
-    /// Host name or address, without brackets.
-    pub host: String,
-    /// A fixed port, where address translation needs one.
-    pub port: Option<u16>,
-}
-
-impl Announce {
-    /// Reads `host` or `host:port`; an IPv6 address with a port stands in brackets.
-    fn parse(text: &str) -> Option<Self> {
-        let (host, port) = match text.rsplit_once(':') {
-            // An IPv6 address without brackets has several colons and no port.
-            Some((host, port)) if !host.contains(':') || host.starts_with('[') && host.ends_with(']') => {
-                (host, Some(port.parse().ok().filter(|port| *port > 0)?))
-            }
-            _ => (text, None),
-        };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let plain = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@[]".contains(c));
-        plain.then(|| Self { host: host.into(), port })
-    }
-
-    /// The address to listen on: the unspecified one of the announced family.
-    #[must_use]
-    pub fn any(&self) -> IpAddr {
-        match self.host.parse() {
-            Ok(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
-            _ => Ipv4Addr::UNSPECIFIED.into(),
-        }
-    }
-}
-
-impl fmt::Display for Announce {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            None => f.write_str(&self.host),
-            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
-            Some(port) => write!(f, "{}:{port}", self.host),
-        }
-    }
 }
 
 /// Long enough for a source that saves its data to its own disk before it sends a byte.
@@ -375,28 +293,5 @@ impl RawInstance {
             copy_to: None,
             emulate: self.emulate,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Announce;
-
-    /// Each form is read and shown as it was written, listened for in its own family, and a wrong one is refused.
-    #[test]
-    fn announced_addresses() {
-        for (text, any) in [
-            ("10.0.0.9", "0.0.0.0"),
-            ("10.0.0.9:7400", "0.0.0.0"),
-            ("backup.internal:7400", "0.0.0.0"),
-            ("fd00::9", "::"),
-            ("[fd00::9]:7400", "::"),
-        ] {
-            let announce = Announce::parse(text).unwrap();
-            assert_eq!((announce.to_string().as_str(), announce.any().to_string().as_str()), (text, any));
-        }
-        for text in ["", ":7400", "host:port", "host:0", "host:70000", "redis://host:7400", "a b", "[fd00::9", "[]:1"] {
-            assert_eq!(Announce::parse(text), None, "{text:?}");
-        }
     }
 }

@@ -4,11 +4,13 @@
 //! is only what they name.
 
 pub mod advice;
+pub mod announce;
 pub mod backup_log;
 pub mod blocking;
 pub mod command;
 pub mod denied;
 pub mod durable;
+pub mod emulate;
 pub mod encryption;
 pub mod guard;
 pub mod home;

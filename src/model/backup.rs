@@ -204,3 +204,39 @@ pub struct DamagedSet {
     /// The damaged file and what is wrong with it.
     pub reason: String,
 }
+
+#[cfg(test)]
+impl BackupSet {
+    /// A set of the instance `orders` for unit tests of what is judged from sets alone: walked, taken in no time, of nothing.
+    pub(crate) fn sample(id: &str, mode: Mode) -> Self {
+        Self {
+            id: id.into(),
+            instance_id: "orders".into(),
+            mode,
+            note: String::new(),
+            engine: "redis".into(),
+            version: "7.0.15".into(),
+            run_id: String::new(),
+            replication_id: String::new(),
+            replication_offset: 0,
+            write_calls: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            finished_at: Timestamp::UNIX_EPOCH,
+            rdb_version: 10,
+            rdb_bytes: 1,
+            sha256: "its".into(),
+            stored_bytes: 1,
+            counts: Counts::new(),
+            functions: 0,
+            used_memory: 0,
+            types: BTreeMap::new(),
+            expires_at: None,
+            locked_until: None,
+            origin: Origin::Capture { address: String::new() },
+            held: None,
+            proof: None,
+            announced_version: None,
+            manifest: None,
+        }
+    }
+}

@@ -17,8 +17,9 @@ pub fn replay_time(bytes: u64, commands: u64) -> Duration {
     Duration::from_millis(millis(bytes, by_bytes).max(millis(commands, by_commands)))
 }
 
-/// How fast a set is taken to load, in bytes a second: half of what was measured (docs/figures.md), for writers wait for it.
-const LOADED_A_SECOND: u64 = 100 << 20;
+/// How fast a set is taken to load, in bytes a second: half of what was measured (docs/figures.md), rounded down, for writers wait for
+/// it.
+const LOADED_A_SECOND: u64 = 100_000_000;
 
 /// Seconds for which a target that loads a set of so many bytes as a replica refuses writes, about; `replay`: and applies a log behind it.
 #[must_use]

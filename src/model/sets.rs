@@ -82,40 +82,11 @@ mod tests {
     use super::{last_backup, newest_of_modes, shrunk};
     use crate::model::backup::{BackupSet, Mode, Origin};
     use crate::model::slots::HeldSlots;
-    use jiff::Timestamp;
-    use std::collections::BTreeMap;
 
     /// A set of so many keys in each database.
     fn set(id: &str, mode: Mode, keys: &[(u64, u64)]) -> BackupSet {
-        BackupSet {
-            id: id.into(),
-            instance_id: "orders".into(),
-            mode,
-            note: String::new(),
-            engine: "redis".into(),
-            version: "7.0.15".into(),
-            run_id: String::new(),
-            replication_id: String::new(),
-            replication_offset: 0,
-            write_calls: None,
-            started_at: Timestamp::UNIX_EPOCH,
-            finished_at: Timestamp::UNIX_EPOCH,
-            rdb_version: 10,
-            rdb_bytes: 1,
-            sha256: "its".into(),
-            stored_bytes: 1,
-            counts: keys.iter().map(|(db, keys)| (*db, (*keys, 0))).collect(),
-            functions: 0,
-            used_memory: 0,
-            types: BTreeMap::new(),
-            expires_at: None,
-            locked_until: None,
-            origin: Origin::Capture { address: String::new() },
-            held: None,
-            proof: None,
-            announced_version: None,
-            manifest: None,
-        }
+        let counts = keys.iter().map(|(db, keys)| (*db, (*keys, 0))).collect();
+        BackupSet { counts, ..BackupSet::sample(id, mode) }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 pub mod audited;
 pub mod comparison;
 pub mod download;
+pub mod downloaded;
 pub mod expected;
 pub mod exported;
 pub mod jobs;
 pub mod local;
 pub mod ownership;
 pub mod part;
+pub mod query;
 pub mod routed;
 pub mod set_stream;
 pub mod tair;
@@ -35,10 +37,11 @@ use crate::model::persistence::Persistence;
 use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::pruning::{Keep, PrunedSet};
 use crate::model::restore::Cutover;
-use crate::model::secret::Secret;
 use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
+pub use crate::provider::downloaded::{Downloaded, OnBytes, SignedUrl};
 pub use crate::provider::exported::{ExportAt, ExportOf, Exported};
+pub use crate::provider::query::{InstanceQuery, Range};
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::state::leases::Lease;
@@ -46,62 +49,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::Path;
 use std::time::Duration;
-
-/// A file that a download made or found.
-#[derive(Debug, Clone)]
-pub struct Downloaded {
-    /// Bytes of the RDB.
-    pub bytes: u64,
-    /// SHA-256 of the RDB, in hexadecimal.
-    pub sha256: String,
-    /// The RDB's format version.
-    pub rdb_version: u16,
-    /// The file was there already, equal to the byte.
-    pub already_there: bool,
-    /// Bytes that the list gives for the file, where that is another number.
-    pub listed_bytes: Option<u64>,
-}
-
-/// A URL that lets whoever has it read a backup, for a while.
-#[derive(Debug, Clone)]
-pub struct SignedUrl {
-    /// The URL, a secret.
-    pub url: Secret,
-    /// Until when the URL works, where it says so.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// Called with how far a piece of work is: done and total, in bytes.
-pub type OnBytes = dyn Fn(u64, u64) + Send + Sync;
-
-/// Which instances to list.
-#[derive(Debug, Clone)]
-pub struct InstanceQuery {
-    /// Only those whose id or name contains this.
-    pub search: Option<String>,
-    /// The page's number, from 1.
-    pub page_number: u32,
-    /// How many rows a page has.
-    pub page_size: u32,
-}
-
-/// From when to when, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// The first moment of the range.
-    pub start: Timestamp,
-    /// The last moment of the range. `None`: no moment is the last, so that a set is found that was taken while the clock was ahead.
-    pub end: Option<Timestamp>,
-}
-
-impl Range {
-    /// Whether a moment is in the range. Times are written to the second, so they are compared to the second: a set is found by the
-    /// time it is shown with.
-    #[must_use]
-    pub fn holds(&self, at: Timestamp) -> bool {
-        self.start.as_second() <= at.as_second() && self.end.is_none_or(|end| at.as_second() <= end.as_second())
-    }
-}
 
 /// What a change of policy without a permit came to.
 #[derive(Debug)]

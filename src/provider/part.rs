@@ -241,18 +241,23 @@ mod tests {
     use std::io::Write as _;
     use std::path::{Path, PathBuf};
 
-    fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    /// A directory, one in it for records, and a place of that name beside that.
+    pub(super) fn places_for(name: &str) -> (tempfile::TempDir, PathBuf, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
-        let (records, to) = (dir.path().join("records"), dir.path().join("there/set.rdb"));
+        let (records, to) = (dir.path().join("records"), dir.path().join("there").join(name));
         std::fs::create_dir(dir.path().join("there")).unwrap();
         (dir, records, to)
     }
 
-    fn names(dir: &Path) -> Vec<String> {
+    pub(super) fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> =
             std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        places_for("set.rdb")
     }
 
     fn interrupted(records: &Path, to: &Path) -> PathBuf {

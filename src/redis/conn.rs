@@ -42,7 +42,7 @@ pub struct Conn {
     answered: bool,
     /// Where a second connection can probe whether this port speaks TLS; `None` once the server's first byte has come.
     unproven: Option<(String, u16)>,
-    /// Whether a command, by name, has the flag `write`. Learned by `facts::write_calls`.
+    /// Whether a command, by name, has the flag `write`. Learned by `commandstats::resolve_writes`.
     pub(super) write_flags: BTreeMap<String, bool>,
 }
 

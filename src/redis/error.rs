@@ -1,7 +1,7 @@
 //! Everything that can go wrong between this program and an instance.
 //!
-//! Code branches on these types and on [`ErrorPrefix`], never on a server's text. That text comes from outside: it is shortened
-//! and cleaned here, before it travels further.
+//! Code branches on these types and on [`ErrorPrefix`], never on a server's text. That text comes from outside: where an error is
+//! made of it (`error_reply`) it is shortened and cleaned, before it travels further.
 
 use std::io;
 use std::time::Duration;
@@ -340,50 +340,7 @@ pub enum TlsProblem {
     Other,
 }
 
-/// The fewest rights that a capture needs, as an ACL rule.
-const CAPTURE_RIGHTS: &str = "ACL SETUSER <user> on ><password> +psync +replconf +ping";
-
 impl RedisError {
-    /// The error of an error reply (without its dash) to a command.
-    pub(crate) fn from_reply(address: &str, command: &str, text: &str) -> Self {
-        let (address, command, message) = (address.to_owned(), command.to_owned(), clean(text));
-        match ErrorPrefix::of(text) {
-            ErrorPrefix::NoPerm => {
-                let hint = match command.as_str() {
-                    "PSYNC" | "REPLCONF" | "PING" => format!("give the user the rights of a replica: {CAPTURE_RIGHTS}"),
-                    name => format!("give the user the right: +{}", name.to_ascii_lowercase().replace(' ', "|")),
-                };
-                Self::Denied { command, message, hint }
-            }
-            ErrorPrefix::NoAuth | ErrorPrefix::WrongPass => Self::Auth { address, message },
-            ErrorPrefix::Denied => Self::ProtectedMode { address },
-            ErrorPrefix::Loading => Self::Loading { address },
-            ErrorPrefix::NoMasterLink => Self::NoMasterLink { address },
-            ErrorPrefix::MasterDown => Self::MasterDown { address },
-            ErrorPrefix::Busy => Self::Busy { address },
-            ErrorPrefix::MaxClients => Self::MaxClients { address },
-            ErrorPrefix::UnknownCommand if matches!(command.as_str(), "PSYNC" | "REPLCONF") => {
-                Self::NoReplication { address, command }
-            }
-            // Before 6.0 a wrong password is an ERR.
-            ErrorPrefix::Err if command == "AUTH" => Self::Auth { address, message },
-            prefix => Self::Server { command, prefix, message },
-        }
-    }
-
-    /// Whether a reply of the server says this, and the connection may go on.
-    pub(super) fn is_reply(&self) -> bool {
-        self.passes()
-            || matches!(
-                self,
-                Self::Auth { .. }
-                    | Self::Denied { .. }
-                    | Self::ProtectedMode { .. }
-                    | Self::NoReplication { .. }
-                    | Self::Server { .. }
-            )
-    }
-
     /// Whether the server may be restarting, or busy with what it had loaded. A refusal will not change.
     pub(super) fn is_transient(&self) -> bool {
         use RedisError as E;

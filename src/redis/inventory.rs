@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::commandstats::resolve_writes;
 use super::conn::Conn;
 use super::error::RedisError;
-use super::facts::{field, info, resolve_writes};
+use super::facts::{field, info};
 use super::resp::Value;
 
 /// Names of one question.

@@ -1,8 +1,9 @@
 //! The protocol side of an instance: connection, facts, the replica that captures, the master and the commands that restore.
 //!
 //! It must not decide whether something may happen (guard's part: whatever changes a target's role, settings or data takes
-//! a grant) nor keep anything (vault's and state's part). What a server says is text from outside: [`error`] cleans it.
+//! a grant) nor keep anything (vault's and state's part). What a server says is text from outside: `error_reply` cleans it.
 
+pub mod commandstats;
 pub mod compare;
 pub mod conn;
 pub mod endpoint;
@@ -35,7 +36,9 @@ pub mod slots;
 pub mod target;
 
 mod chains;
+mod error_reply;
 mod memory;
 mod modules;
+mod server_log;
 mod tls;
 mod tls_probe;

@@ -4,9 +4,10 @@
 
 use async_trait::async_trait;
 
+use super::commandstats::{resolve_writes, write_counters};
 use super::conn::Conn;
 use super::error::RedisError;
-use super::facts::{Role, ServerFacts, field, info, resolve_writes, write_counters};
+use super::facts::{Role, ServerFacts, field, info};
 use crate::model::fault::Fault;
 
 /// Fields of INFO's section `persistence` that stay as they are, together, only while no data is changed.

@@ -16,9 +16,9 @@ use crate::config::durable;
 use crate::config::home::file_fault;
 use crate::model::fault::Fault;
 use crate::model::secret::Secret;
-use crate::model::text::clean;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::{Address, Endpoint};
+use crate::redis::server_log::end_of;
 use tokio::process::{Child, Command};
 
 /// Name of the server's settings, which have its port.
@@ -27,14 +27,14 @@ const SETTINGS: &str = "server.conf";
 const LOG: &str = "server.log";
 /// Ports that are tried: between the look for one that is free and the server's own binding somebody else may take it.
 const PORTS_TRIED: u32 = 8;
+/// How fast a server loads at least, in bytes a second.
+const LOADED_A_SECOND: u64 = 10 << 20;
 /// Between two looks at a server that loads.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// For one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// What a server of our own has of our environment: what programs and their libraries are found by.
 const KEPT: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
-/// Bytes of a log's end that are quoted.
-const LOG_BYTES_MAX: usize = 300;
 
 /// Why a server of our own did not come to serve.
 #[derive(Debug, thiserror::Error)]
@@ -150,10 +150,14 @@ impl OwnServer {
 
     /// The end of the server's log, cleaned.
     async fn log(&self) -> String {
-        let text = tokio::fs::read(self.log_file()).await.unwrap_or_default();
-        let end = text.get(text.len().saturating_sub(LOG_BYTES_MAX)..).unwrap_or_default();
-        clean(&String::from_utf8_lossy(end))
+        end_of(&self.log_file()).await
     }
+}
+
+/// How long a server of our own may take until it serves an RDB of so many bytes. One without data starts in a moment, also on a machine that is busy.
+#[must_use]
+pub const fn starts_within(rdb_bytes: u64) -> Duration {
+    Duration::from_secs(60 + rdb_bytes / LOADED_A_SECOND)
 }
 
 /// Where a server of our own listens.

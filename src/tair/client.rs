@@ -3,11 +3,14 @@
 //! Whether a call is sent again is decided by the error's code, never by the HTTP status. A write is sent again only when
 //! it is certain that nothing was done; otherwise the answer is [`TairError::Uncertain`], and who called reads the state.
 
+mod after_failure;
+
 use crate::config::tair::TairConfig;
 use crate::guard::grant::Grant;
 use crate::model::access::Access;
 use crate::tair::access_key::Credentials;
 use crate::tair::attempt::{ApiCall, Failure, attempt};
+use crate::tair::client::after_failure::Next;
 use crate::tair::credentials::Chain;
 use crate::tair::endpoint;
 use crate::tair::environment::Environment;
@@ -15,7 +18,6 @@ use crate::tair::error::TairError;
 use crate::tair::http::Http;
 use crate::tair::limiter::Limiter;
 use crate::tair::params::first;
-use crate::tair::retry::Retry;
 use crate::tair::wire::{Action, Harmless, read_success};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -108,16 +110,6 @@ impl<Kind> Granted<'_, Kind> {
         }
         self.client.send(request).await
     }
-}
-
-/// What to do after a failure.
-enum Next {
-    GiveUp(TairError),
-    Again(Duration),
-    /// Again with the server's clock.
-    Clock(TairError),
-    /// Again with new credentials.
-    Renew(TairError),
 }
 
 impl Client {
@@ -351,59 +343,10 @@ impl Client {
             }
         }
     }
-
-    fn after_failure(&self, failure: Failure, action: &str, writes: bool, attempts: u32) -> Next {
-        let action = action.to_owned();
-        let retries = self.account.retries;
-        let doubled = retries.first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(retries.longest);
-        let again = |wait: Duration, e: TairError| {
-            if attempts >= retries.attempts || wait > retries.longest { Next::GiveUp(e) } else { Next::Again(wait) }
-        };
-        match failure {
-            Failure::Setup(e) => Next::GiveUp(e),
-            Failure::NotSent(why) => {
-                let host = self.endpoint.host_str().unwrap_or_default().to_owned();
-                again(jittered(doubled), TairError::Unreachable { host, why })
-            }
-            Failure::NoReply(why) if writes => Next::GiveUp(TairError::Uncertain { action, why }),
-            Failure::NoReply(why) => again(jittered(doubled), TairError::NoReply { action, why }),
-            Failure::Foreign(why) => Next::GiveUp(unreadable(&action, writes, why)),
-            Failure::Cloud(e, date) => {
-                let (retry, asked) = (e.meaning().retry, e.retry_after);
-                let wait = asked.unwrap_or_else(|| jittered(doubled));
-                // Whatever is not a refusal for certain may be a failure after the deed.
-                if writes && !e.is_refusal() {
-                    return Next::GiveUp(TairError::Uncertain { action, why: e.to_string() });
-                }
-                match retry {
-                    Retry::SlowDown => {
-                        self.account.limiter.pause(wait.min(retries.longest));
-                        again(wait, TairError::Cloud(e))
-                    }
-                    Retry::Transient | Retry::NonceUsed if writes => {
-                        Next::GiveUp(TairError::Uncertain { action, why: e.to_string() })
-                    }
-                    Retry::Transient | Retry::NonceUsed => again(wait, TairError::Cloud(e)),
-                    Retry::Clock if date.is_some() => Next::Clock(TairError::Cloud(e)),
-                    Retry::Clock => Next::GiveUp(TairError::Cloud(e)),
-                    Retry::NewToken => Next::Renew(TairError::Cloud(e)),
-                    // A server that failed may answer the next time, whatever it calls the failure.
-                    _ if e.status >= 500 => again(wait, TairError::Cloud(e)),
-                    Retry::Never | Retry::WhenReady | Retry::Tomorrow => Next::GiveUp(TairError::Cloud(e)),
-                }
-            }
-        }
-    }
 }
 
 /// A reply that cannot be read: a write behind it may well have taken effect.
 pub(super) fn unreadable(action: &str, writes: bool, why: String) -> TairError {
     let action = action.to_owned();
     if writes { TairError::Uncertain { action, why } } else { TairError::BadReply { action, why } }
-}
-
-/// Between a half and all of it, so that clients turned away together do not come back together.
-fn jittered(wait: Duration) -> Duration {
-    let [byte] = crate::model::ids::random::<1>().unwrap_or([128]);
-    wait.mul_f64(0.5 + f64::from(byte) / 510.0)
 }

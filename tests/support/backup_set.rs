@@ -1,10 +1,13 @@
-//! A backup set as the program knows it, for tests of what is judged from sets alone. There is none such on any vault.
+//! Backup sets that no server was asked for: as the program knows them, for tests of what is judged from sets alone, and small ones on a vault.
 
+use super::Bench;
+use super::log::signed_vault;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::vault::ingest::Metadata;
 
-/// A set of the instance `orders` that was taken in no time.
+/// A set of the instance `orders` that was taken in no time, and is on no vault.
 pub fn backup_set(id: &str, mode: Mode, at: Timestamp) -> BackupSet {
     BackupSet {
         id: id.into(),
@@ -35,4 +38,33 @@ pub fn backup_set(id: &str, mode: Mode, at: Timestamp) -> BackupSet {
         announced_version: None,
         manifest: None,
     }
+}
+
+/// Puts a set of one key of the instance `orders` on a bench's vault: begun and expiring at these moments, at this position of a history.
+pub async fn put_set(
+    bench: &Bench,
+    id: &str,
+    mode: Mode,
+    (started_at, expires_at): (Timestamp, Option<Timestamp>),
+    (replication_id, replication_offset): (&str, u64),
+) -> BackupSet {
+    const RDB: &[u8] = include_bytes!("../fixtures/vault/one_key.rdb");
+    let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
+    let staged = signed_vault(bench).ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
+    let metadata = Metadata {
+        mode,
+        note: String::new(),
+        engine: "redis".into(),
+        version: "7.0.15".into(),
+        run_id: "r".into(),
+        replication_id: replication_id.into(),
+        replication_offset,
+        announced_version: None,
+        write_calls: None,
+        held: None,
+        started_at,
+        expires_at,
+        locked_until: None,
+    };
+    staged.commit(metadata).await.unwrap()
 }

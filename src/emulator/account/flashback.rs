@@ -87,7 +87,7 @@ fn since(instance: &EmulatedInstance, status: &LogStatus) -> Option<Timestamp> {
 mod tests {
     //! Only whole seconds that can be restored are told, and none from before an instance was one.
     use super::*;
-    use crate::config::instance::Emulate;
+    use crate::config::emulate::Emulate;
     use crate::emulator::account::records::Creation;
 
     fn at(ms: i64) -> Timestamp {

@@ -2,7 +2,7 @@
 //!
 //! The kind is the configuration's `emulate = { … }`; the server behind the instance knows nothing of it.
 
-use crate::config::instance::{Architecture, Emulate, Generation};
+use crate::config::emulate::{Architecture, Emulate, Generation};
 use crate::emulator::account::records::Creation;
 
 /// The state of an instance.

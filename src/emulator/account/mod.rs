@@ -13,7 +13,7 @@ pub mod sets;
 mod spares;
 
 use crate::config::SANDBOX;
-use crate::config::instance::Emulate;
+use crate::config::emulate::Emulate;
 use crate::emulator::answer::Refused;
 use crate::emulator::faults::FaultInjection;
 use crate::emulator::signed_url::Signer;

@@ -3,8 +3,9 @@
 use crate::model::fault::Fault;
 use crate::provider::local::Inner;
 use crate::provider::traffic::Counters;
+use crate::redis::commandstats::write_calls;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, write_calls};
+use crate::redis::facts::ServerFacts;
 use std::time::{Duration, Instant};
 
 /// A monitor must not wait for a server that is away.

@@ -81,20 +81,11 @@ fn open(path: &Path) -> io::Result<File> {
 mod tests {
     //! What a crash left goes with the next call, unless it may be somebody else's; nothing is replaced.
     use super::PartDir;
+    use crate::provider::part::tests::{names, places_for};
     use std::path::{Path, PathBuf};
 
     fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let (records, to) = (dir.path().join("records"), dir.path().join("there/aof"));
-        std::fs::create_dir(dir.path().join("there")).unwrap();
-        (dir, records, to)
-    }
-
-    fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        places_for("aof")
     }
 
     fn interrupted(records: &Path, to: &Path) -> PathBuf {

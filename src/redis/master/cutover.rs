@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::types::{MasterOptions, RollbackRecord, Switched};
 use crate::guard::grant::Scratch;
 use crate::model::fault::Fault;
+use crate::redis::commandstats::write_calls;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{ServerFacts, info, key_counts, write_calls};
+use crate::redis::facts::{ServerFacts, info, key_counts};
 use crate::redis::memory::Memory;
 use crate::redis::settings;
 

@@ -18,11 +18,11 @@ use crate::config::durable;
 use crate::guard::grant::Scratch;
 use crate::model::ids::{hex, random};
 use crate::model::instance::Counts;
-use crate::model::text::clean;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::error::RedisError;
 use crate::redis::facts::key_counts;
+use crate::redis::server_log::end_of;
 use tokio::io::AsyncReadExt as _;
 
 /// Name of the file that a server loads at its start.
@@ -39,8 +39,6 @@ const YOUNG: Duration = Duration::from_secs(60);
 const NAME_BYTES: usize = 6;
 /// For one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Bytes of a log's end that are quoted.
-const LOG_BYTES_MAX: usize = 300;
 /// Bytes of a log in which is looked for why a server has ended: a crash report stands behind that.
 const SEARCHED_MAX: u64 = 1 << 20;
 /// What servers write that were asked to end, or got no memory, which they tell in words alone.
@@ -282,9 +280,7 @@ impl ScratchServer {
 
     /// The end of the server's log, cleaned.
     pub async fn log(&self) -> String {
-        let text = tokio::fs::read(self.dir.path.join("log")).await.unwrap_or_default();
-        let end = text.get(text.len().saturating_sub(LOG_BYTES_MAX)..).unwrap_or_default();
-        clean(&String::from_utf8_lossy(end))
+        end_of(&self.dir.path.join("log")).await
     }
 
     /// The log, as much as is searched; what cannot be read says nothing.

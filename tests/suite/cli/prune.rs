@@ -4,7 +4,8 @@
 use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
 use crate::guard::flow::{Silent, app};
 use crate::state::contract::new;
-use crate::support::log::{archive, signed_vault};
+use crate::support::backup_set::put_set;
+use crate::support::log::archive;
 use crate::support::preload::Preload;
 use crate::support::{Bench, Dice, Done, Redis, finish, terminal as at_terminal, text, write_over};
 use async_trait::async_trait;
@@ -15,14 +16,13 @@ use tair_backup_mcp::guard::act::Act;
 use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus::Approved, ConfirmationStatus::Open};
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
-use tair_backup_mcp::model::backup::{Mode, Origin};
+use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::job::JobKind;
 use tair_backup_mcp::model::pruning::{Keep, PrunedModes};
 use tair_backup_mcp::provider::Carried;
 use tair_backup_mcp::state::jobs::NewJob;
 use tair_backup_mcp::tools::{App, Asked, Outcome, Person, ToolCall, guarded};
-use tair_backup_mcp::vault::ingest::Metadata;
 
 const QUESTION: &str = "deletes nothing) > ";
 /// An instance that nobody has to reach: sets are the vault's.
@@ -40,26 +40,9 @@ async fn put(bench: &Bench, n: u32, mode: Mode, days: i64) -> String {
 
 /// The same, of this position in a history.
 async fn put_at(bench: &Bench, n: u32, mode: Mode, days: i64, position: (&str, u64)) -> String {
-    const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
     let id = format!("b-20260101T000000Z-{n:06}");
-    let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
-    let staged = signed_vault(bench).ingest("orders", &id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
-    let metadata = Metadata {
-        mode,
-        note: String::new(),
-        engine: "redis".into(),
-        version: "7.0.15".into(),
-        run_id: "r".into(),
-        replication_id: position.0.into(),
-        replication_offset: position.1,
-        announced_version: None,
-        write_calls: None,
-        held: None,
-        started_at: Timestamp::now() - SignedDuration::from_hours(24 * days),
-        expires_at: None,
-        locked_until: None,
-    };
-    staged.commit(metadata).await.unwrap();
+    let started_at = Timestamp::now() - SignedDuration::from_hours(24 * days);
+    put_set(bench, &id, mode, (started_at, None), position).await;
     id
 }
 
@@ -324,6 +307,48 @@ impl Person for Slow<'_> {
     }
 }
 
+/// The rule that keeps the newest set alone.
+const KEEP: Keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
+
+/// Three sets of an instance, of which the two older ones may go, and who asks for that.
+struct Prunable {
+    bench: Bench,
+    app: App,
+    caller: Caller,
+    /// The oldest first.
+    sets: [String; 3],
+}
+
+impl Prunable {
+    async fn new() -> Self {
+        let bench = Bench::new(AWAY);
+        let sets = put_manual(&bench, [40, 30, 20]).await;
+        let (app, caller) = (app(&bench), Caller::command_line());
+        Self { bench, app, caller, sets }
+    }
+
+    fn act(&self) -> Act {
+        Act::Prune { keep: KEEP, backup_ids: self.sets[..2].to_vec() }
+    }
+
+    /// A person to whom something happens with the second set.
+    fn person(&self, meanwhile: Meanwhile) -> Slow<'_> {
+        Slow { bench: &self.bench, app: &self.app, set: &self.sets[1], meanwhile }
+    }
+
+    fn call<'a>(&'a self, person: &'a Slow<'a>) -> ToolCall<'a> {
+        ToolCall { app: &self.app, caller: &self.caller, person, progress: &Silent }
+    }
+}
+
+/// What a call is answered with.
+async fn answer(call: &ToolCall<'_>, act: &Act, token: Option<&str>) -> Value {
+    match guarded::run(call, "orders", act.clone(), token, None).await.unwrap() {
+        Outcome::Reply { json, .. } => json,
+        Outcome::AskPerson { .. } => panic!("nobody defers here"),
+    }
+}
+
 /// A yes is one to what was there: where one of the sets does not go any more, none goes, and its token is used up. What was approved elsewhere of a
 /// command that was left is put anew to whoever types it again.
 #[tokio::test]
@@ -333,98 +358,71 @@ async fn what_changes_before_the_yes_voids_it() {
         (Meanwhile::Gone, Some("not there any more")),
         (Meanwhile::Nothing, None),
     ] {
-        let bench = Bench::new(AWAY);
-        let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
-        let app = app(&bench);
-        let (person, caller) = (Slow { bench: &bench, app: &app, set: &m2, meanwhile }, Caller::command_line());
-        let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
-        let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
-        let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
-        let run = async |token: Option<&str>| -> Value {
-            match guarded::run(&call, "orders", act.clone(), token, None).await.unwrap() {
-                Outcome::Reply { json, .. } => json,
-                Outcome::AskPerson { .. } => panic!("nobody defers here"),
-            }
-        };
-        let planned = run(None).await;
+        let prunable = Prunable::new().await;
+        let Prunable { bench, app, sets: [m1, m2, m3], .. } = &prunable;
+        let (person, act) = (prunable.person(meanwhile), prunable.act());
+        let call = prunable.call(&person);
+        let planned = answer(&call, &act, None).await;
         assert_eq!(planned["status"], "confirmation_required", "{planned}");
         let nonce = app.state.redeemable().await.unwrap().remove(0).nonce;
         assert!(app.state.transition(&nonce, &[Open], Approved).await.unwrap());
-        let planned = run(None).await;
+        let planned = answer(&call, &act, None).await;
         assert_eq!(planned["plan"]["supersedes"], "approved", "{planned}");
         let token = text(&planned["confirmation_token"]);
-        let done = run(Some(&token)).await;
+        let done = answer(&call, &act, Some(&token)).await;
         match why {
             Some(why) => {
                 assert_eq!(done["status"], "blocked", "{done}");
                 assert!(text(&done["message"]).contains(why), "{done}");
-                let left = if matches!(person.meanwhile, Meanwhile::Gone) {
-                    set_of([&m1, &m3])
-                } else {
-                    set_of([&m1, &m2, &m3])
-                };
-                assert_eq!(there(&bench), left);
+                let left =
+                    if matches!(person.meanwhile, Meanwhile::Gone) { set_of([m1, m3]) } else { set_of([m1, m2, m3]) };
+                assert_eq!(there(bench), left);
                 let again = guarded::run(&call, "orders", act.clone(), Some(&token), None).await;
                 assert!(again.is_err_and(|fault| fault.code == "confirm.used"));
             }
             None => {
                 assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{done}");
-                assert_eq!(there(&bench), set_of([&m3]));
+                assert_eq!(there(bench), set_of([m3]));
             }
         }
         // Of what one rule keeps, or another instance has, nothing is planned.
-        let kept = Act::Prune { keep, backup_ids: vec![m3.clone()] };
-        let Outcome::Reply { json, .. } = guarded::run(&call, "orders", kept, None, None).await.unwrap() else {
-            panic!()
-        };
-        assert!(json["status"] == "blocked" && text(&json["message"]).contains("keep-last 1"), "{json}");
+        let kept = Act::Prune { keep: KEEP, backup_ids: vec![m3.clone()] };
+        let refused = answer(&call, &kept, None).await;
+        assert!(refused["status"] == "blocked" && text(&refused["message"]).contains("keep-last 1"), "{refused}");
     }
 }
 
 /// A question that was left at a terminal waits for nobody elsewhere, who would not see all that goes: the same command asks anew.
 #[tokio::test]
 async fn a_question_that_was_left_is_asked_anew() {
-    let bench = Bench::new(AWAY);
-    let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
-    let app = app(&bench);
-    let (caller, meanwhile) = (Caller::command_line(), Meanwhile::Nothing);
-    let person = Slow { bench: &bench, app: &app, set: &m2, meanwhile };
-    let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
-    let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
-    let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
-    guarded::run(&call, "orders", act, None, None).await.unwrap();
+    let prunable = Prunable::new().await;
+    let Prunable { bench, app, sets: [_, _, m3], .. } = &prunable;
+    let person = prunable.person(Meanwhile::Nothing);
+    answer(&prunable.call(&person), &prunable.act(), None).await;
     assert_eq!(app.state.redeemable().await.unwrap().len(), 1, "a plan that is open");
-    let approve = at_terminal(&bench, &[], &["approve"]);
+    let approve = at_terminal(bench, &[], &["approve"]);
     assert!(approve.code == 0 && approve.out.contains("Nothing waits"), "{approve:?}");
     let jobs = bench.json(&["describe-jobs"]);
     assert!(!jobs.to_string().contains("\"act\":\"prune\""), "no agent can carry it out: {jobs}");
-    let done = at_terminal(&bench, &[(QUESTION, "orders")], &["prune", "orders", "--keep-last", "1"]);
+    let done = at_terminal(bench, &[(QUESTION, "orders")], &["prune", "orders", "--keep-last", "1"]);
     assert!(done.code == 0 && done.out.contains("2 of 2 backups deleted"), "{done:?}");
-    assert_eq!(there(&bench), set_of([&m3]));
+    assert_eq!(there(bench), set_of([m3]));
 }
 
 /// What is asked to end goes on to no other set: all that were not reached are there, and are told.
 #[tokio::test]
 async fn what_was_not_reached_is_kept() {
-    let bench = Bench::new(AWAY);
-    let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
-    let app = app(&bench);
-    let (caller, meanwhile) = (Caller::command_line(), Meanwhile::Ended);
-    let person = Slow { bench: &bench, app: &app, set: &m2, meanwhile };
-    let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
-    let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
-    let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
-    let run = async |token: Option<&str>| match guarded::run(&call, "orders", act.clone(), token, None).await.unwrap() {
-        Outcome::Reply { json, .. } => json,
-        Outcome::AskPerson { .. } => panic!("nobody defers here"),
-    };
-    let planned = run(None).await;
-    let done = run(Some(&text(&planned["confirmation_token"]))).await;
+    let prunable = Prunable::new().await;
+    let Prunable { bench, sets: [m1, m2, m3], .. } = &prunable;
+    let (person, act) = (prunable.person(Meanwhile::Ended), prunable.act());
+    let call = prunable.call(&person);
+    let planned = answer(&call, &act, None).await;
+    let done = answer(&call, &act, Some(&text(&planned["confirmation_token"]))).await;
     assert_eq!(done["status"], "failed", "{done}");
     let rows = done["backups"].as_array().unwrap();
     assert!(rows.len() == 2 && rows.iter().all(|row| row["status"] == "retained"), "{done}");
     assert!(text(&rows[0]["why"]).contains("asked to end"), "{done}");
-    assert_eq!(there(&bench), set_of([&m1, &m2, &m3]));
+    assert_eq!(there(bench), set_of([m1, m2, m3]));
 }
 
 /// Behind the yes it deletes only while a sound set is there that stays: whoever deletes that one meanwhile, by a yes of its own, leaves the planned
@@ -432,15 +430,10 @@ async fn what_was_not_reached_is_kept() {
 #[tokio::test]
 async fn the_last_one_stays_and_a_failure_ends_it() {
     for vault_fails in [false, true] {
-        let bench = Bench::new(AWAY);
-        let [m1, m2, m3] = put_manual(&bench, [40, 30, 20]).await;
-        let app = app(&bench);
-        let (caller, meanwhile) = (Caller::command_line(), Meanwhile::Nothing);
-        let person = Slow { bench: &bench, app: &app, set: &m2, meanwhile };
-        let call = ToolCall { app: &app, caller: &caller, person: &person, progress: &Silent };
-        let keep = Keep { last: Some(1), within_hours: None, of: PrunedModes::All };
-        let act = Act::Prune { keep, backup_ids: vec![m1.clone(), m2.clone()] };
-        guarded::run(&call, "orders", act, None, None).await.unwrap();
+        let prunable = Prunable::new().await;
+        let Prunable { bench, app, sets: [m1, m2, m3], .. } = &prunable;
+        let person = prunable.person(Meanwhile::Nothing);
+        answer(&prunable.call(&person), &prunable.act(), None).await;
         let open = app.state.redeemable().await.unwrap().remove(0);
         let Answer::Yes(yes) = typed_answer(&open.plan, "orders", Channel::Terminal) else { panic!("no yes") };
         let permit = permit::redeem(app.state.as_ref(), &open, yes).await.unwrap();
@@ -449,7 +442,7 @@ async fn the_last_one_stays_and_a_failure_ends_it() {
             std::fs::rename(&sets, bench.home().join("elsewhere")).unwrap();
             std::fs::write(&sets, "no folder").unwrap();
         } else {
-            std::fs::remove_dir_all(sets.join(&m3)).unwrap();
+            std::fs::remove_dir_all(sets.join(m3)).unwrap();
         }
         let Carried::Pruned(done) = app.provider.carry_out(permit).await.unwrap() else { panic!("no pruning") };
         let told: Vec<(&str, &str)> =
@@ -459,7 +452,7 @@ async fn the_last_one_stays_and_a_failure_ends_it() {
         } else {
             assert!(told.len() == 2, "{told:?}");
             assert!(told.iter().all(|(fate, why)| *fate == "retained" && why.contains("no sound backup")), "{told:?}");
-            assert_eq!(there(&bench), set_of([&m1, &m2]));
+            assert_eq!(there(bench), set_of([m1, m2]));
         }
     }
 }

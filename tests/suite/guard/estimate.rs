@@ -85,7 +85,7 @@ fn by_size_and_by_way() {
         work(with_log).estimate(&by(method, with_log.then(log)), &[]).expect("a restore takes its time")
     };
     for (method, seconds, told) in [
-        (Method::Replication, 15, ["(READONLY) for about 10 s", "(LOADING)"]),
+        (Method::Replication, 15, ["(READONLY) for about 11 s", "(LOADING)"]),
         (Method::Beside, 15, ["old data until one swap", "stay connected"]),
         (Method::Commands, 15, ["find no keys", "may be overwritten"]),
         (Method::Keys, 23, ["do not match stay as they are", "one by one"]),

@@ -3,7 +3,8 @@
 
 use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
 use crate::state::contract::new;
-use crate::support::log::{archive, signed_vault};
+use crate::support::backup_set::put_set;
+use crate::support::log::archive;
 use crate::support::{Bench, Redis, files_under, finish, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,46 +12,15 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::guard::grant::Expired;
-use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::model::job::JobKind;
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
 use tair_backup_mcp::state::manifests::Manifests as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
-use tair_backup_mcp::vault::ingest::Metadata;
-
-const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
 
 /// Puts a safety backup on a bench's vault, begun and expiring at these moments.
 async fn put(bench: &Bench, id: &str, started_at: Timestamp, expires_at: Option<Timestamp>) -> BackupSet {
-    put_at(bench, id, started_at, expires_at, ("i", 0)).await
-}
-
-/// The same, of this position in a history.
-async fn put_at(
-    bench: &Bench,
-    id: &str,
-    started_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    (replication_id, replication_offset): (&str, u64),
-) -> BackupSet {
-    let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
-    let staged = signed_vault(bench).ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
-    let metadata = Metadata {
-        mode: Mode::Safety,
-        note: String::new(),
-        engine: "redis".into(),
-        version: "7.0.15".into(),
-        run_id: "r".into(),
-        replication_id: replication_id.into(),
-        replication_offset,
-        announced_version: None,
-        write_calls: None,
-        held: None,
-        started_at,
-        expires_at,
-        locked_until: None,
-    };
-    staged.commit(metadata).await.unwrap()
+    put_set(bench, id, Mode::Safety, (started_at, expires_at), ("i", 0)).await
 }
 
 fn ids(bench: &Bench) -> Vec<String> {
@@ -271,15 +241,15 @@ async fn what_the_log_begins_with_stays() {
     let now = Timestamp::now();
     let (id, past) = (|n: i64| format!("b-20260101T000000Z-00000{n}"), Some(now - SignedDuration::from_mins(1)));
     let begun = |n: i64| now - SignedDuration::from_mins(50 - n);
-    put_at(&bench, &id(1), begun(1), past, (REPLID, FIRST)).await;
+    put_set(&bench, &id(1), Mode::Safety, (begun(1), past), (REPLID, FIRST)).await;
     for n in 2..7 {
         put(&bench, &id(n), begun(n), None).await;
     }
     put(&bench, &id(7), begun(7), past).await;
     // Of two that lead to the same moments one is enough.
-    put_at(&bench, &id(8), begun(8), past, (REPLID, FIRST)).await;
+    put_set(&bench, &id(8), Mode::Safety, (begun(8), past), (REPLID, FIRST)).await;
     // One for which nobody vouches is none of too many, nor anything that the log begins with.
-    put_at(&bench, &id(9), begun(0), None, (REPLID, FIRST)).await;
+    put_set(&bench, &id(9), Mode::Safety, (begun(0), None), (REPLID, FIRST)).await;
     std::fs::remove_file(bench.home().join("vault/orders").join(id(9)).join("manifest.json.minisig")).unwrap();
     let taken = text(&bench.ask(&backup).json()["plan"]["safety_backup_id"]);
     let mut wanted = vec![id(1), id(3), id(4), id(5), id(6), id(9), backup, taken];

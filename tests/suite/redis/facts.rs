@@ -3,7 +3,7 @@
 use crate::redis::fixture::{KIND, facts, say};
 use crate::support::Redis;
 use std::time::{Duration, Instant};
-use tair_backup_mcp::redis::facts::write_calls;
+use tair_backup_mcp::redis::commandstats::write_calls;
 use tair_backup_mcp::redis::replica::handshake::{CaptureOptions, Extent};
 use tair_backup_mcp::redis::replica::snapshot::Snapshot;
 

@@ -1,7 +1,8 @@
 //! The service takes the backups that a policy asks for, each once, however many processes there are and whatever the clock does; and what
 //! the policy lets go, goes, and nothing else.
 
-use crate::support::log::{LONG, Service, archive, signed_vault};
+use crate::support::backup_set::put_set;
+use crate::support::log::{LONG, Service, archive};
 use crate::support::postgres::{Database, state_line};
 use crate::support::preload::Preload;
 use crate::support::{Bench, Redis, text, unattended, wait};
@@ -11,14 +12,13 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tair_backup_mcp::archive::{NewTimeline, SealLimits};
-use tair_backup_mcp::model::backup::{Mode, Origin};
+use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::job::JobStatus;
 use tair_backup_mcp::model::verification::{Level, Look};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::postgres::Postgres;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::state::verifications::Verifications as _;
-use tair_backup_mcp::vault::ingest::Metadata;
 
 pub const DAILY: &str = "preferred_backup_time = \"02:00Z-03:00Z\"\n";
 
@@ -160,26 +160,8 @@ fn whoever_takes_it_is_killed(database: Option<&Database>) {
 
 /// Puts an automated set on a bench's vault, begun at a moment and at a position of a history.
 pub async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u64)) -> String {
-    const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
     let id = format!("b-20260101T000000Z-{n:06}");
-    let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
-    let staged = signed_vault(bench).ingest("orders", &id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
-    let metadata = Metadata {
-        mode: Mode::Automated,
-        note: String::new(),
-        engine: "redis".into(),
-        version: "7.0.15".into(),
-        run_id: "r".into(),
-        replication_id: position.0.into(),
-        replication_offset: position.1,
-        announced_version: None,
-        write_calls: None,
-        held: None,
-        started_at,
-        expires_at: None,
-        locked_until: None,
-    };
-    staged.commit(metadata).await.unwrap();
+    put_set(bench, &id, Mode::Automated, (started_at, None), position).await;
     id
 }
 

@@ -17,21 +17,16 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::model::secret::Secret;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::own_server::{OwnServer, StartError};
+use crate::redis::own_server::{OwnServer, StartError, starts_within};
 use crate::redis::scratch::program::Program;
 use crate::state::owner::lock_exclusive;
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Name of the file that the server loads at its start.
 const DUMP: &str = "dump.rdb";
-/// A server without data starts in a moment, also on a machine that is busy.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// How fast a server loads at least, in bytes a second.
-const LOADED_A_SECOND: u64 = 10 << 20;
 /// What whoever has only the clone's password may do: read, and look at the server. Commands in scripts are asked for one by one.
 /// SCRIPT DEBUG can end a server, so of SCRIPT there is only what loads and looks.
 const READER: &str = "-@all +@read +@connection +@transaction +@scripting -script +script|load +script|exists -@write -@admin -@dangerous \
@@ -115,7 +110,7 @@ impl Making {
             username: Some(ADMIN.into()),
             password: Secret::new(admin),
         };
-        let within = STARTS_WITHIN + Duration::from_secs(bytes / LOADED_A_SECOND);
+        let within = starts_within(bytes);
         server.start(Some(&self.lock), within).await.map_err(|error| match error {
             StartError::Home(fault) => fault,
             error => not_made(&program.name, &error.to_string()).because(error),

@@ -194,40 +194,10 @@ fn differs(why: String) -> Fault {
 mod tests {
     //! Keys that are not there are expired, evicted or missing, by what the server counted.
     use super::{AsLoaded, Counted, outcome, outcome_as_loaded};
-    use crate::model::backup::{BackupSet, Mode, Origin};
-    use jiff::Timestamp;
-    use std::collections::BTreeMap;
+    use crate::model::backup::{BackupSet, Mode};
 
     fn set(keys: u64, expires: u64) -> BackupSet {
-        BackupSet {
-            id: "b-1".into(),
-            instance_id: "orders".into(),
-            mode: Mode::Manual,
-            note: String::new(),
-            engine: "redis".into(),
-            version: "8.0.2".into(),
-            run_id: "a".into(),
-            replication_id: "b".into(),
-            replication_offset: 0,
-            write_calls: None,
-            started_at: Timestamp::UNIX_EPOCH,
-            finished_at: Timestamp::UNIX_EPOCH,
-            rdb_version: 12,
-            rdb_bytes: 1,
-            sha256: String::new(),
-            stored_bytes: 1,
-            counts: [(0, (keys, expires))].into(),
-            functions: 0,
-            used_memory: 0,
-            types: BTreeMap::new(),
-            expires_at: None,
-            locked_until: None,
-            origin: Origin::Capture { address: String::new() },
-            held: None,
-            proof: None,
-            announced_version: None,
-            manifest: None,
-        }
+        BackupSet { rdb_version: 12, counts: [(0, (keys, expires))].into(), ..BackupSet::sample("b-1", Mode::Manual) }
     }
 
     fn counted(keys: u64, expired: u64, evicted: u64) -> Counted {

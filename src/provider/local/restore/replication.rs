@@ -1,6 +1,6 @@
 //! Restore by replication: this process acts as the target's master, and the target swaps the set in whole.
 
-use crate::config::instance::Announce;
+use crate::config::announce::Announce;
 use crate::guard::act::Act;
 use crate::guard::facts::look::CutoverLook;
 use crate::guard::grant::{Grant, Overwrite};

@@ -20,6 +20,7 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
+use crate::redis::own_server::starts_within;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::resp::Value;
 use crate::redis::scratch::program::{Program, nearest_to, server_named, server_of};
@@ -30,12 +31,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A server without data starts in a moment, also on a machine that is busy.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// A connection is closed before it is known how its server ended.
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
-/// How fast a server loads at least, in bytes a second.
-const LOADED_A_SECOND: u64 = 10 << 20;
 /// Keys that are read, in all databases together.
 const SAMPLE_KEYS: usize = 64;
 /// Bytes of the largest value that is read, as the server tells its size: it comes here whole.
@@ -107,7 +104,7 @@ impl Inner {
         self.has_room_to_drill(set).await.map_err(NotVerified::Failed)?;
         let dir = self.laid(job, set, watch).await.map_err(NotVerified::by(Level::Structure))?;
         let _ = self.jobs.progress(job, "a scratch server loads it", set.rdb_bytes, set.rdb_bytes).await;
-        let within = STARTS_WITHIN + Duration::from_secs(set.rdb_bytes / LOADED_A_SECOND);
+        let within = starts_within(set.rdb_bytes);
         let server = match ScratchServer::start(program, dir, statistics.databases_needed(), within).await {
             Ok(server) => server,
             Err(error) => return Err(self.not_served(set, program, "does not load it", error).await),
@@ -199,7 +196,7 @@ impl Inner {
             ScratchDir::new(&parent).map_err(|e| Fault::new(Kind::Unexpected, "home.failed", e.to_string()))
         });
         let Ok(dir) = dir.await else { return false };
-        match ScratchServer::start(program, dir, 1, STARTS_WITHIN).await {
+        match ScratchServer::start(program, dir, 1, starts_within(0)).await {
             Ok(server) => {
                 server.stop().await;
                 true
