@@ -25,6 +25,7 @@ pub fn pasted(answers: &Value, line: &str) -> Done {
     command.arg(root().join("tests/support/terminal.py")).arg(answers.to_string());
     command.args(["sh", "-c", line]).stdin(Stdio::null()).current_dir("/");
     command.env("TAIR_BACKUP_MCP_HOME", "/nowhere/home").env("TAIR_BACKUP_MCP_CONFIG", "/nowhere/config.toml");
+    command.env_remove("COLUMNS");
     let output = command.output().expect("python3 must be on PATH");
     let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
     Done { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
