@@ -41,7 +41,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let is_of = |c: &Confirmation| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id);
     let is_wanted = |c: &Confirmation| is_of(c) && args.plan.as_ref().is_none_or(|id| *id == c.plan_id());
     if args.list {
-        let plans: Vec<Confirmation> = app.state.plans(LAPSED_WITHIN).await?.into_iter().filter(is_wanted).collect();
+        let plans: Vec<Confirmation> = plans(app).await?.into_iter().filter(is_wanted).collect();
         print(&listed(app, &plans));
         return Ok(0);
     }
@@ -65,9 +65,10 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         if let Some(open) = named {
             print(&format!("Plan {} {}.", open.plan_id(), became(&open)));
         }
-        let others = app.state.plans(LAPSED_WITHIN).await?.len();
+        let others = plans(app).await?.len();
         if others > 0 {
-            print(&format!("`{}` shows what else there is: {others}.", app.config.command("approve --list")));
+            let told = format!("`{}` shows what else there is: {others}.", app.config.command("approve --list"));
+            print(&Screen::stdout().line("", &told));
         }
         return Ok(0);
     }
@@ -145,6 +146,13 @@ fn place(app: &App) -> String {
         None => home.to_string(),
         Some(url) => format!("{home} (its state is on the PostgreSQL at {})", url.place),
     }
+}
+
+/// The plans that a yes here can be about, newest first: one that no tool carries out is asked about by its command alone.
+async fn plans(app: &App) -> Result<Vec<Confirmation>, Fault> {
+    let mut plans = app.state.plans(LAPSED_WITHIN).await?;
+    plans.retain(|open| open.plan.act.has_a_tool());
+    Ok(plans)
 }
 
 /// The plans as a table, newest first.

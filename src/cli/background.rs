@@ -61,7 +61,8 @@ pub async fn run(app: &App, verb: &str, as_json: bool) -> Result<u8, Fault> {
     if text("status") == Some(JobStatus::Running.as_str()) {
         let command = app.config.command("describe-jobs");
         let job_id = text("backup_job_id").or(text("job_id")).unwrap_or_default();
-        terminal::note(&format!("its job goes on by itself; follow it: {command} --job-id {job_id}"));
+        let told = format!("its job goes on by itself; follow it: {command} --job-id {job_id}");
+        terminal::note(&Screen::stderr().line("", &told));
         return Ok(0);
     }
     let Some(ended) = drain::unless_asked_to_end(&mut signals, child.wait()).await else {

@@ -229,7 +229,8 @@ fn tell(message: &str, code: &str, hint: &str) {
     // Nobody reads the message when standard error is closed.
     let _ = writeln!(err, "{} {message} [{code}]", screen.paint(Tone::Bad, "error:"));
     if !hint.is_empty() {
-        let _ = writeln!(err, "{} {hint}", screen.paint(Tone::Head, "hint:"));
+        let head = format!("{} ", screen.paint(Tone::Head, "hint:"));
+        let _ = writeln!(err, "{}", screen.line(&head, hint));
     }
 }
 

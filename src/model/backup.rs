@@ -1,5 +1,6 @@
 //! A backup set: one consistent moment of one instance, whole and verified, or it does not exist.
 
+use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Counts;
 use crate::model::slots::HeldSlots;
 use jiff::Timestamp;
@@ -196,13 +197,35 @@ impl BackupSet {
     }
 }
 
-/// A set whose manifest or data cannot be read: listed as damaged, never left out.
+/// A set whose manifest or data cannot be read: listed as damaged, or as unreadable, never left out.
 #[derive(Debug, Clone)]
 pub struct DamagedSet {
     /// The set's id, from the name of its folder.
     pub id: String,
-    /// The damaged file and what is wrong with it.
+    /// The damaged file and what is wrong with it; or the one that this user may not read, and whose it is.
     pub reason: String,
+    /// What to type so that this user may read the set, where nothing else is known to be wrong with it; `None`: it is damaged.
+    pub unreadable: Option<String>,
+}
+
+impl DamagedSet {
+    /// What whoever needs the set is told where this user may not read it; `None` where it is damaged.
+    #[must_use]
+    pub fn denied(&self) -> Option<Fault> {
+        let hint = self.unreadable.as_ref()?;
+        Some(Fault::new(Kind::Unexpected, "vault.unreadable", self.reason.clone()).hint(hint.clone()))
+    }
+}
+
+/// The sets of a list, none of which this user may not read: whoever judges what there is, or deletes, must not take such a one for damaged or gone.
+///
+/// # Errors
+/// `vault.unreadable`.
+pub fn all_readable(sets: Vec<Result<BackupSet, DamagedSet>>) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+    match sets.iter().find_map(|set| set.as_ref().err().and_then(DamagedSet::denied)) {
+        Some(fault) => Err(fault),
+        None => Ok(sets),
+    }
 }
 
 #[cfg(test)]

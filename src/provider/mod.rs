@@ -129,7 +129,7 @@ pub trait Provider: Send + Sync {
         Err(unsupported("take_due"))
     }
 
-    /// The sets of an instance, newest first, damaged ones named: all of them, or those begun in a range.
+    /// The sets of an instance, newest first, those named that are damaged or that this user may not read: all of them, or those begun in a range.
     async fn backups(
         &self,
         instance_id: &str,

@@ -5,7 +5,7 @@
 
 use crate::config::blocking::blocking;
 use crate::config::durable::replace_public;
-use crate::model::backup::{BackupSet, Mode};
+use crate::model::backup::{BackupSet, Mode, all_readable};
 use crate::model::fault::{Fault, Kind};
 use crate::model::verification::Verification;
 use crate::provider::local::vault_copy::Copier;
@@ -103,7 +103,7 @@ pub async fn keep(app: Arc<App>, path: PathBuf) {
 
 /// What is known of an instance.
 async fn figures(app: &App, id: &str, now: Timestamp, copied: &mut Copied) -> Result<Vec<Figure>, Fault> {
-    let listed = app.provider.backups(id, None).await?;
+    let listed = all_readable(app.provider.backups(id, None).await?)?;
     let damaged = listed.iter().filter(|set| set.is_err()).count();
     let sets: Vec<BackupSet> = listed.into_iter().flatten().collect();
     let found = app.state.verifications(id).await?;

@@ -117,7 +117,9 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         check_backup_id(id)?;
         let set = match call.app.provider.backup(&args.instance_id, id).await {
             Ok(set) => Ok(set),
-            Err(f) if f.kind == Kind::Damaged => Err(DamagedSet { id: id.clone(), reason: f.message }),
+            Err(f) if f.kind == Kind::Damaged => {
+                Err(DamagedSet { id: id.clone(), reason: f.message, unreadable: None })
+            }
             Err(f) => return Err(f),
         };
         let mut one = [set];

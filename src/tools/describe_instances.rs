@@ -1,6 +1,6 @@
 //! `describe_instances`: the instances, whether each serves, and how far each is protected.
 
-use crate::model::backup::{BackupSet, Origin};
+use crate::model::backup::{BackupSet, Origin, all_readable};
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
@@ -219,7 +219,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Instances, Fault> {
 }
 
 async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protection, Fault> {
-    let mut sets = call.app.provider.backups(&instance.id, None).await?;
+    let mut sets = all_readable(call.app.provider.backups(&instance.id, None).await?)?;
     name_safety_backups(&*call.app.state, &instance.id, &mut sets).await?;
     let damaged = sets.iter().filter(|s| s.is_err()).count();
     let whole: Vec<_> = sets.into_iter().flatten().collect();

@@ -87,6 +87,12 @@ pub fn is_of_one_object(fault: &Fault) -> bool {
     matches!(fault.kind, Kind::Damaged | Kind::Refused) || key.is_some_and(|key| key.1 == Of::One)
 }
 
+/// Whether the system lets this user not read what a fault is about.
+pub(super) fn is_denied(fault: &Fault) -> bool {
+    let errno = lacking(fault).and_then(Errno::from_io_error);
+    errno.is_some_and(|errno| [Errno::ACCESS, Errno::PERM].contains(&errno))
+}
+
 /// Whether something could not be read for what this machine lacked just then or lets us not do, a bucket did not give for now, or takes a key
 /// that is not here: that says nothing of what is stored.
 pub(super) fn is_lacking(e: &io::Error) -> bool {

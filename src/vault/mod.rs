@@ -38,7 +38,7 @@ use crate::config::blocking::blocking;
 use crate::config::denied::Denied;
 use crate::config::encryption::Encryption;
 use crate::config::vault::VaultPlace;
-use crate::model::backup::{BackupSet, DamagedSet};
+use crate::model::backup::{BackupSet, DamagedSet, all_readable};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, clean_to, quoted};
 use bucket::Bucket;
@@ -214,8 +214,20 @@ impl Vault {
     /// manifest is one of those, unless `staging` says that a job is making it.
     ///
     /// # Errors
-    /// `vault.failed`; those of `staging`.
+    /// `vault.failed`; `vault.unreadable`, also for one set that this user may not read; those of `staging`.
     pub async fn list(
+        &self,
+        instance_id: &str,
+        staging: &dyn Staging,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        self.list_all(instance_id, staging).await.and_then(all_readable)
+    }
+
+    /// [`Self::list`] for whoever only shows what there is: a set that this user may not read hides no other, and is listed as such.
+    ///
+    /// # Errors
+    /// `vault.failed`; those of `staging`.
+    pub async fn list_all(
         &self,
         instance_id: &str,
         staging: &dyn Staging,
@@ -250,7 +262,7 @@ impl Vault {
         .await
     }
 
-    /// Reads sets, the damaged ones as such; without those that are gone.
+    /// Reads sets, those that are damaged or not to be read as such; without those that are gone.
     fn read_all(&self, instance_id: &str, ids: &[String]) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let read = |id: &String| match self.read(instance_id, id) {
             // The set was deleted or discarded since its folder was listed.
@@ -259,8 +271,9 @@ impl Vault {
             // Deleted while it was read: its manifest was there, and its data no more.
             Err(_) if self.is_gone(instance_id, id) => Ok(None),
             // Whatever lies there has its name from anybody.
-            Err(fault) if fault.kind == Kind::Damaged => {
-                Ok(Some(Err(DamagedSet { id: clean(id), reason: clean_to(&fault.message, REASON_MAX) })))
+            Err(fault) if fault.kind == Kind::Damaged || lacking::is_denied(&fault) => {
+                let unreadable = (fault.kind != Kind::Damaged).then(|| fault.hint.clone());
+                Ok(Some(Err(DamagedSet { id: clean(id), reason: clean_to(&fault.message, REASON_MAX), unreadable })))
             }
             Err(fault) => Err(fault),
         };

@@ -4,7 +4,7 @@
 use super::{Findings, Status, cluster, log};
 use crate::config::instance::{InstanceConfig, RestoreWay};
 use crate::guard::facts::rights::{Right, rules as rules_of};
-use crate::model::backup::BackupSet;
+use crate::model::backup::{BackupSet, all_readable};
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::sets::last_backup;
@@ -345,7 +345,7 @@ async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, finding
 
 async fn backups(app: &App, id: &str, findings: &mut Findings) {
     const NAME: &str = "last backup";
-    let sets = match app.provider.backups(id, None).await {
+    let sets = match app.provider.backups(id, None).await.and_then(all_readable) {
         Ok(sets) => sets,
         Err(fault) => return findings.fail(NAME, &fault),
     };

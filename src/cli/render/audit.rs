@@ -3,7 +3,7 @@
 use super::screen::Screen;
 use super::tables::Column;
 
-/// Renders records: when, event, instance, for whom, plan, detail.
+/// Renders records: when, event, instance, for whom, plan, detail, of which a screen has the beginning.
 #[must_use]
 pub fn records(screen: &Screen, rows: impl IntoIterator<Item = [String; 6]>) -> String {
     let head = [
@@ -14,5 +14,8 @@ pub fn records(screen: &Screen, rows: impl IntoIterator<Item = [String; 6]>) -> 
         Column::new("PLAN").less(2),
         Column::sentence("DETAIL"),
     ];
-    screen.table(head, rows)
+    let brief = |[at, event, instance_id, caller, plan, detail]: [String; 6]| {
+        [at, event, instance_id, caller, plan, screen.brief(&detail)]
+    };
+    screen.table(head, rows.into_iter().map(brief))
 }

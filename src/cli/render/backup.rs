@@ -18,7 +18,7 @@ pub fn created(screen: &Screen, json: &Value) -> String {
     lines.push(screen.prose(&cell(json, "message")));
     let estimate = json.get("estimate").and_then(|estimate| Estimate::deserialize(estimate).ok());
     lines.extend(estimate.map(|estimate| screen.beside("takes   ", &estimate.describe())));
-    lines.extend(text(json, "hint").map(|hint| screen.beside("hint: ", hint)));
+    lines.extend(text(json, "hint").map(|hint| screen.step("hint: ", hint)));
     lines.join("\n")
 }
 

@@ -33,7 +33,7 @@ fn next_step(screen: &Screen, next: &str) -> String {
     let (first, rest) = next.split_once('\n').unwrap_or((next, ""));
     let longest = rest.lines().map(columns_of).max().unwrap_or_default();
     let margin = if screen.width().is_none_or(|width| MARGIN + longest <= width) { MARGIN } else { INDENT };
-    let step = screen.beside(&format!("{:>MARGIN$}", "-> "), first);
+    let step = screen.step(&format!("{:>MARGIN$}", "-> "), first);
     std::iter::once(step).chain(rest.lines().map(|line| format!("{:margin$}{line}", ""))).collect::<Vec<_>>().join("\n")
 }
 

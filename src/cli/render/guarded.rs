@@ -58,7 +58,7 @@ fn checks(screen: &Screen, json: &Value) -> Vec<String> {
     let line = |check: &Value| {
         let status = cell(check, "status");
         let shown = screen.paint(Tone::of(&status), &format!("{status:<7}"));
-        screen.beside(&format!("  [{shown}] {:<18} ", cell(check, "name")), &cell(check, "detail"))
+        screen.step(&format!("  [{shown}] {:<18} ", cell(check, "name")), &cell(check, "detail"))
     };
     items(json, "prechecks").iter().map(line).collect()
 }
@@ -103,7 +103,7 @@ fn next(screen: &Screen, json: &Value) -> Vec<String> {
     out.extend(
         items(json, "next_actions").iter().map(|next| screen.step("next   ", next.as_str().unwrap_or_default())),
     );
-    out.extend(text(json, "hint").map(|hint| screen.beside("hint: ", hint)));
+    out.extend(text(json, "hint").map(|hint| screen.step("hint: ", hint)));
     out
 }
 

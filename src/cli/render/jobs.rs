@@ -15,7 +15,7 @@ pub fn list(screen: &Screen, json: &Value) -> String {
             cell(j, "status"),
             took(j).unwrap_or_else(|| share(j)),
             cell(j, "started_at"),
-            text(j, "message").map_or_else(|| cell(j, "stage"), str::to_owned),
+            screen.brief(&text(j, "message").map_or_else(|| cell(j, "stage"), str::to_owned)),
         ]
     });
     let head = [
@@ -53,7 +53,7 @@ pub fn one(screen: &Screen, json: &Value) -> String {
     let mut lines = vec![first.trim_end().to_owned()];
     lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
     lines.push(screen.prose(&text(json, "message").map_or_else(|| cell(json, "stage"), str::to_owned)));
-    lines.extend(text(json, "hint").map(|hint| screen.beside("hint: ", hint)));
+    lines.extend(text(json, "hint").map(|hint| screen.step("hint: ", hint)));
     lines.join("\n")
 }
 

@@ -1,5 +1,6 @@
 //! A screen: how wide it is, whether it has colours, and text that is broken to fit it. Nothing is printed here.
 
+use crate::config::command::{self, InText};
 use crate::model::text::PERSON_RUNS;
 use anstyle::{AnsiColor, Style};
 use std::io::IsTerminal;
@@ -14,6 +15,8 @@ const LEAST: usize = 20;
 const BESIDE: usize = 40;
 /// How far a text below its head is indented, and how far the further lines of a paragraph are.
 pub const INDENT: usize = 4;
+/// Bytes from which on a text in a table is cut behind one of its clauses.
+const BRIEF: usize = 160;
 
 /// What a colour says of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,8 @@ impl Tone {
             | "approval_required"
             | "prechecks_pending"
             | "plan_changed" => Self::Mind,
-            "fail" | "failed" | "block" | "blocked" | "damaged" | "declined" | "unreachable" | "WRONG" => Self::Bad,
+            "fail" | "failed" | "block" | "blocked" | "damaged" | "unreadable" | "declined" | "unreachable"
+            | "WRONG" => Self::Bad,
             _ => Self::Plain,
         }
     }
@@ -139,12 +143,71 @@ impl Screen {
         format!("{head}{}", wrapped(text, width.saturating_sub(indent)).join(&between))
     }
 
-    /// A next step behind its head: a command, or a text.
+    /// A next step behind its head: a command, or a text. Where that does not fit, a command of this program in it has lines of its own.
     #[must_use]
     pub fn step(&self, head: &str, step: &str) -> String {
-        match step.strip_prefix(PERSON_RUNS) {
-            Some(command) => self.command(&format!("{head}{PERSON_RUNS}"), command),
+        if let Some(command) = step.strip_prefix(PERSON_RUNS) {
+            return self.command(&format!("{head}{PERSON_RUNS}"), command);
+        }
+        let narrow = self.width.filter(|width| columns_of(head) + columns_of(step) > *width);
+        match narrow.and_then(|width| Some((width, command::find(step)?))) {
+            Some((width, found)) => self.around(width, head, &found),
             None => self.beside(head, step),
+        }
+    }
+
+    /// A line behind its head that is left to the terminal to break, so that whatever else is in it can be pasted, too; unless a command of this program
+    /// is.
+    #[must_use]
+    pub fn line(&self, head: &str, text: &str) -> String {
+        if command::find(text).is_some() { self.step(head, text) } else { format!("{head}{text}") }
+    }
+
+    /// A command on lines of its own, between what stands before and behind it.
+    fn around(&self, width: usize, head: &str, found: &InText<'_>) -> String {
+        let (lead, before) = (columns_of(head), found.before.trim_end());
+        let mut parts: Vec<String> = Vec::new();
+        if !head.trim_end().is_empty() || !before.is_empty() {
+            parts.push(if before.is_empty() { head.trim_end().to_owned() } else { self.beside(head, before) });
+        }
+        // Below the text if all of it fits there.
+        let fits = |indent: &usize| {
+            let lines = command_lines(found.command, width.saturating_sub(indent + 2));
+            lines.iter().all(|line| indent + columns_of(line) + 2 <= width)
+        };
+        parts.push(self.below(Some(lead.max(INDENT)).filter(fits).unwrap_or(INDENT), found.command));
+        // What ended the sentence behind the command ends nothing any more.
+        let after = found.after.trim_start_matches(['.', ',', ';', ' ', '\n']).trim_end();
+        if !after.is_empty() {
+            let margin = if width < lead + BESIDE { lead.min(INDENT) } else { lead };
+            parts.push(self.beside(&" ".repeat(margin), after));
+        }
+        parts.join("\n")
+    }
+
+    /// A command's lines at a margin, broken as a shell takes it.
+    fn below(&self, indent: usize, command: &str) -> String {
+        let (margin, width) = (" ".repeat(indent), self.width.unwrap_or(usize::MAX));
+        // A line that goes on ends with a blank and a backslash.
+        let lines = command_lines(command, width.saturating_sub(indent + 2)).join(&format!(" \\\n{margin}"));
+        format!("{margin}{lines}")
+    }
+
+    /// A text in a table. A screen has room for its first sentence, and of a long one for its first clauses; `…` stands for the rest, which a program is given.
+    #[must_use]
+    pub fn brief(&self, text: &str) -> String {
+        if self.width.is_none() {
+            return text.to_owned();
+        }
+        let sentence = first_sentence(text);
+        let clauses: Vec<usize> = sentence.match_indices("; ").map(|(at, _)| at).collect();
+        let end = match clauses.iter().rev().find(|at| **at <= BRIEF).or(clauses.first()) {
+            Some(clause) if sentence.len() > BRIEF => *clause,
+            _ => sentence.len(),
+        };
+        match text.get(..end) {
+            Some(shown) if end < text.trim_end().len() => format!("{shown} …"),
+            _ => text.to_owned(),
         }
     }
 
@@ -152,12 +215,11 @@ impl Screen {
     #[must_use]
     pub fn command(&self, head: &str, command: &str) -> String {
         let whole = format!("{head}{command}");
-        let Some(width) = self.width.filter(|width| columns_of(&whole) > *width) else { return whole };
+        if self.width.is_none_or(|width| columns_of(&whole) <= width) {
+            return whole;
+        }
         let indent = head.len() - head.trim_start().len() + INDENT;
-        let margin = " ".repeat(indent);
-        // A line that goes on ends with a blank and a backslash.
-        let lines = command_lines(command, width.saturating_sub(indent + 2)).join(&format!(" \\\n{margin}"));
-        format!("{}\n{margin}{lines}", head.trim_end())
+        format!("{}\n{}", head.trim_end(), self.below(indent, command))
     }
 
     /// Paragraphs, a line each. Their further lines are indented, so that no part of a text which came from data begins a line.
@@ -216,6 +278,13 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A text up to the end of its first sentence, which another follows.
+fn first_sentence(text: &str) -> &str {
+    let ends = |at: usize| text.get(at + 2..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
+    let end = text.match_indices(". ").map(|(at, _)| at).find(|at| ends(*at));
+    end.and_then(|at| text.get(..=at)).unwrap_or(text)
+}
+
 /// A command's lines of at most `width` columns, broken before its options alone, and never within quotes.
 fn command_lines(command: &str, width: usize) -> Vec<String> {
     let (mut parts, mut part, mut quoted, mut escaped) = (Vec::new(), String::new(), false, false);
@@ -251,6 +320,7 @@ fn command_lines(command: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{Screen, Tone, columns_of, wrapped};
+    use crate::config::command::InText;
 
     /// Text keeps its words and its own line breaks, whatever the width.
     #[test]
@@ -287,6 +357,35 @@ mod tests {
         assert_eq!(shown.lines().collect::<Vec<_>>(), wanted);
         assert_eq!(Screen::WHOLE.step("next   ", step), format!("next   {step}"));
         assert_eq!(Screen::new(Some(40), false).step("next   ", "call again"), "next   call again");
+    }
+
+    /// Within a sentence, too: what stands around the command is broken, and the command is not.
+    #[test]
+    fn commands_in_a_sentence_can_be_pasted() {
+        let command = "program --home /a/long/home approve --plan p-1";
+        let whole = InText { before: "Run ", command, after: " yourself in a terminal." };
+        let shown = Screen::new(Some(54), false).around(54, "hint: ", &whole);
+        assert_eq!(shown, format!("hint: Run\n      {command}\n      yourself in a terminal."));
+        // Where its lines fit below the text no more, they begin further to the left.
+        let alone = InText { before: "", command, after: "." };
+        let shown = Screen::new(Some(41), false).around(41, "             -> ", &alone);
+        let wanted = ["             ->", r"    program --home /a/long/home approve \", "    --plan p-1"];
+        assert_eq!(shown.lines().collect::<Vec<_>>(), wanted);
+    }
+
+    /// A table has the beginning of a long text, where somebody reads it; a program finds all of it.
+    #[test]
+    fn tables_have_the_beginning_of_a_text() {
+        let screen = Screen::new(Some(80), false);
+        assert_eq!(screen.brief("redis 7.0. Then more."), "redis 7.0. …");
+        for whole in ["one sentence.", "a. b of 7.0. 3 more", "a; b"] {
+            assert_eq!(screen.brief(whole), whole);
+        }
+        let (first, second) = ("a".repeat(100), "b".repeat(100));
+        let long = format!("{first}; {second}; c");
+        assert_eq!(screen.brief(&long), format!("{first} …"));
+        assert_eq!(screen.brief(&format!("{long}. More")), format!("{first} …"));
+        assert_eq!(Screen::WHOLE.brief(&long), long);
     }
 
     /// Colours are where they are wanted alone, and say what the word says.

@@ -7,7 +7,7 @@ use crate::emulator::account::Account;
 use crate::emulator::account::instance::EmulatedInstance;
 use crate::emulator::answer::Refused;
 use crate::emulator::ids::{IdKind, number, taken};
-use crate::model::backup::{BackupSet, Mode};
+use crate::model::backup::{BackupSet, Mode, all_readable};
 use crate::model::job::{Job, JobKind, JobStatus};
 use jiff::{SignedDuration, Timestamp};
 
@@ -69,7 +69,7 @@ impl Account {
         let jobs = self.jobs(instance).await?;
         let runs = |job: &&Job| job.kind == JobKind::Backup && job.status == JobStatus::Running;
         let running: Vec<String> = jobs.iter().filter(runs).map(|job| job.backup_id.clone()).collect();
-        for found in self.app.provider.backups(&instance.id, None).await? {
+        for found in all_readable(self.app.provider.backups(&instance.id, None).await?)? {
             let (id, whole) = match found {
                 Ok(set) => (set.id.clone(), Some(set)),
                 Err(damaged) => (damaged.id, None),

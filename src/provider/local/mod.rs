@@ -216,7 +216,7 @@ impl Provider for Local {
     }
 
     async fn backups(&self, id: &str, range: Option<Range>) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        let mut sets = self.inner.sets(id).await?;
+        let mut sets = self.inner.all_sets(id).await?;
         // A damaged set has no time that could be trusted: it is always listed.
         sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
         Ok(sets)

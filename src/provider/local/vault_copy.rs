@@ -240,7 +240,7 @@ impl Copier {
             let recorded = self.state.manifests(Some(id)).await?;
             for set in listed {
                 let set = set.and_then(|set| match replaced(&self.from.0, &set, &recorded) {
-                    Some(fault) => Err(DamagedSet { id: set.id, reason: fault.message }),
+                    Some(fault) => Err(DamagedSet { id: set.id, reason: fault.message, unreadable: None }),
                     None => Ok(set),
                 });
                 let row = self.look(id, set, progress).await?;
@@ -288,7 +288,7 @@ impl Copier {
             return Ok(None);
         }
         let set = match set {
-            Err(DamagedSet { id, reason }) => return Ok(Some((row(id, 0, Outcome::Damaged, reason), 0))),
+            Err(DamagedSet { id, reason, .. }) => return Ok(Some((row(id, 0, Outcome::Damaged, reason), 0))),
             Ok(set) => set,
         };
         let (outcome, why) = match self.from.0.is_copied(&self.to.0, instance_id, &set.id).await {

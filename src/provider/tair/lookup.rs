@@ -47,7 +47,10 @@ impl Inner {
         let judge = |set: CloudSet| {
             let fault = set.ids().find_map(|of| found.get(of).and_then(Verification::fault));
             match fault {
-                Some((_, look)) => Err(DamagedSet { id: set.set.id, reason: look.fault.clone().unwrap_or_default() }),
+                Some((_, look)) => {
+                    let reason = look.fault.clone().unwrap_or_default();
+                    Err(DamagedSet { id: set.set.id, reason, unreadable: None })
+                }
                 None => Ok(set),
             }
         };

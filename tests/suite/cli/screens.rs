@@ -249,7 +249,7 @@ fn screens() -> Vec<Drawn> {
         "message": "data.rdb.zst is 1048576 bytes, the manifest says 210763776: somebody has cut it",
         "hint": "Restore another set; take a new backup if there is none that is whole." });
     let begun = json!({ "status": "running", "backup_job_id": "bj-20261123T061500Z-3f9a1c", "message": "sending: 128.0 MiB of about 700.0 MiB",
-        "estimate": { "seconds": 95, "from": "last backup", "meanwhile": "clients read and write as always" }, "hint": "Follow it with describe_jobs." });
+        "estimate": { "seconds": 95, "from": "last backup", "meanwhile": "clients read and write as always" } });
     let created = json!({ "status": "succeeded", "backup_job_id": "bj-20261123T061500Z-3f9a1c", "backup_id": "b-20261123T061500Z-3f9a1c",
         "message": "1204331 keys, 700.0 MiB, 201.0 MiB stored, verified: SHA-256, CRC64, structure and the inside of every value" });
     vec![

@@ -18,6 +18,8 @@ fn a_backup_not_waited_for_is_finished() {
     let told = bench.run(&["create-backup", "orders", "--wait-seconds", "0"]);
     assert!(told.code == 0 && told.out.contains(&text(&made["backup_job_id"])), "{told:?}");
     assert!(told.err.contains("describe-jobs --job-id bj-"), "{told:?}");
+    let all = format!("{}{}", told.out, told.err).to_lowercase().replace('_', "-");
+    assert_eq!((all.matches("follow it").count(), all.matches("describe-jobs").count()), (1, 1), "{told:?}");
     redis.lets_backups_go_on();
     wait("the set", Duration::from_secs(60), || (bench.jobs()[0]["status"] == "succeeded").then_some(()));
     assert_eq!(bench.backups().len(), 1);

@@ -148,7 +148,7 @@ fn what_another_user_has_is_told_as_unreadable() {
         ("", "home directory", true),
         ("vault", "vault", true),
         ("vault/orders", "signatures", true),
-        (set.strip_prefix(another.bench.home()).unwrap().to_str().unwrap(), "last backup", true),
+        (set.strip_prefix(another.bench.home()).unwrap().to_str().unwrap(), "last backup", false),
         ("state.db", "state store", true),
         ("tair-backup.key", "signatures", true),
         ("guard.key", "guard key", false),
@@ -187,4 +187,51 @@ fn what_another_user_has_is_told_as_unreadable() {
     }
     let listed = another.run(&["describe-backups", "--instance-id", "orders", "--json"]).json();
     assert_eq!((&listed["backups"][0]["backup_id"], &listed["backups"][0]["status"]), (&backup.into(), &"deep".into()));
+}
+
+/// One set that another user has hides no other, nor does a damaged one: the list has all of them, and tells the one from the other. Asked for by its
+/// id it is refused, and whoever judges what can be recovered takes it for neither damaged nor gone.
+#[test]
+fn one_set_that_cannot_be_read_hides_no_other() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let another = Another::new(&unattended(&redis, ""));
+    let [whole, cut, closed]: [String; 3] = std::array::from_fn(|_| another.backup());
+    let manifest = another.folder(&cut).join("manifest.json");
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::write(&manifest, "{").unwrap();
+    give(&manifest);
+    let typed = if is_root() { "sudo chown -R " } else { "chmod u+rwX " };
+    let list = ["describe-backups", "--instance-id", "orders"];
+    for name in ["", "manifest.json", "data.rdb.zst"] {
+        let path = if name.is_empty() { another.folder(&closed) } else { another.folder(&closed).join(name) };
+        let mode = path.metadata().unwrap().mode();
+        take(&path);
+        let listed = another.run(&[&list[..], &["--json"]].concat());
+        let shown = another.run(&list);
+        let named = another.run(&[&list[..], &["--backup-id", &closed]].concat());
+        let protection = another.run(&["describe-instances", "--json"]);
+        give(&path);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+
+        assert_eq!(listed.code, 0, "{name}: {listed:?}");
+        let said = listed.json();
+        assert_eq!(said["total"], 3, "{name}: {said}");
+        let row = |id: &str| said["backups"].as_array().unwrap().iter().find(|row| row["backup_id"] == id).unwrap();
+        assert_eq!((&row(&whole)["status"], &row(&whole)["keys"]), (&"deep".into(), &1.into()), "{name}: {said}");
+        assert_eq!(row(&cut)["status"], "damaged", "{name}: {said}");
+        assert_eq!(row(&closed)["status"], "unreadable", "{name}: {said}");
+        let why = text(&row(&closed)["damage"]);
+        for part in ["unreadable: ", " is owned by ", typed] {
+            assert!(why.contains(part), "{name}: {why}");
+        }
+        assert!(shown.code == 0 && shown.out.contains(&whole) && shown.out.contains(typed), "{name}: {shown:?}");
+        assert!(named.code == 1 && named.err.contains("[vault.unreadable]"), "{name}: {named:?}");
+        let protection = &protection.json()["instances"][0]["protection"];
+        assert!(text(&protection["not_recoverable"]).contains("unreadable: "), "{name}: {protection}");
+        assert!(protection["damaged"].is_null(), "{name}: {protection}");
+    }
+    let again = another.run(&[&list[..], &["--json"]].concat()).json();
+    let newest = again["backups"].as_array().unwrap().iter().find(|row| row["backup_id"] == closed.as_str()).unwrap();
+    assert_eq!(newest["status"], "deep", "{again}");
 }

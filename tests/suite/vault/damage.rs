@@ -282,7 +282,7 @@ fn told_of_sets(ground: &Ground) -> Told {
             Ok(set) => set,
             Err(fault) => {
                 let reason = listed.iter().find_map(|set| match set {
-                    Err(DamagedSet { id: of, reason }) if of == id => Some(reason),
+                    Err(DamagedSet { id: of, reason, .. }) if of == id => Some(reason),
                     _ => None,
                 });
                 assert_eq!(reason, Some(&fault.message), "it is listed as something else");

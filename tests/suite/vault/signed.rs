@@ -180,7 +180,7 @@ fn whoever_changes_a_set_is_found_out() {
         assert_eq!((fault.code, fault.kind), (code, Kind::Damaged), "{what}: {fault}");
         assert!(fault.message.contains(why) && fault.message.contains(ID), "{what}: {fault}");
         let listed = place.run(place.vault.list("orders", &())).unwrap();
-        let [Ok(_), Err(DamagedSet { id, reason })] = &listed[..] else { panic!("{what}: {listed:?}") };
+        let [Ok(_), Err(DamagedSet { id, reason, .. })] = &listed[..] else { panic!("{what}: {listed:?}") };
         assert!(id == ID && reason.contains(why), "{what}: {reason}");
     }
 }

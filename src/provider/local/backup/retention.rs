@@ -169,7 +169,7 @@ impl Inner {
             match set {
                 // Whoever put another manifest there does not say when the set goes.
                 Ok(set) => match self.replaced(&set, &recorded) {
-                    Some(fault) => damaged.push(DamagedSet { id: set.id, reason: fault.message }),
+                    Some(fault) => damaged.push(DamagedSet { id: set.id, reason: fault.message, unreadable: None }),
                     None => sets.push(set),
                 },
                 Err(set) => damaged.push(set),

@@ -76,12 +76,29 @@ impl Inner {
         instance_id: &str,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let sets = self.vault.list(instance_id, self).await?;
+        self.judge_sets(instance_id, sets).await
+    }
+
+    /// [`Self::sets`] for whoever only shows what there is: with those that this user may not read.
+    pub(in crate::provider::local) async fn all_sets(
+        &self,
+        instance_id: &str,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        let sets = self.vault.list_all(instance_id, self).await?;
+        self.judge_sets(instance_id, sets).await
+    }
+
+    async fn judge_sets(
+        &self,
+        instance_id: &str,
+        sets: Vec<Result<BackupSet, DamagedSet>>,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let recorded = self.recorded(instance_id).await?;
         let mut damaged = self.found_damaged(instance_id).await?;
         let mut judged = |set: BackupSet| {
             let id = set.id.clone();
             let judged = damaged.remove(&id).map_or_else(|| self.as_remembered(set, &recorded), Err);
-            judged.map_err(|found| DamagedSet { id, reason: found.message })
+            judged.map_err(|found| DamagedSet { id, reason: found.message, unreadable: None })
         };
         Ok(sets.into_iter().map(|set| set.and_then(&mut judged)).collect())
     }

@@ -22,7 +22,7 @@ pub fn of_cluster_rows(instance_id: &str, rows: Vec<ClusterBackup>) -> Vec<Liste
 
 fn of_cluster(instance_id: &str, row: ClusterBackup) -> Listed {
     let id = row.cluster_backup_id.clone();
-    let damaged = |reason: &str| Err(DamagedSet { id: id.clone(), reason: reason.into() });
+    let damaged = |reason: &str| Err(DamagedSet { id: id.clone(), reason: reason.into(), unreadable: None });
     if !is_plain_id(&row.cluster_backup_id) {
         return Err(unnamed(row.cluster_backup_start_time.as_deref()));
     }

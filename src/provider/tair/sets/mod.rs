@@ -139,7 +139,7 @@ fn mode_of(mode: Option<&str>) -> Mode {
 /// A set whose id cannot be read: shown by when it began, so that it is not missed.
 fn unnamed(began: Option<&str>) -> DamagedSet {
     let began = clean(began.unwrap_or("an unknown time"));
-    DamagedSet { id: format!("of {began}"), reason: "its id cannot be read".into() }
+    DamagedSet { id: format!("of {began}"), reason: "its id cannot be read".into(), unreadable: None }
 }
 
 /// Bytes as the cloud tells them; nothing where that is no size.
@@ -211,7 +211,7 @@ pub fn find_file(listed: Vec<Listed>, id: &str) -> Option<Listed> {
     listed.into_iter().flatten().find_map(|whole| {
         let shard = whole.shards.iter().find(|s| s.id == id)?.clone();
         let Some(bytes) = shard.bytes else {
-            return Some(Err(DamagedSet { id: shard.id, reason: NO_SIZE.into() }));
+            return Some(Err(DamagedSet { id: shard.id, reason: NO_SIZE.into(), unreadable: None }));
         };
         let set = BackupSet { id: shard.id.clone(), rdb_bytes: bytes, stored_bytes: bytes, ..whole.set.clone() };
         Some(Ok(CloudSet { set, shards: vec![shard], ..whole }))

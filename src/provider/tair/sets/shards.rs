@@ -81,7 +81,7 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     } else {
         ids.join(",")
     };
-    let damaged = |reason: String| Some(Err(DamagedSet { id: named.clone(), reason }));
+    let damaged = |reason: String| Some(Err(DamagedSet { id: named.clone(), reason, unreadable: None }));
     if let Some((bad, status)) = rows.iter().find_map(|row| Some((row, row.bad_status()?))) {
         let at = bad.backup_start_time.as_deref().unwrap_or("an unknown time");
         return damaged(format!("the cloud says {} of the backup that began at {}", clean(status), clean(at)));
