@@ -5,7 +5,7 @@
 //! time in the name, and what was extended is remembered by the stretch of time in which it lies. What a process before this one has extended is
 //! found out by the object of a stretch that was put first, whose lock is extended last.
 
-use crate::archive::copy::in_parallel;
+use crate::archive::parallel::in_parallel;
 use crate::archive::prune::is_needed;
 use crate::archive::{Archive, Coverage, Kept, SegmentName, Timeline, failed, layout};
 use crate::guard::retention::Needed;
