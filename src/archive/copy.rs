@@ -3,18 +3,21 @@
 //!
 //! It must put over nothing and delete nothing here. Each segment is read whole before it is put, and again when it was.
 
+mod listed;
+
 use crate::archive::layout::{self, Name, TIMELINE, name_of};
+use crate::archive::parallel::in_parallel;
 use crate::archive::segment::read::Segment;
 use crate::archive::{Archive, SegmentName, Timeline, failed, record};
 use crate::model::fault::{Fault, Kind};
 use crate::model::log::is_timeline_id;
 use crate::vault::copy::conflict;
-use crate::vault::copy_object::{self, NotCopied, fill, finish, is_being_written};
+use crate::vault::copy_object::{self, NotCopied, fill, finish};
 use crate::vault::lacking::is_of_one_object;
 use crate::vault::watch::Watch;
+use listed::{Here, There};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 
 /// Faults that are told one by one.
 const FAULTS_MAX: usize = 100;
@@ -73,28 +76,6 @@ impl LogCopy {
 /// The last segment of each timeline, by its prefix, that was read back at a destination, for as long as whoever copies there remembers.
 pub type ReadBack = BTreeMap<String, SegmentName>;
 
-/// What a timeline's folder holds here.
-#[derive(Default)]
-struct Here {
-    /// Gaps, marks, and whatever else lies there.
-    others: Vec<String>,
-    /// In order.
-    segments: Vec<SegmentName>,
-    has_record: bool,
-    /// Nothing before that offset is kept.
-    pruned: u64,
-}
-
-/// What its folder holds at the destination.
-#[derive(Default)]
-struct There {
-    /// The names that are taken, in order.
-    names: Vec<Short>,
-    last: Option<SegmentName>,
-    /// Whether the segments go on over the newest mark here: then no hole is to be told of by it, and it would hide what is there.
-    reaches_mark: bool,
-}
-
 /// What a name is at the destination.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
@@ -103,20 +84,6 @@ enum Taken {
     Unread,
     /// By what was read back.
     Read,
-}
-
-/// Part of the digest of a name: of millions of names no two have the same.
-type Short = [u8; 16];
-
-fn short(name: &str) -> Short {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *blake3::hash(name.as_bytes()).as_bytes();
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
-}
-
-impl There {
-    fn has(&self, name: &str) -> bool {
-        self.names.binary_search(&short(name)).is_ok()
-    }
 }
 
 impl Archive {
@@ -201,7 +168,7 @@ impl Copying<'_> {
         told: &mut dyn FnMut(u64, u64),
     ) -> Result<(), Fault> {
         let prefix = layout::timeline(instance_id, shard, id);
-        let mut here = self.here(&prefix)?;
+        let mut here = Here::list(self.from, &prefix)?;
         // Begun, and without its record yet, it is none.
         if !here.has_record {
             return Ok(());
@@ -211,7 +178,7 @@ impl Copying<'_> {
             Err(fault) if fault.kind == Kind::Damaged => return copied.count(Err(fault)),
             timeline => timeline?,
         };
-        let there = self.there(&prefix, here.pruned)?;
+        let there = There::list(self.to, &prefix, here.pruned, self.dry_run)?;
         // It comes last: without it a copy was broken off, anywhere.
         let has_record = there.has(TIMELINE);
         let goes_on = has_record && read_back.is_some();
@@ -251,57 +218,6 @@ impl Copying<'_> {
             read_back.insert(prefix, last);
         }
         Ok(())
-    }
-
-    fn here(&self, prefix: &str) -> Result<Here, Fault> {
-        let (mut here, mut marks) = (Here::default(), Vec::new());
-        let mut replids: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
-        let mut keep = |name: &str| match name_of(name) {
-            Some(Name::Timeline) => here.has_record = true,
-            Some(Name::Segment(segment)) => {
-                let replid = Arc::clone(replids.entry(Arc::clone(&segment.replid)).or_insert(segment.replid));
-                here.segments.push(SegmentName { replid, ..segment });
-            }
-            None if name.is_empty() || name.starts_with('.') => {}
-            Some(Name::Pruned(offset)) => {
-                marks.push(offset);
-                here.others.push(name.to_owned());
-            }
-            Some(Name::Gap) | None => here.others.push(name.to_owned()),
-        };
-        let store = &self.from.store;
-        store.each(prefix, &mut keep).map_err(|e| failed("read", &store.place(prefix), e))?;
-        here.pruned = layout::kept_from(&marks, &here.segments);
-        // A mark that says nothing here must not say something there.
-        here.others.retain(|name| !matches!(name_of(name), Some(Name::Pruned(offset)) if offset > here.pruned));
-        here.segments.sort_unstable();
-        here.others.sort();
-        Ok(here)
-    }
-
-    /// What lies at the destination. What a killed copy has left of its writing goes.
-    fn there(&self, prefix: &str, mark: u64) -> Result<There, Fault> {
-        let (mut there, mut left) = (There::default(), Vec::new());
-        let mut keep = |name: &str| {
-            if is_being_written(name) {
-                left.push(format!("{prefix}/{name}"));
-                return;
-            }
-            there.names.push(short(name));
-            if let Some(Name::Segment(segment)) = name_of(name) {
-                there.reaches_mark |= segment.first < mark && mark <= segment.last;
-                there.last = there.last.take().max(Some(segment));
-            }
-        };
-        let store = &self.to.store;
-        store.each(prefix, &mut keep).map_err(|e| failed("read", &store.place(prefix), e))?;
-        if !self.dry_run {
-            for name in left {
-                store.delete(&name).map_err(|e| failed("remove", &store.place(&name), e))?;
-            }
-        }
-        there.names.sort_unstable();
-        Ok(there)
     }
 
     /// Copies a gap, a mark, a timeline's record or what else lies there.
@@ -388,22 +304,5 @@ fn read_all(segment: &Segment, watch: &Watch) -> Result<(), Fault> {
     segment.frames().iter().try_for_each(|frame| {
         watch.count(0).map_err(|e| failed("read", segment.place(), e))?;
         segment.frame(frame).map(drop)
-    })
-}
-
-/// Does the same for several, some at once; what came of each, in their order.
-pub(super) fn in_parallel<T: Sync, R: Send>(all: &[T], at_once: usize, each: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    if at_once <= 1 {
-        return all.iter().map(each).collect();
-    }
-    let each = &each;
-    std::thread::scope(|scope| {
-        let parts = all.chunks(all.len().div_ceil(at_once).max(1));
-        let threads: Vec<_> =
-            parts.map(|part| scope.spawn(move || part.iter().map(each).collect::<Vec<R>>())).collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_else(|dead| std::panic::resume_unwind(dead)))
-            .collect()
     })
 }

@@ -3,7 +3,7 @@
 use crate::archive::layout::{self, Name, SegmentName};
 use crate::archive::{Archive, Timeline, failed};
 use crate::model::backup::BackupSet;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::log::{Gap, Position, is_timeline_id};
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
@@ -46,6 +46,8 @@ pub struct Coverage {
     pub gaps: Vec<Gap>,
     /// Names of their objects within the shard, in no order.
     pub(super) gap_names: Vec<String>,
+    /// By timeline, segments that no run has: they contradict another, or lie within one. No name tells which is what was written.
+    pub(super) in_no_run: Vec<(Timeline, Vec<SegmentName>)>,
 }
 
 impl Archive {
@@ -54,6 +56,19 @@ impl Archive {
     /// # Errors
     /// `log.damaged`, `log.failed`.
     pub fn coverage(&self, instance_id: &str, shard: u16) -> Result<Coverage, Fault> {
+        self.coverage_where(instance_id, shard, &mut Err::<(), Fault>)
+    }
+
+    /// The same, where `damaged` says whether a record or a gap that is damaged is left out, or ends it.
+    ///
+    /// # Errors
+    /// `log.failed`; those of `damaged`.
+    pub(super) fn coverage_where(
+        &self,
+        instance_id: &str,
+        shard: u16,
+        damaged: &mut dyn FnMut(Fault) -> Result<(), Fault>,
+    ) -> Result<Coverage, Fault> {
         let prefix = layout::shard(instance_id, shard);
         let mut listed: BTreeMap<String, Listed> = BTreeMap::new();
         let mut gap_names = Vec::new();
@@ -75,22 +90,34 @@ impl Archive {
             }
         };
         self.store.each(&prefix, &mut add).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-        let mut gaps = Vec::new();
-        for name in &gap_names {
+        let (mut gaps, mut whole) = (Vec::new(), Vec::new());
+        for name in gap_names {
             let Some((id, _)) = name.split_once('/') else { continue };
-            gaps.push(self.gap(&prefix, id, name)?);
+            match self.gap(&prefix, id, &name) {
+                Err(fault) if fault.kind == Kind::Damaged => damaged(fault)?,
+                gap => {
+                    gaps.push(gap?);
+                    whole.push(name);
+                }
+            }
         }
         gaps.sort_by_key(|gap| (gap.from, gap.after_offset));
         let mut timelines = Vec::new();
         for (id, listed) in listed.into_iter().filter(|(id, listed)| listed.has_record && is_timeline_id(id)) {
-            timelines.push((self.timeline(instance_id, shard, &id)?, listed));
+            match self.timeline(instance_id, shard, &id) {
+                Err(fault) if fault.kind == Kind::Damaged => damaged(fault)?,
+                timeline => timelines.push((timeline?, listed)),
+            }
         }
         timelines.sort_by(|(a, _), (b, _)| a.by_age(b));
-        let (mut runs, mut holes) = (Vec::new(), Vec::new());
+        let (mut runs, mut holes, mut in_no_run) = (Vec::new(), Vec::new(), Vec::new());
         for (timeline, listed) in timelines {
-            listed.cover(&timeline, &mut runs, &mut holes);
+            let left = listed.cover(&timeline, &mut runs, &mut holes);
+            if !left.is_empty() {
+                in_no_run.push((timeline, left));
+            }
         }
-        Ok(Coverage { archive: self.clone(), runs, holes, gaps, gap_names })
+        Ok(Coverage { archive: self.clone(), runs, holes, gaps, gap_names: whole, in_no_run })
     }
 
     /// Up to when the log of a set's instance goes on behind the set, as [`Self::coverage`] tells; `None` where it does not. A timeline is listed and
@@ -151,11 +178,11 @@ impl Listed {
         }
     }
 
-    /// Finds the runs and holes of the timeline. What is being removed is there no more.
-    fn cover(mut self, timeline: &Timeline, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
+    /// Finds the runs and holes of the timeline, and returns the segments that no run has. What is being removed is there no more.
+    fn cover(mut self, timeline: &Timeline, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) -> Vec<SegmentName> {
         let pruned = layout::kept_from(&self.marks, &self.segments);
         self.segments.retain(|segment| segment.last > pruned);
-        cover(timeline, pruned, self.segments, runs, holes);
+        cover(timeline, pruned, self.segments, runs, holes)
     }
 }
 
@@ -166,11 +193,17 @@ fn at(ms: i64) -> Timestamp {
 /// Names that are taken from a listing before their room is given back.
 const AT_ONCE: usize = 1 << 16;
 
-/// Finds the runs and holes of a timeline. Segments are looked at in the order of their beginnings, of several that begin at one offset the
-/// longest first. Years of a log have millions, which are never held twice.
-fn cover(timeline: &Timeline, pruned: u64, mut segments: Vec<SegmentName>, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
+/// Finds the runs and holes of a timeline, and returns the segments that no run has. Segments are looked at in the order of their beginnings, of
+/// several that begin at one offset the longest first. Years of a log have millions, which are never held twice.
+fn cover(
+    timeline: &Timeline,
+    pruned: u64,
+    mut segments: Vec<SegmentName>,
+    runs: &mut Vec<Run>,
+    holes: &mut Vec<Hole>,
+) -> Vec<SegmentName> {
     segments.sort_unstable_by(|a, b| (b.first, a.last, b).cmp(&(a.first, b.last, a)));
-    let mut run: Vec<SegmentName> = Vec::new();
+    let (mut run, mut in_no_run) = (Vec::<SegmentName>::new(), Vec::new());
     // Where the last run ended, and what lies there in contradiction: its end, and when it ends.
     let (mut behind, mut behind_at) = (timeline.offset.max(pruned), None);
     let mut contradiction: Option<(u64, i64)> = None;
@@ -188,6 +221,7 @@ fn cover(timeline: &Timeline, pruned: u64, mut segments: Vec<SegmentName>, runs:
             && segment.first < *end
         {
             (*end, *ms) = ((*end).max(segment.last), (*ms).max(segment.last_ms));
+            in_no_run.push(segment);
             continue;
         }
         let reached = run.last().map(|last| last.last);
@@ -197,13 +231,18 @@ fn cover(timeline: &Timeline, pruned: u64, mut segments: Vec<SegmentName>, runs:
             let mut end = (segment.last, segment.last_ms);
             while let Some(last) = run.pop_if(|last| last.last > segment.first) {
                 end = (end.0.max(last.last), end.1.max(last.last_ms));
+                in_no_run.push(last);
             }
+            in_no_run.push(segment);
             close(&mut run, &mut behind, &mut behind_at);
             contradiction = Some(end);
             continue;
         }
         match reached {
-            Some(reached) if segment.first <= reached && segment.last <= reached => continue,
+            Some(reached) if segment.first <= reached && segment.last <= reached => {
+                in_no_run.push(segment);
+                continue;
+            }
             Some(reached) if segment.first <= reached => {}
             _ => {
                 close(&mut run, &mut behind, &mut behind_at);
@@ -225,6 +264,7 @@ fn cover(timeline: &Timeline, pruned: u64, mut segments: Vec<SegmentName>, runs:
         let (from, from_at) = (timeline.position(behind), behind_at);
         holes.push(Hole { from, to_offset: end, from_at, to_at: at(ms), contradicts: true });
     }
+    in_no_run
 }
 
 impl SegmentName {

@@ -4,8 +4,11 @@
 //! It must do nothing to what pruning removes, nor ask about each of millions of segments: a lock ends no earlier than its period after the last
 //! time in the name, and what was extended is remembered by the stretch of time in which it lies. What a process before this one has extended is
 //! found out by the object of a stretch that was put first, whose lock is extended last.
+//!
+//! What is damaged, contradicts something, or lies within something longer may be what somebody put there to hide what was written. It keeps no lock of
+//! anything else from being extended, and of segments among which no name tells which are true all stay locked as long as their time is needed.
 
-use crate::archive::copy::in_parallel;
+use crate::archive::parallel::in_parallel;
 use crate::archive::prune::is_needed;
 use crate::archive::{Archive, Coverage, Kept, SegmentName, Timeline, failed, layout};
 use crate::guard::retention::Needed;
@@ -74,6 +77,8 @@ struct Stretch<'a> {
     /// Whether that is known, or only what the names say.
     is_known: bool,
     segments: Vec<&'a SegmentName>,
+    /// Whether runs have all of them: else the lock of one says nothing of the others, for nobody knows which was put first.
+    are_in_runs: bool,
     /// Names of its other objects within the timeline.
     records: Vec<&'a str>,
 }
@@ -115,7 +120,8 @@ impl Archive {
     /// some may be left to the next look; so is the rest once `is_over` says so. The log is listed once.
     ///
     /// # Errors
-    /// `log.damaged`, `log.failed`: the log cannot be read. What fails of single objects is in [`LogLocks::fault`].
+    /// `log.failed`: the log cannot be read. What fails of single objects is in [`LogLocks::fault`], as is that a gap or a timeline's record is damaged:
+    /// of these nothing is extended.
     pub fn extend_locks(
         &self,
         (instance_id, shard): (&str, u16),
@@ -124,14 +130,18 @@ impl Archive {
         now: Timestamp,
         is_over: &(dyn Fn() -> bool + Sync),
     ) -> Result<LogLocks, Fault> {
-        let coverage = self.coverage(instance_id, shard)?;
+        let mut done = LogLocks::default();
+        let coverage = self.coverage_where(instance_id, shard, &mut |fault| {
+            done.fault = Some(fault);
+            Ok(())
+        })?;
         let mut stretches = coverage.needed_stretches(kept, period, now)?;
-        let places = coverage.runs.iter().map(|run| self.store.place(&run.timeline.prefix())).collect();
+        let places = coverage.timelines().values().map(|timeline| self.store.place(&timeline.prefix())).collect();
         forget_all_but(&places, &stretches.iter().map(|stretch| stretch.key.clone()).collect());
         stretches.retain(|stretch| stretch.needed.extension(stretch.ends, period, now).is_some());
         self.ask_of_guesses(&mut stretches, now, is_over);
         stretches.sort_by_key(|stretch| (stretch.is_a_guess(now), stretch.ends));
-        let (mut done, mut asked, mut troubles) = (LogLocks::default(), 0, 0);
+        let (mut asked, mut troubles) = (0, 0);
         for stretch in stretches {
             let Some(until) = stretch.needed.extension(stretch.ends, period, now) else { continue };
             if asked >= MOST || troubles == TROUBLE || is_over() {
@@ -174,8 +184,8 @@ impl Archive {
 
     /// Asks when the locks of stretches end that are over by their names alone: of so many, and no more where the store does not say.
     fn ask_of_guesses(&self, stretches: &mut [Stretch<'_>], now: Timestamp, is_over: &(dyn Fn() -> bool + Sync)) {
-        let mut guesses: Vec<&mut Stretch<'_>> =
-            stretches.iter_mut().filter(|stretch| stretch.is_a_guess(now)).take(MOST).collect();
+        let is_asked = |stretch: &&mut Stretch<'_>| stretch.are_in_runs && stretch.is_a_guess(now);
+        let mut guesses: Vec<&mut Stretch<'_>> = stretches.iter_mut().filter(is_asked).take(MOST).collect();
         for some in guesses.chunks_mut(ASKED_AT_ONCE) {
             if is_over() {
                 return;
@@ -198,6 +208,21 @@ impl Archive {
 }
 
 impl Coverage {
+    /// The timelines of which there are segments, by their ids.
+    fn timelines(&self) -> BTreeMap<&str, &Timeline> {
+        let of_runs = self.runs.iter().map(|run| &run.timeline);
+        let all = of_runs.chain(self.in_no_run.iter().map(|(timeline, _)| timeline));
+        all.map(|timeline| (timeline.id.as_str(), timeline)).collect()
+    }
+
+    /// The segments of a timeline, each with whether a run has it.
+    fn segments_of<'a>(&'a self, timeline: &'a Timeline) -> impl Iterator<Item = (&'a SegmentName, bool)> {
+        let in_runs = self.runs.iter().map(|run| (&run.timeline, &run.segments, true));
+        let all = in_runs.chain(self.in_no_run.iter().map(|(of, segments)| (of, segments, false)));
+        all.filter(move |(of, ..)| of.id == timeline.id)
+            .flat_map(|(_, segments, in_run)| segments.iter().map(move |segment| (segment, in_run)))
+    }
+
     /// What of each timeline kept moments need, by stretches.
     fn needed_stretches(&self, kept: &Kept, period: SignedDuration, now: Timestamp) -> Result<Vec<Stretch<'_>>, Fault> {
         let lasts = |set: &&BackupSet| set.expires_at.is_none() && !kept.damaged.contains(&set.id);
@@ -227,18 +252,21 @@ impl Coverage {
             }
         };
         let mut all = Vec::new();
-        for runs in self.runs.chunk_by(|a, b| a.timeline.id == b.timeline.id) {
-            let Some(timeline) = runs.first().map(|run| &run.timeline) else { continue };
-            let from = self.needed_from(timeline, kept)?;
-            let mut segments: BTreeMap<i64, Vec<&SegmentName>> = BTreeMap::new();
-            for segment in runs.iter().flat_map(|run| &run.segments) {
+        for timeline in self.timelines().into_values() {
+            // Where the segment of a set is damaged all behind the set stays locked: that may be mended.
+            let from = self.needed_from(timeline, kept, &mut |_| Ok(()))?;
+            let mut stretches: BTreeMap<i64, (Vec<&SegmentName>, bool)> = BTreeMap::new();
+            for (segment, in_run) in self.segments_of(timeline) {
                 if is_needed(segment, from, kept.since) {
-                    segments.entry(segment.last_ms.div_euclid(STRETCH)).or_default().push(segment);
+                    let number = segment.last_ms.div_euclid(STRETCH);
+                    let (segments, are_in_runs) = stretches.entry(number).or_insert((Vec::new(), true));
+                    segments.push(segment);
+                    *are_in_runs &= in_run;
                 }
             }
             let place = self.archive.store.place(&timeline.prefix());
             let (mut newest, mut begins) = (None, u64::MAX);
-            for (number, segments) in segments {
+            for (number, (segments, are_in_runs)) in stretches {
                 let (mut first_ms, mut last_ms) = (i64::MAX, i64::MIN);
                 for segment in &segments {
                     (first_ms, last_ms) = (first_ms.min(segment.last_ms), last_ms.max(segment.last_ms));
@@ -249,7 +277,8 @@ impl Coverage {
                 let known = known(&key);
                 let ends = known.unwrap_or_else(|| later(at(first_ms), period));
                 let (needed, is_known) = (needed(last_ms), known.is_some());
-                all.push(Stretch { key, timeline, needed, ends, is_known, segments, records: Vec::new() });
+                let records = Vec::new();
+                all.push(Stretch { key, timeline, needed, ends, is_known, segments, are_in_runs, records });
             }
             // Without its record a timeline is none. A gap that is put later has a lock that ends later.
             if let Some(newest) = newest {
@@ -260,7 +289,8 @@ impl Coverage {
                 let gaps = gaps.filter(|(id, file)| *id == timeline.id && layout::gap_after(file) >= Some(begins));
                 let records = std::iter::once(layout::TIMELINE).chain(gaps.map(|(_, file)| file)).collect();
                 let (needed, is_known) = (needed(newest), known.is_some());
-                all.push(Stretch { key, timeline, needed, ends, is_known, segments: Vec::new(), records });
+                let (segments, are_in_runs) = (Vec::new(), true);
+                all.push(Stretch { key, timeline, needed, ends, is_known, segments, are_in_runs, records });
             }
         }
         Ok(all)

@@ -17,6 +17,7 @@ mod gap;
 mod layout;
 mod locks;
 mod moments;
+mod parallel;
 mod prune;
 mod reach;
 mod read;

@@ -7,7 +7,7 @@ use crate::archive::segment::outline::Stamp;
 use crate::archive::segment::read::{Inside, Segment};
 use crate::archive::{Archive, SegmentName, damaged};
 use crate::model::backup::BackupSet;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::log::{Gap, GapCause};
 use jiff::Timestamp;
 
@@ -159,8 +159,21 @@ impl Moments<'_> {
 
     /// The first set onto which the log can be replayed: its position lies in this history, between two transactions.
     pub fn first_that_leads<'s>(&self, sets: &[&'s BackupSet]) -> Result<Option<&'s BackupSet>, Fault> {
+        self.first_that_leads_where(sets, &mut Err::<(), Fault>)
+    }
+
+    /// The same, where `damaged` says whether a set leads on whose segment is damaged, or that ends it.
+    pub fn first_that_leads_where<'s>(
+        &self,
+        sets: &[&'s BackupSet],
+        damaged: &mut dyn FnMut(Fault) -> Result<(), Fault>,
+    ) -> Result<Option<&'s BackupSet>, Fault> {
         for set in sets.iter().filter(|set| self.run.holds(set)) {
-            if self.inside(set.replication_offset)?.transaction == set.replication_offset {
+            let leads = match self.inside(set.replication_offset) {
+                Err(fault) if fault.kind == Kind::Damaged => damaged(fault).map(|()| true)?,
+                inside => inside?.transaction == set.replication_offset,
+            };
+            if leads {
                 return Ok(Some(set));
             }
         }

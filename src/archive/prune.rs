@@ -85,7 +85,7 @@ impl Archive {
         let coverage = self.coverage(instance_id, shard)?;
         let mut all = Vec::new();
         for timeline in self.timelines(instance_id, shard)? {
-            let from = coverage.needed_from(&timeline, kept)?;
+            let from = coverage.needed_from(&timeline, kept, &mut Err::<(), Fault>)?;
             let place = self.store.place(&timeline.prefix());
             let found = self.before(timeline, from, kept.since).map_err(|e| failed("read", &place, e))?;
             let unlocked = found.map(|found| self.unlocked(found, Timestamp::now())).transpose();
@@ -179,8 +179,14 @@ impl Archive {
 }
 
 impl Coverage {
-    /// The offset from which on a timeline is needed; [`u64::MAX`] where nothing of it is.
-    pub(super) fn needed_from(&self, timeline: &Timeline, kept: &Kept) -> Result<u64, Fault> {
+    /// The offset from which on a timeline is needed; [`u64::MAX`] where nothing of it is. `damaged` says whether a set leads on whose segment is
+    /// damaged, or that ends it.
+    pub(super) fn needed_from(
+        &self,
+        timeline: &Timeline,
+        kept: &Kept,
+        damaged: &mut dyn FnMut(Fault) -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
         let mut oldest_first: Vec<&BackupSet> = kept.sets.iter().collect();
         oldest_first.sort_by_key(|set| (set.replication_offset, set.finished_at));
         let sound = || oldest_first.iter().copied().filter(|set| !kept.damaged.contains(&set.id)).collect();
@@ -199,9 +205,9 @@ impl Coverage {
             for sets in &lists {
                 let reaches = |set: &&&BackupSet| run.reaches_by(set.replication_offset, kept.since);
                 let old_enough: Vec<&BackupSet> = sets.iter().rev().filter(reaches).copied().collect();
-                let base = match moments.first_that_leads(&old_enough)? {
+                let base = match moments.first_that_leads_where(&old_enough, damaged)? {
                     Some(base) => Some(base),
-                    None => moments.first_that_leads(sets)?,
+                    None => moments.first_that_leads_where(sets, damaged)?,
                 };
                 needed = needed.min(base.map_or(run.first(), |base| base.replication_offset));
             }

@@ -5,6 +5,7 @@
 //! what fails is tried again, less and less often.
 
 use crate::model::fault::Fault;
+use crate::model::policy::BackupPolicy;
 use crate::provider::Provider;
 use crate::provider::local::vault_copy::{Copier, Progress};
 use crate::state::State;
@@ -44,17 +45,22 @@ pub struct Copies {
     pub stop: CancellationToken,
 }
 
-/// How often in a row something has failed.
-#[derive(Default)]
-struct Failures(u32);
+/// What of an instance is copied, and how often in a row that has failed.
+struct Failures<'a> {
+    id: &'a str,
+    /// What is copied, with its verb.
+    what: &'static str,
+    place: &'a str,
+    in_a_row: u32,
+}
 
-impl Failures {
+impl Failures<'_> {
     /// Tells what failed, and how long it is waited until it is tried again.
-    fn add(&mut self, fault: &Fault, id: &str, what: &str, place: &str) -> Duration {
+    fn add(&mut self, fault: &Fault) -> Duration {
         let cause = std::error::Error::source(fault);
-        tracing::warn!(instance = %id, cause = ?cause, "not all of its {what} at {place}: {fault}");
-        let wait = AGAIN_AFTER.saturating_mul(1 << self.0.min(16)).min(AGAIN_AFTER_MAX);
-        self.0 += 1;
+        tracing::warn!(instance = %self.id, cause = ?cause, "not all of its {} at {}: {fault}", self.what, self.place);
+        let wait = AGAIN_AFTER.saturating_mul(1 << self.in_a_row.min(16)).min(AGAIN_AFTER_MAX);
+        self.in_a_row += 1;
         wait
     }
 }
@@ -71,24 +77,15 @@ impl Copies {
 
     async fn keep_sets(&self, id: &str, copier: &Copier, places: &Semaphore) {
         let (mut known, mut anew) = (BTreeSet::new(), None::<Instant>);
-        let mut failures = Failures::default();
+        let mut failures = Failures { id, what: "sets are", place: copier.place(), in_a_row: 0 };
         while !self.stop.is_cancelled() {
             if anew.is_none_or(|at| at.elapsed() >= ANEW) {
                 known.clear();
                 anew = None;
             }
             let ended = self.ended(id).await;
-            let done = match self.stop.run_until_cancelled(places.acquire()).await {
-                Some(Ok(_place)) => self.sets(id, copier, &mut known, &mut anew).await,
-                _ => return,
-            };
-            let wait = match done {
-                Ok(()) => {
-                    failures = Failures::default();
-                    EVERY
-                }
-                Err(fault) => failures.add(&fault, id, "sets are", copier.place()),
-            };
+            let copied = self.sets(id, copier, &mut known, &mut anew);
+            let Some(wait) = self.once(places, &mut failures, copied, |_| EVERY).await else { return };
             let waits = Instant::now();
             // What failed may be one set's own: a new one does not wait for that.
             while waits.elapsed() < wait && self.ended(id).await == ended {
@@ -101,22 +98,35 @@ impl Copies {
 
     async fn keep_log(&self, id: &str, copier: &Copier, places: &Semaphore) {
         // What could not be copied is told once.
-        let (mut failures, mut told) = (Failures::default(), 0);
+        let mut told = 0;
+        let mut failures = Failures { id, what: "log is", place: copier.place(), in_a_row: 0 };
+        let wait_after = |took: Duration| self.seal_after.max(took.saturating_mul(WAITS));
         while !self.stop.is_cancelled() {
-            let Some(Ok(place)) = self.stop.run_until_cancelled(places.acquire()).await else { return };
-            let begun = Instant::now();
-            let done = self.log(id, copier, &mut told).await;
-            drop(place);
-            let wait = match done {
-                Ok(()) => {
-                    failures = Failures::default();
-                    self.seal_after.max(begun.elapsed().saturating_mul(WAITS))
-                }
-                Err(fault) => failures.add(&fault, id, "log is", copier.place()),
-            };
+            let copied = self.log(id, copier, &mut told);
+            let Some(wait) = self.once(places, &mut failures, copied, wait_after).await else { return };
             if self.stop.run_until_cancelled(tokio::time::sleep(wait.min(EVERY))).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Does work once there is a place for it, and says how long it is waited for the next: as `wait_after` says of the time that this took, or
+    /// longer each time while it fails. `None`: the process is asked to end.
+    async fn once(
+        &self,
+        places: &Semaphore,
+        failures: &mut Failures<'_>,
+        work: impl Future<Output = Result<(), Fault>>,
+        wait_after: impl FnOnce(Duration) -> Duration,
+    ) -> Option<Duration> {
+        let _place = self.stop.run_until_cancelled(places.acquire()).await?.ok()?;
+        let begun = Instant::now();
+        match work.await {
+            Ok(()) => {
+                failures.in_a_row = 0;
+                Some(wait_after(begun.elapsed()))
+            }
+            Err(fault) => Some(failures.add(&fault)),
         }
     }
 
@@ -185,22 +195,28 @@ impl Copies {
             Err(fault) => return brought.and(Err(fault)),
         };
         *anew = Some(Instant::now());
-        // First: a deletion that fails keeps no lock from being extended.
-        if let Err(fault) = copier.extend_locks(id, &policy, progress).await {
-            tracing::warn!(instance = %id, "locks at {} could not be extended: {fault}", copier.place());
-        }
         // Whoever copies there may have no right to delete there.
-        match copier.expire(id, &policy).await {
-            Ok(0) => {}
-            Ok(gone) => tracing::info!(instance = %id, gone, "copies at {} have expired", copier.place()),
-            Err(fault) => {
-                tracing::warn!(instance = %id, "what has expired at {} could not be deleted: {fault}", copier.place());
-                if brought.is_err() {
-                    // The place may be out of reach: this is tried again with that.
-                    *anew = None;
-                }
+        if let Err(fault) = self.apply(id, copier, &policy, progress).await {
+            tracing::warn!(instance = %id, "what has expired at {} could not be deleted: {fault}", copier.place());
+            if brought.is_err() {
+                // The place may be out of reach: this is tried again with that.
+                *anew = None;
             }
         }
         brought
+    }
+
+    /// Lets what the policy keeps at the second place stay locked, and what it keeps no longer go. The place is asked once for all it has.
+    async fn apply(&self, id: &str, copier: &Copier, policy: &BackupPolicy, progress: &Progress) -> Result<(), Fault> {
+        let there = copier.there(id).await?;
+        // First: a deletion that fails keeps no lock from being extended.
+        if let Err(fault) = copier.extend_locks(&there, policy, progress).await {
+            tracing::warn!(instance = %id, "locks at {} could not be extended: {fault}", copier.place());
+        }
+        let gone = copier.expire(&there, policy).await?;
+        if gone > 0 {
+            tracing::info!(instance = %id, gone, "copies at {} have expired", copier.place());
+        }
+        Ok(())
     }
 }

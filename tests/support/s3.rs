@@ -132,29 +132,42 @@ pub fn locked() -> &'static str {
 /// A bucket that locks what it is told to, and nothing by itself.
 pub fn lockable() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| {
-        assert_eq!(request("PUT", "/lockable", &[("x-amz-bucket-object-lock-enabled", "true")], ""), 200);
-    });
+    MADE.get_or_init(|| make_lockable("lockable"));
     "lockable"
+}
+
+/// Makes such a bucket.
+pub fn make_lockable(bucket: &str) {
+    assert_eq!(request("PUT", &format!("/{bucket}"), &[("x-amz-bucket-object-lock-enabled", "true")], ""), 200);
 }
 
 /// Locks what has a name there until a second.
 pub fn lock(name: &str, until: Timestamp) {
+    lock_in(lockable(), name, until);
+}
+
+/// Locks what has a name in such a bucket until a second.
+pub fn lock_in(bucket: &str, name: &str, until: Timestamp) {
     let body = format!(
         "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>GOVERNANCE</Mode><RetainUntilDate>{}</RetainUntilDate></Retention>",
         written(until)
     );
-    assert_eq!(request("PUT", &format!("/{}/{name}?retention=", lockable()), &[], &body), 200);
+    assert_eq!(request("PUT", &format!("/{bucket}/{name}?retention="), &[], &body), 200);
 }
 
 /// Makes a bucket that keeps what is put there for so many days.
 pub fn locked_for(bucket: &str, days: u32) {
+    make_lockable(bucket);
+    lock_from_now_on(bucket, days);
+}
+
+/// Makes such a bucket keep for so many days what is put there from now on.
+pub fn lock_from_now_on(bucket: &str, days: u32) {
     let retention = format!(
         "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
          <Mode>COMPLIANCE</Mode><Days>{days}</Days></DefaultRetention></Rule></ObjectLockConfiguration>"
     );
-    let made = request("PUT", &format!("/{bucket}"), &[("x-amz-bucket-object-lock-enabled", "true")], "");
-    assert_eq!((made, request("PUT", &format!("/{bucket}?object-lock="), &[], &retention)), (200, 200));
+    assert_eq!(request("PUT", &format!("/{bucket}?object-lock="), &[], &retention), 200);
 }
 
 /// Makes a bucket keep versions from now on.

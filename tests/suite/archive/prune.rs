@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::support::s3;
+use std::collections::BTreeSet;
 use tair_backup_mcp::archive::{Kept, SegmentName};
 use tair_backup_mcp::guard::grant::{Grant, Prune};
 use tair_backup_mcp::guard::retention::Outlived;
@@ -233,4 +234,59 @@ fn locks_of_what_is_needed_are_extended() {
     // Nor does what passes by itself until the next set make them longer.
     let hours_later = archive.extend_locks(("orders", 0), &kept, hour * 48, now + hour * 14, &|| false).unwrap();
     assert!(hours_later.left == 0 && ends()[1] == until[1] && ends()[2] == until[2], "{hours_later:?}");
+}
+
+/// Of segments that contradict each other, and of those that lie within one, no name tells which is what was written: all stay locked whose time is
+/// needed, for what hides the others may be taken away. A set whose segment is damaged, and a gap that is, keep no other lock from being extended.
+#[test]
+fn what_hides_a_segment_lets_no_lock_run_out() {
+    const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba98";
+    let (dir, prefix) = (TempDir::new().unwrap(), s3::prefix());
+    let vault = s3::vault_in(s3::lockable(), &prefix, s3::KEY, dir.path());
+    let (archive, store) = (Archive::new(&vault, dir.path().join("spool")), vault.store());
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    let began = (now - hour * 36).as_millisecond();
+    let timeline = archive.open_timeline(NewTimeline { opened_at: at(began), ..new_timeline(0, Some(0)) }).unwrap();
+    let folder = format!(".log/orders/0/{}", timeline.id);
+    let put = |file: &str| {
+        let name = format!("{folder}/{file}");
+        store.put_new(&name, b"?").unwrap();
+        name
+    };
+    // A byte comes each second. None of these can be read: what is in them is not asked, but at a set's position.
+    let segment = |first: i64, last: i64, replid: &str| {
+        let (from_ms, to_ms) = (began + first * 1000, began + last * 1000 - 1);
+        put(&format!("{first:020}-{last:020}-{from_ms:013}-{to_ms:013}-0-1-{replid}.seg"))
+    };
+    let needless = [segment(0, 5, REPLID), segment(0, 5, OTHER)];
+    let gap = put(&format!("gap-{:020}-{began}-abcdef.json", 20));
+    let needed = [
+        format!("{folder}/timeline.json"),
+        segment(5, 10, REPLID),
+        // It holds the first set.
+        segment(10, 20, REPLID),
+        // These two contradict each other.
+        segment(20, 30, REPLID),
+        segment(20, 30, OTHER),
+        segment(30, 40, REPLID),
+        // It lies within the one before.
+        segment(32, 36, REPLID),
+    ];
+    let soon = now + hour;
+    needless.iter().chain(&needed).chain([&gap]).for_each(|name| s3::lock(&format!("{prefix}/{name}"), soon));
+    let automated = |offset, ms| BackupSet { mode: Mode::Automated, ..base(offset, ms) };
+    let sets = vec![automated(10, began + 9_000), automated(35, (now - hour).as_millisecond())];
+    let kept = Kept { sets, damaged: Vec::new(), in_use: Vec::new(), since: at(began + 10_000) };
+
+    let done = archive.extend_locks(("orders", 0), &kept, hour * 48, now, &|| false).unwrap();
+    assert_eq!((done.extended, done.left), (needed.len(), 0), "{done:?}");
+    assert!(done.refused.is_none() && done.fault.as_ref().is_some_and(|f| f.message.contains(&gap)), "{done:?}");
+    let ending = |until: Timestamp| -> BTreeSet<&String> {
+        let all = needless.iter().chain(&needed).chain([&gap]);
+        all.filter(|name| store.lock(name).unwrap().unwrap().until.as_second() == until.as_second()).collect()
+    };
+    assert_eq!(ending(now + hour * 48), needed.iter().collect::<BTreeSet<_>>());
+    assert_eq!(ending(soon), needless.iter().chain([&gap]).collect::<BTreeSet<_>>());
+    // What is damaged lets nothing go, either.
+    assert_eq!(archive.prunable("orders", 0, &kept).unwrap_err().code, "log.damaged");
 }

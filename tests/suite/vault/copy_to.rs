@@ -1,5 +1,5 @@
 //! `copy_to`: every set that somebody asked for, or that a policy takes, has a copy at the second place soon, and so has the log; a second place
-//! that does not answer changes nothing of the backup; and what expires on the vault expires there.
+//! that does not answer changes nothing of the backup; what expires on the vault expires there; and what is needed there stays locked.
 
 use super::contract::content;
 use super::copy::{go_on, log};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tair_backup_mcp::archive::Archive;
+use tair_backup_mcp::archive::{Archive, NewTimeline};
 use tair_backup_mcp::config::Config;
 use tair_backup_mcp::model::backup::{BackupSet, ManifestDigest, Mode, Origin};
 use tair_backup_mcp::model::calendar::usual;
@@ -23,6 +23,7 @@ use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::copy::SetCopy;
 use tair_backup_mcp::vault::ingest::Metadata;
+use tair_backup_mcp::vault::manifest::Manifest;
 use tair_backup_mcp::vault::signing::Signing;
 use tair_backup_mcp::vault::store::Store;
 use tair_backup_mcp::vault::watch::Watch;
@@ -215,8 +216,12 @@ fn what_expires_here_expires_there() {
     // It was laid at another moment than its copy: a manifest of another set, which stays.
     assert_eq!(brought.unwrap_err().code, "copy.conflict");
     assert!(known.contains(&newest.id) && !known.contains(&id(2)) && !known.contains(&id(8)), "{known:?}");
+    let expire = |policy: &BackupPolicy| {
+        let listed = here.run(copier.there("orders")).unwrap();
+        here.run(copier.expire(&listed, policy))
+    };
     let left = |policy: &BackupPolicy| {
-        let gone = here.run(copier.expire("orders", policy)).unwrap();
+        let gone = expire(policy).unwrap();
         let mut ids: Vec<String> = there.list(&[]).into_iter().map(|(id, _)| id).collect();
         ids.sort();
         (gone, ids)
@@ -226,7 +231,7 @@ fn what_expires_here_expires_there() {
     // One that cannot be deleted keeps no other from it.
     let in_the_way = bench.dir.path().join("second/orders").join(id(3)).join("manifest.json.deleting");
     std::fs::create_dir_all(in_the_way.join("something")).unwrap();
-    assert_eq!(here.run(copier.expire("orders", &usual())).unwrap_err().code, "vault.failed");
+    assert_eq!(expire(&usual()).unwrap_err().code, "vault.failed");
     std::fs::remove_dir_all(&in_the_way).unwrap();
     // The newest of its week stays, what the vault has, and what is no policy's.
     let stays: Vec<String> = [2, 4, 5, 9].map(id).into();
@@ -234,6 +239,91 @@ fn what_expires_here_expires_there() {
     assert_eq!(left(&usual()), (0, stays));
     let records = bench.run(&["audit"]);
     assert_eq!(records.out.matches("backup.expired").count(), 3, "{records:?}");
+}
+
+/// Where the second place locks, the locks of a set and of the log that are needed there, and over soon, are extended by the period for which that
+/// bucket locks; not that of what goes, nor of what somebody keeps. What has expired there, and is locked, is retained, which is no failure.
+#[test]
+fn what_is_needed_there_stays_locked() {
+    const BUCKET: &str = "second-locked";
+    const NEEDED: &str = "b-20260101T000000Z-aaaaaa";
+    const ASKED: &str = "b-20260102T000000Z-bbbbbb";
+    const GOES: &str = "b-20260103T000000Z-cccccc";
+    let (redis, prefix) = (Redis::start("redis-7.0", &[]), s3::prefix());
+    redis.run(&["SET", "a", "1"]);
+    let url = format!("s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{}", s3::port());
+    let policy = "preferred_backup_time = \"02:00Z-03:00Z\"\nbackup_retention_period = 7";
+    let mut bench = Bench::new(&unattended(&redis, &format!("copy_to = \"{url}\"\n{policy}")));
+    bench.env = s3::environment(s3::KEY.1);
+    let state: Arc<dyn State> = Arc::new(Sqlite::new(&bench.home()));
+    let here = Place::on(|_| Vault::new(bench.home().join("vault")));
+    // It locks nothing by itself as yet, or no lock could be over soon.
+    s3::make_lockable(BUCKET);
+    let there = Place::on(|spill| s3::vault_in(BUCKET, &prefix, s3::KEY, spill));
+
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    for (id, mode, hours, expires_at) in [
+        (NEEDED, Mode::Automated, 23, None),
+        (ASKED, Mode::Manual, 23, None),
+        (GOES, Mode::Manual, 25, Some(Timestamp::UNIX_EPOCH)),
+    ] {
+        let at = now - hour * hours;
+        let staged = here.staged(id).unwrap();
+        let set = here.run(staged.commit(Metadata { mode, started_at: at, expires_at, ..metadata() })).unwrap();
+        // As if it had been complete then: what is young is locked for long.
+        let manifest = Manifest::of(&BackupSet { finished_at: at, ..set }).unwrap();
+        write_over(&bench.home().join("vault/orders").join(id).join("manifest.json"), manifest);
+    }
+    for set in here.run(here.vault.list("orders", &())).unwrap() {
+        let set = set.unwrap();
+        here.run(state.set_manifest("orders", &set.id, set.manifest.as_ref())).unwrap();
+        let copied = here.run(here.vault.copy_set(&there.vault, "orders", &set.id, &Arc::default()));
+        assert_eq!(copied.unwrap(), SetCopy::Copied);
+    }
+    let archive = Archive::new(&here.vault, here.dir.path().join("spool"));
+    let new = NewTimeline {
+        instance_id: "orders".into(),
+        shard: 0,
+        opened_at: now - hour * 23,
+        replid: metadata().replication_id,
+        offset: metadata().replication_offset,
+        database: Some(0),
+        restored_from: None,
+    };
+    go_on(&archive, &archive.open_timeline(new).unwrap(), 0..2);
+    let log_there = Archive::new(&there.vault, there.dir.path().join("none"));
+    let copied = archive.copy_log(&log_there, "orders", false, &Watch::default(), &mut |_, _| ()).unwrap();
+    assert_eq!(copied.copied, 3, "{copied:?}");
+
+    let (store, soon) = (there.vault.store(), now + hour);
+    let objects = |folder: &str| -> Vec<String> {
+        store.list(folder).unwrap().into_iter().map(|name| format!("{folder}/{name}")).collect()
+    };
+    let (sets, log) = (objects("orders"), objects(".log/orders"));
+    assert_eq!((sets.len(), log.len()), (6, 3), "{sets:?} {log:?}");
+    sets.iter().chain(&log).for_each(|name| s3::lock_in(BUCKET, &format!("{prefix}/{name}"), soon));
+    s3::lock_from_now_on(BUCKET, 1);
+    std::fs::remove_dir_all(bench.home().join("vault/orders").join(GOES)).unwrap();
+
+    let service = Service::start(&bench);
+    // What has expired is looked at last.
+    let retained = format!("backup {GOES} is locked until");
+    wait("what has expired to be retained", LONG, || service_log(&bench).contains(&retained).then_some(()));
+    assert_eq!(service.ask_to_end(), Some(0));
+    let told = service_log(&bench);
+    assert!(!told.contains("could not be extended") && !told.contains("could not be deleted"), "{told}");
+    assert_eq!(told.matches("is extended until").count(), 1, "{told}");
+    assert!(told.contains("the locks of 3 objects of its log"), "{told}");
+    let ends = |name: &String| store.lock(name).unwrap().unwrap().until.as_second();
+    // How long the bucket locks is found out by trying, to some seconds.
+    let (from, to) = (now + hour * 24, Timestamp::now() + hour * 24 + SignedDuration::from_secs(30));
+    for name in sets.iter().filter(|name| name.contains(NEEDED)).chain(&log) {
+        assert!((from.as_second()..=to.as_second()).contains(&ends(name)), "{name}: {} {from} {to}", ends(name));
+    }
+    for name in sets.iter().filter(|name| !name.contains(NEEDED)) {
+        assert_eq!(ends(name), soon.as_second(), "{name}");
+    }
+    assert!(there.list(&[]).contains(&(GOES.to_owned(), true)), "{told}");
 }
 
 /// The log there goes on with that of the vault, in one piece: what was pruned here before it was copied is no hole there, and what was pruned

@@ -46,6 +46,16 @@ pub struct Newest<'a> {
     pub log_is_known: bool,
 }
 
+/// What of an instance's sets lay at the second place when it was listed.
+#[derive(Debug)]
+pub struct There {
+    instance_id: String,
+    /// The sets; not those of which another manifest is remembered than lies there.
+    sets: Vec<BackupSet>,
+    /// Ids of those that stand in for no other.
+    unsound: Vec<String>,
+}
+
 /// Ends what is watched when nobody waits for it any more.
 struct Ends(Arc<Watch>);
 
@@ -143,55 +153,52 @@ impl Copier {
         blocking(move || there.goes_on_until(&set, SHARD, &watch)).await
     }
 
-    /// The sets of an instance that lie there, and the ids of those that stand in for no other.
-    async fn there(&self, instance_id: &str) -> Result<(Vec<BackupSet>, Vec<String>), Fault> {
-        let mut there: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
+    /// Lists the sets of an instance that lie there.
+    ///
+    /// # Errors
+    /// `vault.failed`, `state.failed`.
+    pub async fn there(&self, instance_id: &str) -> Result<There, Fault> {
+        let mut sets: Vec<BackupSet> = self.to.0.list(instance_id, &()).await?.into_iter().flatten().collect();
         let recorded = self.state.manifests(Some(instance_id)).await?;
         // Whoever put another manifest there does not say when the copy goes.
-        there.retain(|set| !is_another(set, &recorded));
-        let unsound = unsound(&*self.state, instance_id, &there, &recorded).await?;
-        Ok((there, unsound))
+        sets.retain(|set| !is_another(set, &recorded));
+        let unsound = unsound(&*self.state, instance_id, &sets, &recorded).await?;
+        Ok(There { instance_id: instance_id.to_owned(), sets, unsound })
     }
 
     /// Extends the locks of what lies there and is needed by what the policy keeps there, sets and log, where the place locks what is put and the
     /// locks are over soon. Some may be left to the next look, and so is the rest once `progress` is stopped.
     ///
     /// # Errors
-    /// `vault.failed`, `state.failed`: nothing was extended.
-    pub async fn extend_locks(
-        &self,
-        instance_id: &str,
-        policy: &BackupPolicy,
-        progress: &Progress,
-    ) -> Result<(), Fault> {
-        let (vault, archive) = &self.to;
+    /// `vault.failed`: nothing was extended.
+    pub async fn extend_locks(&self, there: &There, policy: &BackupPolicy, progress: &Progress) -> Result<(), Fault> {
+        let (There { instance_id, sets, unsound }, (vault, archive)) = (there, &self.to);
         if !vault.is_far() {
             return Ok(());
         }
-        let (mut there, unsound) = self.there(instance_id).await?;
         // A place that locks locked the newest, too; of others nothing is asked every hour that leaves something there.
-        let Some(newest) = there.iter().max_by_key(|set| set.started_at) else { return Ok(()) };
+        let Some(newest) = sets.iter().max_by_key(|set| set.started_at) else { return Ok(()) };
         if vault.lock_ends(newest).await?.is_none() {
             return Ok(());
         }
         let Some(period) = vault.locks_for().await? else { return Ok(()) };
         // Manifests tell of the vault's locks, and of none there.
-        there.iter_mut().for_each(|set| set.locked_until = None);
+        let sets: Vec<BackupSet> = sets.iter().map(|set| BackupSet { locked_until: None, ..set.clone() }).collect();
         let now = Timestamp::now();
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let needed = Needed::by_policy(&there, &unsound, days, now);
+        let needed = Needed::by_policy(&sets, unsound, days, now);
         // None was put there before it was complete. Of what is locked for long by that nothing is asked: a process that has just begun knows nothing of
         // any, and comes to those whose locks end.
         let ends = |set: &BackupSet| set.finished_at.checked_add(period).unwrap_or(Timestamp::MAX);
-        let ends_soon = there.iter().zip(needed).filter_map(|(set, needed)| {
+        let ends_soon = sets.iter().zip(needed).filter_map(|(set, needed)| {
             let needed = needed?;
             needed.extension(ends(set), period, now).map(|_| (set, needed, period))
         });
         let needed: Vec<_> = ends_soon.collect();
         let locks = Locks { instance_id, vault, archive, now };
         locks.extend_sets(&needed).await;
-        if let Some(log) = Outlived::by_policy(instance_id, &there, &unsound, days, now) {
-            let kept = Kept { sets: there.clone(), damaged: unsound, in_use: Vec::new(), since: log.since() };
+        if let Some(log) = Outlived::by_policy(instance_id, &sets, unsound, days, now) {
+            let kept = Kept { sets, damaged: unsound.clone(), in_use: Vec::new(), since: log.since() };
             let watch = Arc::clone(&progress.watch);
             locks.extend_log(kept, period, move || watch.is_stopped()).await;
         }
@@ -202,10 +209,10 @@ impl Copier {
     ///
     /// # Errors
     /// `vault.failed`, the last where there were several; `state.failed`.
-    pub async fn expire(&self, instance_id: &str, policy: &BackupPolicy) -> Result<usize, Fault> {
-        let (there, unsound) = self.there(instance_id).await?;
+    pub async fn expire(&self, there: &There, policy: &BackupPolicy) -> Result<usize, Fault> {
+        let There { instance_id, sets, unsound } = there;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let verdicts = Expired::by_policy(&there, &unsound, days, Timestamp::now());
+        let verdicts = Expired::by_policy(sets, unsound, days, Timestamp::now());
         let mut here = BTreeSet::new();
         for set in self.from.0.list(instance_id, &ByJobs(Arc::clone(&self.state))).await? {
             here.insert(set.map_or_else(|damaged| damaged.id, |set| set.id));
