@@ -8,7 +8,7 @@ use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
 use crate::model::vault_check::Deletion;
 use crate::vault::lacking::is_refused;
-use crate::vault::store::read_whole;
+use crate::vault::store::{SecondPut, read_whole};
 use crate::vault::{Vault, vault_fault};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, Write as _};
@@ -27,6 +27,8 @@ const LONGEST: u64 = 1 << 10;
 pub struct Probe {
     /// A name is given once: a second put fails, and what has the name is as it was.
     pub create_only: bool,
+    /// The store itself takes the second put, and keeps both as versions; a name is given once as the first is what counts here.
+    pub first_counts: bool,
     /// What was put is listed at once.
     pub listed: bool,
     /// A range of an object is that range.
@@ -103,7 +105,9 @@ impl Vault {
         let mut part = vec![0; before.len() - middle];
         store.open(&name)?.read_exact_at(&mut part, middle as u64)?;
         Ok(Probe {
-            create_only: refused && before == after,
+            // One that has kept versions and keeps none now still refuses here, where the first has one, and loses what is put from now on.
+            create_only: refused && before == after && store.second_put() != SecondPut::Over,
+            first_counts: store.second_put() == SecondPut::Beside,
             listed: store.list(FOLDER)?.iter().any(|listed| listed == OBJECT),
             // Of what is there by now, whatever that is.
             ranged: after.get(middle..) == Some(part.as_slice()),
