@@ -27,7 +27,7 @@ const LONGEST: u64 = 1 << 10;
 pub struct Probe {
     /// A name is given once: a second put fails, and what has the name is as it was.
     pub create_only: bool,
-    /// The store itself takes the second put, and keeps both as versions; a name is given once as the first is what counts here.
+    /// And that although the store takes the second put, and keeps both as versions: the first is what counts here.
     pub first_counts: bool,
     /// What was put is listed at once.
     pub listed: bool,
@@ -104,10 +104,12 @@ impl Vault {
         let middle = before.len() / 2;
         let mut part = vec![0; before.len() - middle];
         store.open(&name)?.read_exact_at(&mut part, middle as u64)?;
+        let condition = store.second_put();
+        // Where versions are kept no more, the first of this name may have one, and so still count; what is put from now on is lost.
+        let create_only = refused && before == after && condition != SecondPut::Over;
         Ok(Probe {
-            // One that has kept versions and keeps none now still refuses here, where the first has one, and loses what is put from now on.
-            create_only: refused && before == after && store.second_put() != SecondPut::Over,
-            first_counts: store.second_put() == SecondPut::Beside,
+            create_only,
+            first_counts: create_only && condition == SecondPut::Beside,
             listed: store.list(FOLDER)?.iter().any(|listed| listed == OBJECT),
             // Of what is there by now, whatever that is.
             ranged: after.get(middle..) == Some(part.as_slice()),
