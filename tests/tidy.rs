@@ -65,7 +65,7 @@ const OWNED: [(&str, &str); 24] = [
     ("sqlx::", "state"),
     ("rmcp::", "mcp"),
     ("reqwest::", "tair|vault/bucket/again.rs|vault/bucket/client.rs|vault/bucket/failure.rs"),
-    ("opendal::", "vault/bucket/client.rs|vault/bucket/failure.rs|vault/bucket/listing.rs"),
+    ("opendal::", "vault/bucket/client.rs|vault/bucket/failure.rs|vault/bucket/listing.rs|vault/bucket/putting.rs"),
     ("reqsign_", "vault/bucket/client.rs|vault/bucket/extending.rs"),
 ];
 

@@ -154,10 +154,14 @@ impl Archive {
     /// How many segments were removed: where the store refuses one, it and what is behind it stay.
     fn remove(&self, needless: &Needless) -> io::Result<usize> {
         let prefix = needless.timeline.prefix();
-        match self.store.put_new(&format!("{prefix}/{}", layout::pruned_file(needless.begins)), b"{}\n") {
-            // A crash, or another process, came between the two.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            put => put?,
+        let mark = format!("{prefix}/{}", layout::pruned_file(needless.begins));
+        // Where segments are refused it is there already, each time: a store that keeps both would have a version more of it each time.
+        if !self.store.has(&mark)? {
+            match self.store.put_new(&mark, b"{}\n") {
+                // A crash, or another process, came between the two.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                put => put?,
+            }
         }
         let mut removed = 0;
         for name in needless.segments.iter().chain(&needless.marks) {

@@ -6,7 +6,7 @@
 use crate::config::encryption::Encryption;
 use crate::vault::age_keys::{Source, is_data, newest_encrypted};
 use crate::vault::lacking::{another_key, is_for_want_of_a_key, is_lacking, no_key};
-use crate::vault::store::{AGE, Lock, Overlaid, Ranges, Store, Upload};
+use crate::vault::store::{AGE, Lock, Overlaid, Ranges, SecondPut, Store, Upload};
 use crate::vault::watch::Watch;
 use age::stream::{StreamReader, StreamWriter};
 use age::{DecryptError, Decryptor, Encryptor};
@@ -246,6 +246,10 @@ impl Store for Encrypted {
 
     fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
         self.store.extend_lock(name, until)
+    }
+
+    fn second_put(&self) -> SecondPut {
+        self.store.second_put()
     }
 
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {

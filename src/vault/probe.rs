@@ -8,7 +8,7 @@ use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
 use crate::model::vault_check::Deletion;
 use crate::vault::lacking::is_refused;
-use crate::vault::store::read_whole;
+use crate::vault::store::{SecondPut, read_whole};
 use crate::vault::{Vault, vault_fault};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, Write as _};
@@ -27,6 +27,8 @@ const LONGEST: u64 = 1 << 10;
 pub struct Probe {
     /// A name is given once: a second put fails, and what has the name is as it was.
     pub create_only: bool,
+    /// And that although the store takes the second put, and keeps both as versions: the first is what counts here.
+    pub first_counts: bool,
     /// What was put is listed at once.
     pub listed: bool,
     /// A range of an object is that range.
@@ -102,8 +104,12 @@ impl Vault {
         let middle = before.len() / 2;
         let mut part = vec![0; before.len() - middle];
         store.open(&name)?.read_exact_at(&mut part, middle as u64)?;
+        let condition = store.second_put();
+        // Where versions are kept no more, the first of this name may have one, and so still count; what is put from now on is lost.
+        let create_only = refused && before == after && condition != SecondPut::Over;
         Ok(Probe {
-            create_only: refused && before == after,
+            create_only,
+            first_counts: create_only && condition == SecondPut::Beside,
             listed: store.list(FOLDER)?.iter().any(|listed| listed == OBJECT),
             // Of what is there by now, whatever that is.
             ranged: after.get(middle..) == Some(part.as_slice()),

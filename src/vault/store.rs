@@ -46,6 +46,17 @@ pub struct Lock {
     pub until: Timestamp,
 }
 
+/// What a store does with an object that is put, only where nothing has its name, under a name that something has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondPut {
+    /// It refuses it, or has shown nothing else.
+    Refused,
+    /// It passes over the condition and keeps both, as versions. The first counts here; the second is told to be taken, and deleted again.
+    Beside,
+    /// It passes over the condition, and what was there may be lost.
+    Over,
+}
+
 /// What somebody else has put over an object, which is read all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlaid {
@@ -192,6 +203,11 @@ pub trait Store: Debug + Send + Sync {
     /// [`is_refused`]: crate::vault::lacking::is_refused
     fn extend_lock(&self, _name: &str, _until: Timestamp) -> io::Result<bool> {
         Ok(false)
+    }
+
+    /// What became of the last object that was put, as to the condition that nothing has its name.
+    fn second_put(&self) -> SecondPut {
+        SecondPut::Refused
     }
 
     /// Tells each object under a prefix, by what is behind that, over which somebody has put something, where a store keeps what lay there. Of the

@@ -10,6 +10,7 @@ pub mod emulator;
 pub mod http_server;
 pub mod keys;
 pub mod log;
+pub mod oss;
 pub mod postgres;
 pub mod preload;
 pub mod program;

@@ -272,12 +272,18 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub target: String,
+    /// What came with it, where the line itself answers.
+    pub body: Vec<u8>,
     head: String,
 }
 
 impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
+    }
+
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.head.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name, value.trim()))
     }
 
     /// Whether it is of this method, and its target has this. A listing is of its bucket, whatever it asks for.
@@ -322,7 +328,8 @@ fn pass(mut client: TcpStream, server: u16, seen: &Mutex<Vec<Request>>, rule: &M
     let Some((head, body)) = read_request(&mut client) else { return };
     let mut words = head.split(' ').map(str::to_owned);
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return };
-    let request = Request { method, target, head: head.clone() };
+    let kept = if server == 0 { body.clone() } else { Vec::new() };
+    let request = Request { method, target, body: kept, head: head.clone() };
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
     let fate = rule.lock().unwrap_or_else(PoisonError::into_inner)(&request);
     let reply = match fate {

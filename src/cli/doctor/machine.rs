@@ -131,7 +131,12 @@ async fn vault(app: &App, findings: &mut Findings) {
     ];
     let broken: Vec<&str> = broken.into_iter().filter(|(obeyed, _)| !obeyed).map(|(_, what)| what).collect();
     if broken.is_empty() {
-        findings.pass(NAME, format!("{place}: a name is given once, and what was put is listed and read in ranges"));
+        let once = if probe.first_counts {
+            "it keeps versions and takes a second object of a name, although it is asked not to: the first counts here"
+        } else {
+            "a name is given once"
+        };
+        findings.pass(NAME, format!("{place}: {once}, and what was put is listed and read in ranges"));
         vault_lock(app, probe.deletion, findings).await;
     } else {
         let next = "No set is safe there. Use a bucket that does: docs/vault.md has what a store must obey.";

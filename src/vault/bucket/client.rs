@@ -1,19 +1,19 @@
-//! The client of a bucket. It, its listings and its failures are the only files that know opendal: what changes there changes here.
+//! The client of a bucket: by which keys and connections it is called, and what is asked of one object. It, its listings, its puts and its failures
+//! are the only files that know opendal: what changes there changes here.
 //!
-//! Every object is put create-only and carries a mark of its own, by which a put whose reply was lost is known again: whatever a reply
-//! says, what has the name decides. It must never put over an object, nor believe "taken" or "failed" without a look.
+//! It must not follow a redirect, nor take a reply that is short for the end of an object.
 
 use crate::config::tair::is_this_machine;
 use crate::config::vault::{BucketPlace, Service};
-use crate::model::ids::{hex, random};
 use crate::model::text::clean_to;
 use crate::vault::bucket::again::{FIRST_PAUSE, patiently};
 use crate::vault::bucket::failure::{REASON_MAX, failed, said};
 use crate::vault::bucket::keys::{AccessKey, AccessKeys};
 use crate::vault::lacking::out_of_reach;
+use crate::vault::store::SecondPut;
 use opendal::layers::RetryLayer;
 use opendal::options::StatOptions;
-use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator, Writer};
+use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use reqsign_aws_v4::Credential;
 use reqsign_core::Signer;
@@ -27,16 +27,12 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Name of the mark among an object's metadata.
-const MARK: &str = "put-id";
+pub(super) const MARK: &str = "put-id";
 /// For opening a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
 /// How often a request is sent again that failed in passing; longest of the pauses before that, each of which is twice the last.
 const TIMES: usize = 5;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often a put is tried again that met another at the same moment.
-const CONFLICTS: u32 = 5;
-/// Parts of an upload on their way at once.
-const AT_ONCE: usize = 2;
 /// For how long a request is good that is signed here and sent at once.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
 /// What stores say of an object that a lock of theirs keeps, where they do not just deny it.
@@ -54,7 +50,8 @@ pub(super) struct Found {
     pub version: Option<String>,
     /// Whether only that leads to it: something hides it. To read by version may take another right.
     pub by_version: bool,
-    mark: Option<String>,
+    /// What was given to it when it was put, by which whoever put it knows it again.
+    pub mark: Option<String>,
 }
 
 /// A bucket that is called when something is wanted of it, and not before.
@@ -67,6 +64,8 @@ pub(super) struct Client {
     pub(super) flat: AtomicBool,
     /// Whether this bucket, or this key's rights, do not let versions be listed.
     pub(super) blind: AtomicBool,
+    /// What became of the last object that was put, as far as the bucket passes over the condition.
+    pub(super) second_put: Mutex<SecondPut>,
     /// What signs our own requests by the store's own chain, and remembers the key that it had of that.
     pub(super) chain: OnceLock<Signer<Credential>>,
     /// With the key that it signs by; `None` where the store's own chain is asked.
@@ -76,21 +75,31 @@ pub(super) struct Client {
 impl Client {
     pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
         let (flat, blind) = (AtomicBool::new(true), AtomicBool::new(false));
-        Self { place, keys, http: OnceLock::new(), flat, blind, chain: OnceLock::new(), made: Mutex::new(None) }
+        let second_put = Mutex::new(SecondPut::Refused);
+        Self {
+            place,
+            keys,
+            http: OnceLock::new(),
+            flat,
+            blind,
+            second_put,
+            chain: OnceLock::new(),
+            made: Mutex::new(None),
+        }
     }
 
     pub const fn place(&self) -> &BucketPlace {
         &self.place
     }
 
-    /// Whether what is put here may have versions. Of OSS they are not asked.
-    pub fn may_have_versions(&self) -> bool {
+    /// Whether objects here tell until when they are locked. OSS locks by the bucket, and says so of no object.
+    pub fn tells_locks(&self) -> bool {
         self.place.service == Service::S3
     }
 
     /// Whether all versions of what is put here can be listed.
     pub fn lists_versions(&self) -> bool {
-        self.may_have_versions() && !self.blind.load(Ordering::Relaxed)
+        !self.blind.load(Ordering::Relaxed)
     }
 
     /// The key of the moment; `None` where that is for the store's own chain to find.
@@ -262,54 +271,6 @@ impl Client {
         }
     }
 
-    /// Puts a small object under a name that nobody has.
-    ///
-    /// # Errors
-    /// `AlreadyExists` where another has the name; after any other the object may be there.
-    pub async fn put(&self, name: &str, bytes: Vec<u8>) -> io::Result<()> {
-        let (mark, bytes) = (new_mark()?, Buffer::from(bytes));
-        let mut again = 0;
-        loop {
-            let operator = self.operator().await?;
-            let put = operator.write_with(name, bytes.clone()).if_not_exists(true);
-            let Err(e) = put.user_metadata([(MARK.to_owned(), mark.clone())]).await else { return Ok(()) };
-            match self.outcome(name, &mark, &e).await {
-                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && again < CONFLICTS => {
-                    tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(again)).await;
-                    again += 1;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// What a put that failed has come to: `Ok` where the object is there all the same, for only its reply was lost.
-    async fn outcome(&self, name: &str, mark: &str, answered: &opendal::Error) -> io::Result<()> {
-        let refused =
-            matches!(answered.kind(), ErrorKind::ConditionNotMatch | ErrorKind::Conflict | ErrorKind::AlreadyExists);
-        match self.look(name).await {
-            Ok(Some(found)) if found.mark.as_deref() == Some(mark) => Ok(()),
-            Ok(Some(_)) => {
-                Err(out_of_reach(io::ErrorKind::AlreadyExists, "another object has this name; it is as it was"))
-            }
-            Ok(None) if refused => {
-                let why = "somebody else was at this name at the same moment, and nothing has it";
-                Err(out_of_reach(io::ErrorKind::ResourceBusy, why))
-            }
-            // Nothing has the name, or nobody says what has.
-            Ok(None) | Err(_) => Err(said(answered)),
-        }
-    }
-
-    /// Begins an object that goes up in parts. Nothing has the name before it is complete.
-    pub async fn begin(&self, name: &str) -> io::Result<Parts> {
-        let mark = new_mark()?;
-        let operator = self.operator().await?;
-        let writer = operator.writer_with(name).if_not_exists(true).concurrent(AT_ONCE);
-        let writer = writer.user_metadata([(MARK.to_owned(), mark.clone())]).await.map_err(|e| said(&e))?;
-        Ok(Parts { writer, name: name.to_owned(), mark })
-    }
-
     /// Deletes what has a name, or that version of it; what is not there is no error.
     ///
     /// # Errors
@@ -331,43 +292,4 @@ impl Client {
             _ => Err(why),
         }
     }
-}
-
-/// An object that goes up in parts. Whoever does not close it aborts it: what is left of it is seen by nobody and paid for.
-pub(super) struct Parts {
-    writer: Writer,
-    name: String,
-    mark: String,
-}
-
-impl Parts {
-    /// Sends a part, of 5 MiB at least but for the last. Returns when another can be taken.
-    pub async fn part(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        self.writer.write(bytes).await.map_err(|e| said(&e))
-    }
-
-    /// Completes the object.
-    ///
-    /// # Errors
-    /// As [`Client::put`]; the parts are gone then.
-    pub async fn close(&mut self, client: &Client) -> io::Result<()> {
-        let Err(e) = self.writer.close().await else { return Ok(()) };
-        let outcome = client.outcome(&self.name, &self.mark, &e).await;
-        if outcome.is_err() {
-            self.abort().await;
-        }
-        outcome
-    }
-
-    /// Gives the object up.
-    pub async fn abort(&mut self) {
-        if let Err(e) = self.writer.abort().await {
-            // The bucket's own rule for unfinished uploads takes it.
-            tracing::warn!("an upload of {} could not be aborted: {}", self.name, said(&e));
-        }
-    }
-}
-
-fn new_mark() -> io::Result<String> {
-    random::<16>().map(|bytes| hex(&bytes)).map_err(io::Error::other)
 }

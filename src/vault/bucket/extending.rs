@@ -31,11 +31,11 @@ impl Client {
     /// # Errors
     /// `PermissionDenied` where this key may not; `Unsupported` where the store knows no such request.
     pub async fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
-        // A bucket that locks keeps versions.
-        if !self.may_have_versions() {
+        if !self.tells_locks() {
             return Ok(false);
         }
         let Some(found) = self.look(name).await? else { return Ok(false) };
+        // A bucket that locks keeps versions.
         let Some(version) = found.version.clone() else { return Ok(false) };
         let headers = self.headers(name, found).await?;
         let said = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());

@@ -1,8 +1,9 @@
 //! Lists what lies in a bucket, with versions where it keeps them: any other listing leaves out what a delete marker hides.
 //!
-//! It, the client and its failures are the only files that know opendal. Where a bucket, or this key, does not let versions be listed, that is said once, and
+//! It, the client, its puts and its failures are the only files that know opendal. Where a bucket, or this key, does not let versions be listed, that is said once, and
 //! listings are those of anybody.
 
+use crate::config::vault::Service;
 use crate::vault::bucket::client::Client;
 use crate::vault::bucket::failure::said;
 use futures::TryStreamExt as _;
@@ -12,6 +13,9 @@ use std::sync::atomic::Ordering;
 
 /// Names that are taken from a listing at once.
 pub(super) const AT_ONCE: usize = 1000;
+/// Names that OSS is asked for at once: fewer than a thousand, and without that a hundred
+/// (<https://www.alibabacloud.com/help/en/oss/developer-reference/listobjectversions>).
+const PAGE_OF_OSS: usize = 999;
 
 /// What a listing has.
 #[derive(Debug)]
@@ -97,12 +101,13 @@ impl Client {
     /// Begins a listing, with versions where they can be listed: any other leaves out what a marker hides.
     async fn lister(&self, from: &str, of: Listed) -> io::Result<(Lister, Option<opendal::Entry>)> {
         let operator = self.operator().await?;
+        let page = (self.place().service == Service::Oss).then_some(PAGE_OF_OSS);
         if !self.lists_versions() {
-            return begin(&operator, from, of, false).await.map_err(|e| said(&e));
+            return begin(&operator, from, of, page, false).await.map_err(|e| said(&e));
         }
-        match begin(&operator, from, of, true).await {
+        match begin(&operator, from, of, page, true).await {
             Err(e) if e.is_permanent() => {
-                let begun = begin(&operator, from, of, false).await.map_err(|e| said(&e))?;
+                let begun = begin(&operator, from, of, page, false).await.map_err(|e| said(&e))?;
                 tracing::warn!("{}: versions cannot be listed: {}", self.place(), said(&e));
                 self.blind.store(true, Ordering::Relaxed);
                 Ok(begun)
@@ -116,11 +121,14 @@ async fn begin(
     operator: &Operator,
     from: &str,
     of: Listed,
+    page: Option<usize>,
     versions: bool,
 ) -> opendal::Result<(Lister, Option<opendal::Entry>)> {
     let listing =
         operator.lister_with(from).recursive(matches!(of, Listed::Objects | Listed::Versions)).versions(versions);
-    let mut lister = listing.deleted(versions && of.has_markers()).await?;
+    let listing = listing.deleted(versions && of.has_markers());
+    let listing = if let Some(page) = page { listing.limit(page) } else { listing };
+    let mut lister = listing.await?;
     let first = lister.try_next().await?;
     Ok((lister, first))
 }

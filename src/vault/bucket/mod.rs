@@ -10,12 +10,13 @@ mod extending;
 mod failure;
 pub mod keys;
 mod listing;
+mod putting;
 mod thread;
 mod uploading;
 mod versions;
 
 use crate::config::vault::BucketPlace;
-use crate::vault::store::{Lock, Overlaid, Ranges, Store, Upload, read_whole};
+use crate::vault::store::{Lock, Overlaid, Ranges, SecondPut, Store, Upload, read_whole};
 use crate::vault::watch::Watch;
 use blocks::Blocks;
 use client::Client;
@@ -24,7 +25,7 @@ use keys::AccessKeys;
 use listing::{AT_ONCE, Listed, Named};
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use thread::wait;
 use uploading::Uploading;
 
@@ -133,6 +134,10 @@ impl Store for Bucket {
     fn extend_lock(&self, name: &str, until: Timestamp) -> io::Result<bool> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
         wait(async move { client.extend_lock(&name, until).await })
+    }
+
+    fn second_put(&self) -> SecondPut {
+        *self.client.second_put.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn overlaid(&self, prefix: &str, found: &mut dyn FnMut(&str, Overlaid)) -> io::Result<()> {

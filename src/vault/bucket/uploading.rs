@@ -2,7 +2,8 @@
 //!
 //! It must not hold more than those parts, whatever is written; and what is not finished leaves nothing behind.
 
-use crate::vault::bucket::client::{Client, Parts};
+use crate::vault::bucket::client::Client;
+use crate::vault::bucket::putting::Parts;
 use crate::vault::bucket::thread::wait;
 use crate::vault::store::Upload;
 use std::io::{self, Write};

@@ -1,8 +1,9 @@
 //! Objects of a bucket that keeps versions: what was put first under a name is what has it, whatever was put over it or hides it.
 //!
 //! Every object of ours is put create-only, so that a later version is another's. A deletion must name versions: without one it only hides what
-//! then stays for ever, which no lock keeps anybody from.
+//! then stays for ever, which no lock keeps anybody from. S3 and OSS have the same versions and markers, and list them in the same form.
 
+use crate::config::vault::Service;
 use crate::vault::bucket::client::{Client, Found};
 use crate::vault::bucket::listing::{AT_ONCE, Named};
 use crate::vault::lacking::is_refused;
@@ -13,7 +14,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 /// The version of what was put before the bucket kept any, or where it keeps none.
-const NO_VERSION: &str = "null";
+pub(super) const NO_VERSION: &str = "null";
 
 impl Client {
     /// Looks at an object, the first that had the name; `None` where there is none.
@@ -37,7 +38,7 @@ impl Client {
     /// # Errors
     /// `PermissionDenied` where a lock keeps it, or this key may not.
     pub async fn delete(&self, name: &str) -> io::Result<()> {
-        if !self.may_have_versions() {
+        if self.place().service == Service::Oss && self.is_without_versions(name).await? {
             return self.delete_one(name, None).await;
         }
         let versions = self.versions(name).await?;
@@ -62,9 +63,15 @@ impl Client {
         self.look(name).await.is_ok() && self.flat.load(Ordering::Relaxed)
     }
 
+    /// Whether an object has no version, as none that was looked at before. OSS tells one of each object in a bucket that keeps them, `null` included.
+    async fn is_without_versions(&self, name: &str) -> io::Result<bool> {
+        let is_without = self.stat(name, None).await?.is_some_and(|found| found.version.is_none());
+        Ok(is_without && self.flat.load(Ordering::Relaxed))
+    }
+
     /// Until when nobody can delete an object, as its bucket says to whoever may know.
     pub async fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
-        if !self.may_have_versions() {
+        if !self.tells_locks() {
             return Ok(None);
         }
         // A bucket that locks keeps versions.

@@ -31,7 +31,7 @@ fn verdict(set: &BackupSet) -> Grant<Delete> {
 }
 
 /// What lies over objects of the instance.
-fn overlaid(place: &Place) -> Vec<(String, Overlaid)> {
+pub fn overlaid(place: &Place) -> Vec<(String, Overlaid)> {
     let mut all = Vec::new();
     place.vault.store().overlaid("orders", &mut |name, what| all.push((name.to_owned(), what))).unwrap();
     all
@@ -43,7 +43,7 @@ fn ends(place: &Place, id: &str) -> [Option<i64>; 2] {
     ["data.rdb.zst", "manifest.json"].map(|name| lock(name).map(|lock| lock.until.as_second()))
 }
 
-fn is_whole(place: &Place, set: &BackupSet) {
+pub fn is_whole(place: &Place, set: &BackupSet) {
     let mut data = Vec::new();
     place.run(place.vault.open_data(set)).unwrap().read_to_end(&mut data).unwrap();
     assert_eq!(data, RDB);

@@ -15,6 +15,7 @@ mod format1;
 mod frames;
 mod known;
 mod locks;
+mod oss;
 mod sets;
 pub mod signed;
 
