@@ -18,7 +18,7 @@ pub const LINE_MAX: usize = 8 << 20;
 pub enum Of {
     /// A text.
     Text,
-    /// A text that the form before this did not have: empty in its files.
+    /// A text that the first form did not have: empty in its files.
     NewText,
     /// A number, a count or a moment.
     Number,
@@ -328,9 +328,9 @@ fn cell(of: Of, value: Value) -> Option<Cell> {
 mod tests {
     use super::{Cell, Of, TABLES, line, read};
 
-    /// A job of the form before this has no mode, and comes over with an empty one.
+    /// A job of the first form has no mode, and comes over with an empty one.
     #[test]
-    fn a_row_of_the_form_before_is_read() {
+    fn a_row_of_the_first_form_is_read() {
         let [jobs, ..] = &TABLES;
         let cell = |of: &Of| match of {
             Of::Text | Of::NewText | Of::Status => Cell::Text("x".into()),
