@@ -4,7 +4,7 @@
 
 use crate::archive::{Archive, SealLimits, failed, gap, layout, spool};
 use crate::model::fault::{Fault, Kind};
-use crate::model::log::{Gap, GapCause, is_timeline_id};
+use crate::model::log::{Gap, GapCause, LogHead, is_timeline_id};
 use jiff::Timestamp;
 use std::io;
 use std::path::Path;
@@ -23,12 +23,12 @@ pub(super) fn bytes_in(dir: &Path) -> (u64, u64) {
 
 impl Archive {
     /// Brings to the vault what ended timelines of a shard have left in the spool of this machine; the newest timeline is none of
-    /// them. Whether nothing is left.
+    /// them. Whether nothing is left; `sealed` is told the newest segment of each that has come there, also where that fails later.
     ///
     /// # Errors
     /// `log.failed`, where the same can be tried again later; `log.conflict`, where another archiver wrote to one: what is left of that
     /// is set aside, and its gap put down.
-    pub fn seal_ended(&self, instance_id: &str, shard: u16) -> Result<bool, Fault> {
+    pub fn seal_ended(&self, instance_id: &str, shard: u16, sealed: &mut dyn FnMut(LogHead)) -> Result<bool, Fault> {
         let dir = self.spool.join(layout::shard(instance_id, shard));
         let left = left(&dir).map_err(|e| failed("read", &dir.display().to_string(), e))?;
         // One alone is the one that is written.
@@ -38,12 +38,17 @@ impl Archive {
         let newest = self.timelines(instance_id, shard)?.pop().map(|timeline| timeline.id);
         let mut whole = true;
         for id in left.into_iter().filter(|id| Some(id) != newest.as_ref()) {
-            whole &= self.seal_one(instance_id, shard, &id, &dir.join(&id))?;
+            whole &= self.seal_one((instance_id, shard, &id), &dir.join(&id), sealed)?;
         }
         Ok(whole)
     }
 
-    fn seal_one(&self, instance_id: &str, shard: u16, id: &str, dir: &Path) -> Result<bool, Fault> {
+    fn seal_one(
+        &self,
+        (instance_id, shard, id): (&str, u16, &str),
+        dir: &Path,
+        sealed: &mut dyn FnMut(LogHead),
+    ) -> Result<bool, Fault> {
         let io = |e: io::Error| failed("read", &dir.display().to_string(), e);
         let timeline = self.timeline(instance_id, shard, id)?;
         let mut writer = self.writer(&timeline, SealLimits::default())?;
@@ -51,7 +56,11 @@ impl Archive {
         let mut sealer = writer.sealer();
         // A file that is damaged is set aside, with its gap, and the next call goes on behind it.
         for _ in 0..spool::files(dir).map_err(io)?.len() {
-            match sealer.seal() {
+            let done = sealer.seal();
+            if let Some(head) = sealer.head() {
+                sealed(head);
+            }
+            match done {
                 Ok(_) => break,
                 Err(fault) if fault.kind == Kind::Damaged => {
                     tracing::warn!("the spool of an earlier timeline: {fault}")

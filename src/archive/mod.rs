@@ -14,6 +14,7 @@ mod destructive;
 mod ended;
 pub mod export;
 mod gap;
+mod head;
 mod layout;
 mod locks;
 mod moments;

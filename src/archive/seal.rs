@@ -13,7 +13,7 @@ use crate::archive::spool::{self, Header, Records};
 use crate::archive::{Archive, SegmentName, Timeline, conflict, damaged, failed};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::random;
-use crate::model::log::{Gap, GapCause};
+use crate::model::log::{Gap, GapCause, LogHead};
 use jiff::Timestamp;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
@@ -91,6 +91,22 @@ impl Sealer {
             self.seal_file(&path)?;
         }
         Ok(self.progress.archived())
+    }
+
+    /// The newest segment that this has put, or found there as it would have put it: the vault has it, durably.
+    #[must_use]
+    pub fn head(&self) -> Option<LogHead> {
+        let (name, digest) = self.newest.as_ref()?;
+        let Reached { offset, at } = Reached::by(name)?;
+        Some(LogHead {
+            instance_id: self.timeline.instance_id.clone(),
+            shard: self.timeline.shard,
+            timeline: self.timeline.id.clone(),
+            segment: name.to_string(),
+            offset,
+            until: at,
+            digest: digest.clone(),
+        })
     }
 
     /// Takes the spool for sealing. What another sealer put meanwhile is in no list of this one.

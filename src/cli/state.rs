@@ -51,7 +51,7 @@ const HOW: &str = "How to move, between a home and a PostgreSQL in either direct
 Start nothing on the old store again: it knows nothing of what is done on the new one.
 
 What comes over: jobs with what is needed to roll a restore back, the ledger of confirmations and the audit, policies, what was
-verified. What was redeemed stays so. A job that ran comes over as that of a dead process, which the next start reconciles.
+verified, the digests of manifests and how far logs were. What was redeemed stays so. A job that ran comes over as that of a dead process, which the next start reconciles.
 What does not: leases and heartbeats; the guard's key, of which each store has its own; and plans that wait for a yes: their tokens
 are void on the new store, so that no yes counts on both. Make those plans anew.
 Backup sets and logs are on the vault, and are not in the file; nor is what lies in the home of a machine: `tails/` (what undoes a

@@ -16,11 +16,11 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Look for sets that are damaged, edited, swapped or removed; deletes nothing, and exits with 6 where there is one. Notes what was put back
+    /// Look for sets that are damaged, edited, swapped or removed, and logs whose end is gone; deletes nothing, and exits with 6 where there is one. Notes what was put back
     Verify(verify::Args),
     /// Copy backup sets and logs to another vault, or go on with a copy; nothing is deleted here, and nothing put over anything there
     Copy(copy::Args),
-    /// Accept that a set is gone which this home has not deleted, at a terminal: `verify` does not name it any more; deletes nothing
+    /// Accept that a set, or the end of a log, is gone which this home has not deleted, at a terminal: `verify` does not name it any more; deletes nothing
     Forget(forget::Args),
 }
 

@@ -70,6 +70,25 @@ impl FromStr for Position {
     }
 }
 
+/// The end of a timeline on the vault: its newest segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogHead {
+    /// The instance.
+    pub instance_id: String,
+    /// Number of the shard.
+    pub shard: u16,
+    /// Id of the timeline.
+    pub timeline: String,
+    /// Name of the segment within its timeline.
+    pub segment: String,
+    /// Offset behind its last byte, in the timeline's history.
+    pub offset: u64,
+    /// Up to when everything received is in the log.
+    pub until: Timestamp,
+    /// The segment's digest, as the next one names it.
+    pub digest: String,
+}
+
 /// A number as it is written here: digits alone, without zeros before them. One position has one text.
 fn plain_number<N: FromStr + fmt::Display>(text: &str) -> Option<N> {
     text.parse::<N>().ok().filter(|n| n.to_string() == text)

@@ -81,9 +81,9 @@ pub struct CheckedSet {
 pub struct CheckedLog {
     /// The instance.
     pub instance_id: String,
-    /// Segments that were read.
+    /// Segments that were read; 0 where only the end of the log was looked at.
     pub segments: u64,
-    /// What is damaged, each with the object's place.
+    /// What is damaged, or was removed from outside, each with the object's place.
     pub wrong: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ pub struct VaultCheck {
     pub key_id: Option<String>,
     /// Its sets, by instance and id.
     pub sets: Vec<CheckedSet>,
-    /// Logs, where they were looked at.
+    /// Logs that were read, or of which something is gone.
     pub logs: Vec<CheckedLog>,
     /// What somebody did to the keys that lie beside the sets, each with the object's place. Empty where only one instance was looked at.
     pub keys: Vec<String>,

@@ -1,9 +1,10 @@
-//! The state store: jobs, leases, confirmations, the audit, what was verified last, which manifests were put, and what somebody was told,
-//! behind traits.
+//! The state store: jobs, leases, confirmations, the audit, what was verified last, which manifests were put, how far logs were,
+//! and what somebody was told, behind traits.
 //!
 //! Several processes share the store. It holds no backup data, which is on the vault alone. Its users know the traits; only
 //! the code that opens the store knows which database is behind them.
 
+pub mod heads;
 pub mod jobs;
 pub mod key;
 pub mod leases;
@@ -24,6 +25,7 @@ use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use async_trait::async_trait;
+use heads::Heads;
 use jiff::Timestamp;
 use jobs::JobStore;
 use leases::Leases;
@@ -41,7 +43,9 @@ pub const STATEMENTS: &str = "sqlx::query";
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger + Manifests + Notified + Policies + Portable + Verifications {
+pub trait State:
+    Heads + JobStore + Leases + Ledger + Manifests + Notified + Policies + Portable + Verifications
+{
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

@@ -8,6 +8,7 @@ use crate::archive::collector::room::{Full, Room};
 use crate::archive::reach::SpoolProgress;
 use crate::archive::{Archive, LogWriter, Reached, SealLimits, Sealer, Timeline};
 use crate::model::fault::{Fault, Kind};
+use crate::model::log::LogHead;
 use crate::model::text;
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub struct Spooling {
     pub timeline: Timeline,
     orders: mpsc::Sender<Order>,
     progress: watch::Receiver<Progress>,
+    heads: watch::Receiver<Option<LogHead>>,
     spool: Arc<SpoolProgress>,
     writing: JoinHandle<Result<(), Fault>>,
     sealing: JoinHandle<Result<(), Fault>>,
@@ -92,14 +94,22 @@ impl Spooling {
         let (wake, woken) = blocking::channel();
         let (progress, sealed) = (told.subscribe(), told.clone());
         let writing = spawn_blocking(move || write(writer, received, &told, &wake, spool_bytes));
-        let sealing = spawn_blocking(move || seal(sealer, &woken, &sealed));
-        Ok(Self { timeline, orders, progress, spool, writing, sealing })
+        let (newest, heads) = watch::channel(None);
+        let sealing = spawn_blocking(move || seal(sealer, &woken, &sealed, &newest));
+        Ok(Self { timeline, orders, progress, heads, spool, writing, sealing })
     }
 
     /// How far the log is.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
+    }
+
+    /// The newest segment that has come to the vault since this began, each time it is another. It ends with the thread that brings them there, which
+    /// may outlive this.
+    #[must_use]
+    pub fn heads(&self) -> watch::Receiver<Option<LogHead>> {
+        self.heads.clone()
     }
 
     /// Takes bytes of the stream; waits where the disk is slower than the source. None at all say that nothing more had come.
@@ -177,7 +187,7 @@ impl Spooling {
     /// # Errors
     /// Why the spool or the vault took no more. What is on the spool stays there.
     pub async fn finish(self, enough: impl Future<Output = ()>) -> Result<Progress, Fault> {
-        let Self { timeline, orders, progress, spool, writing, sealing } = self;
+        let Self { timeline, orders, progress, spool, writing, sealing, .. } = self;
         drop(orders);
         let all = async { joined(writing.await).and(joined(sealing.await)) };
         tokio::select! {
@@ -282,11 +292,24 @@ fn tell(told: &watch::Sender<Progress>, writer: &LogWriter) {
 ///
 /// # Errors
 /// `log.conflict`, `log.damaged`: then another attempt would fail too; and why the last one failed.
-fn seal(mut sealer: Sealer, woken: &blocking::Receiver<()>, told: &watch::Sender<Progress>) -> Result<(), Fault> {
+fn seal(
+    mut sealer: Sealer,
+    woken: &blocking::Receiver<()>,
+    told: &watch::Sender<Progress>,
+    newest: &watch::Sender<Option<LogHead>>,
+) -> Result<(), Fault> {
     let mut wait = SEAL_EVERY;
     loop {
         let over = is_over_after(woken, wait);
-        match sealer.seal() {
+        let sealed = sealer.seal();
+        // Also where it failed at a later file.
+        let head = sealer.head();
+        newest.send_if_modified(|last| {
+            let is_another = *last != head;
+            *last = head;
+            is_another
+        });
+        match sealed {
             Ok(archived) => {
                 wait = SEAL_EVERY;
                 told.send_modify(|progress| {

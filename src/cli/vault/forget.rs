@@ -1,4 +1,5 @@
-//! `vault forget`: a person's word that a set which somebody else removed from the vault was meant to go. It ends an alarm, and deletes nothing.
+//! `vault forget`: a person's word that a set, or the end of a log, which somebody else removed from the vault was meant to go. It ends an alarm, and
+//! deletes nothing.
 
 use crate::cli::{print, terminal};
 use crate::config::guard::ConfirmationPolicy;
@@ -15,40 +16,86 @@ pub struct Args {
     #[arg(long)]
     instance_id: String,
     /// The set, as vault verify names it
+    #[arg(long, required_unless_present = "timeline", conflicts_with = "timeline")]
+    backup_id: Option<String>,
+    /// Instead of a set: the timeline of the log whose end is gone, as vault verify names it
     #[arg(long)]
-    backup_id: String,
+    timeline: Option<String>,
 }
 
-/// Asks for the id, unless the operator waived a person's yes, and forgets the set.
+/// What is to be forgotten.
+enum What {
+    Set(String),
+    Log(String),
+}
+
+impl What {
+    fn id(&self) -> &str {
+        match self {
+            Self::Set(id) | Self::Log(id) => id,
+        }
+    }
+
+    const fn flag(&self) -> &'static str {
+        match self {
+            Self::Set(_) => "--backup-id",
+            Self::Log(_) => "--timeline",
+        }
+    }
+
+    fn question(&self, instance_id: &str) -> String {
+        let (what, back) = match self {
+            Self::Set(id) => (format!("Backup {id} of {instance_id}"), "the set"),
+            Self::Log(id) => {
+                (format!("The end of timeline {id} of the log of {instance_id}, or all of it,"), "that part")
+            }
+        };
+        let id = self.id();
+        format!(
+            "{what} is gone from the vault, and this home has not deleted it: a lifecycle rule of the bucket has, or somebody.\n\
+             Look first that the vault is the right one and its disk is there. Nothing brings {back} back; forgetting it ends the alarm.\n\
+             To forget it, type its id {id} (Enter leaves it) > "
+        )
+    }
+}
+
+/// Asks for the id, unless the operator waived a person's yes, and forgets the set, or up to where the log was known.
 ///
 /// # Errors
-/// `mode.read_only`; `backup.not_found`, `backup.there`; `person.no_channel` where there is no terminal; `vault.failed`, `state.failed`.
+/// `mode.read_only`; `backup.not_found`, `backup.there`, `log.not_found`, `log.there`; `person.no_channel` where there is no terminal;
+/// `vault.failed`, `log.failed`, `state.failed`.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
-    let Args { instance_id, backup_id } = args;
+    let Args { instance_id, backup_id, timeline } = args;
     if app.config.read_only {
         let message = "vault forget ends an alarm, and --read-only forbids that";
         return Err(Fault::new(Kind::Refused, "mode.read_only", message).hint("Leave --read-only out."));
     }
+    let what = match (timeline, backup_id) {
+        (Some(timeline), _) => What::Log(timeline),
+        (None, backup_id) => What::Set(backup_id.unwrap_or_default()),
+    };
     let local = Local::new(&app.config, Arc::clone(&app.state));
-    local.removed(&instance_id, &backup_id).await?;
+    match &what {
+        What::Set(id) => local.removed(&instance_id, id).await?,
+        What::Log(id) => local.log_removed(&instance_id, id).await?,
+    }
     if app.config.guard.confirmation == ConfirmationPolicy::Person {
         if !terminal::is_interactive() {
             let message = "vault forget needs a person at a terminal; standard input is not one";
-            let command = app.config.command("vault forget");
-            return Err(Fault::new(Kind::Refused, "person.no_channel", message).hint(format!(
-                "Run `{command} --instance-id {instance_id} --backup-id {backup_id}` yourself in a terminal."
-            )));
+            let (command, flag, id) = (app.config.command("vault forget"), what.flag(), what.id());
+            return Err(Fault::new(Kind::Refused, "person.no_channel", message)
+                .hint(format!("Run `{command} --instance-id {instance_id} {flag} {id}` yourself in a terminal.")));
         }
-        let question = format!(
-            "Backup {backup_id} of {instance_id} is gone from the vault, and this home has not deleted it: a lifecycle rule of the bucket has, or somebody.\n\
-             Look first that the vault is the right one and its disk is there. Nothing brings the set back; forgetting it ends the alarm.\n\
-             To forget it, type its id {backup_id} (Enter leaves it) > "
-        );
-        if terminal::read_line(question).await.as_deref() != Some(&backup_id) {
+        if terminal::read_line(what.question(&instance_id)).await.as_deref() != Some(what.id()) {
             print("Left as it is.");
             return Ok(0);
         }
     }
-    print(&local.forget(&instance_id, &backup_id, Caller::command_line().id()).await?);
+    let caller = Caller::command_line();
+    let forgotten = match &what {
+        What::Set(id) => local.forget(&instance_id, id, caller.id()).await?,
+        What::Log(id) => local.forget_log(&instance_id, id, caller.id()).await?,
+    };
+    print(&forgotten);
     Ok(0)
 }

@@ -17,7 +17,7 @@ pub struct Args {
     /// Only this instance
     #[arg(long)]
     instance_id: Option<String>,
-    /// Read every byte of every set and of the log; without it of a set its manifest, its signature and the size of its data
+    /// Read every byte of every set and of the log; without it of a set its manifest, its signature and the size of its data, of the log whether its end is there
     #[arg(long)]
     deep: bool,
     /// Print one JSON object
@@ -29,6 +29,8 @@ const MEANING: &str = "SIGNATURE  good: of this home's key or one in trusted_key
            bad: the manifest was edited · untrusted: of a key that is not in trusted_keys
 RECORD     same: the manifest that this home has put · differs: another lies in its place · removed: the set is gone,
            and not by this home · unknown: this home has not put it (from before, another home's, or brought here)
+Of logs this home remembers how far each timeline was on the vault: what was removed of its end is named, up to when it
+was known and where it ends now.
 
 Without this program: minisign -Vm manifest.json -p tair-backup.pub says who wrote a manifest, zstd -d data.rdb.zst gives
 the RDB, and sha256sum of that is `rdb.sha256` in the manifest. docs/vault.md has every step.
@@ -84,7 +86,7 @@ fn show(check: &VaultCheck) {
         set.notes.iter().for_each(|note| tell(Tone::Plain, &format!("note  {whose}: {note}")));
     }
     check.notes.iter().for_each(|note| tell(Tone::Plain, &format!("note  {note}")));
-    for CheckedLog { instance_id, segments, .. } in &check.logs {
+    for CheckedLog { instance_id, segments, .. } in check.logs.iter().filter(|log| log.segments > 0) {
         print(&format!("log   {instance_id}: {segments} segments read"));
     }
     let key = check

@@ -165,7 +165,8 @@ fn scan(
     let mut lines = Lines { from: BufReader::new(file), path, begins: 0, ends: 0 };
     let (header, first) = lines.header()?;
     let mut digest = Sha256::new_with_prefix(&first);
-    let mut rows: BTreeMap<String, u64> = TABLES.iter().map(|table| (table.name.to_owned(), 0)).collect();
+    let held = TABLES.iter().filter(|table| table.since <= header.tair_backup_mcp_state);
+    let mut rows: BTreeMap<String, u64> = held.map(|table| (table.name.to_owned(), 0)).collect();
     loop {
         let line = lines.next()?.ok_or_else(|| lines.damaged("it ends before its trailer"))?;
         if line.starts_with(Trailer::BEGINS) {
@@ -186,8 +187,9 @@ fn scan(
         }
         digest.update(&line);
         let row = form::read(&line).map_err(|why| lines.damaged(&why))?;
-        if let Some(n) = rows.get_mut(row.table.name) {
-            *n += 1;
+        match rows.get_mut(row.table.name) {
+            Some(n) => *n += 1,
+            None => return Err(lines.damaged(&format!("its form has no table {}", row.table.name))),
         }
         each(row)?;
     }

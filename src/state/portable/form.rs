@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The form that is written and read. A file with another column, or another meaning of one, has a later form.
-pub const FORM: u32 = 2;
+pub const FORM: u32 = 3;
 /// Longest line, in bytes.
 pub const LINE_MAX: usize = 8 << 20;
 
@@ -18,7 +18,7 @@ pub const LINE_MAX: usize = 8 << 20;
 pub enum Of {
     /// A text.
     Text,
-    /// A text that the form before this did not have: empty in its files.
+    /// A text that the first form did not have: empty in its files.
     NewText,
     /// A number, a count or a moment.
     Number,
@@ -37,6 +37,8 @@ pub struct Table {
     pub name: &'static str,
     /// Its columns, but for those that are made anew.
     pub columns: &'static [(&'static str, Of)],
+    /// The first form that has the table.
+    pub since: u32,
     /// What orders the rows.
     pub order: &'static str,
     /// A column that is made anew, and what it is then.
@@ -44,7 +46,7 @@ pub struct Table {
 }
 
 /// The tables, in the order in which they are written.
-pub static TABLES: [Table; 7] = [
+pub static TABLES: [Table; 8] = [
     Table {
         name: "jobs",
         columns: &[
@@ -80,6 +82,7 @@ pub static TABLES: [Table; 7] = [
             ("serving_at", Of::NumberIfAny),
             ("finished_at", Of::NumberIfAny),
         ],
+        since: 1,
         order: "created_at, id",
         // No process of the old store is one of the new.
         made: Some(("owner", NOBODY)),
@@ -95,6 +98,7 @@ pub static TABLES: [Table; 7] = [
             ("created_at", Of::Number),
             ("expires_at", Of::Number),
         ],
+        since: 1,
         order: "created_at, nonce",
         made: None,
     },
@@ -108,6 +112,7 @@ pub static TABLES: [Table; 7] = [
             ("nonce", Of::Text),
             ("detail", Of::Text),
         ],
+        since: 1,
         order: "seq",
         made: None,
     },
@@ -122,6 +127,7 @@ pub static TABLES: [Table; 7] = [
             ("backup_retention_period", Of::Number),
             ("calendar_since", Of::Number),
         ],
+        since: 1,
         order: "instance_id",
         made: None,
     },
@@ -136,6 +142,7 @@ pub static TABLES: [Table; 7] = [
             ("server", Of::Text),
             ("fault", Of::Text),
         ],
+        since: 1,
         order: "instance_id, backup_id, level",
         made: None,
     },
@@ -148,7 +155,24 @@ pub static TABLES: [Table; 7] = [
             ("signed_by", Of::Text),
             ("recorded_at", Of::Number),
         ],
+        since: 1,
         order: "instance_id, backup_id",
+        made: None,
+    },
+    Table {
+        name: "log_heads",
+        columns: &[
+            ("instance_id", Of::Text),
+            ("shard", Of::Number),
+            ("timeline", Of::Text),
+            ("segment", Of::Text),
+            ("end_offset", Of::Number),
+            ("reached_at", Of::Number),
+            ("digest", Of::Text),
+            ("recorded_at", Of::Number),
+        ],
+        since: 3,
+        order: "instance_id, shard, timeline",
         made: None,
     },
     Table {
@@ -162,6 +186,7 @@ pub static TABLES: [Table; 7] = [
             ("noted_at", Of::Number),
             ("ended_at", Of::NumberIfAny),
         ],
+        since: 1,
         order: "key, way",
         made: None,
     },
@@ -303,9 +328,9 @@ fn cell(of: Of, value: Value) -> Option<Cell> {
 mod tests {
     use super::{Cell, Of, TABLES, line, read};
 
-    /// A job of the form before this has no mode, and comes over with an empty one.
+    /// A job of the first form has no mode, and comes over with an empty one.
     #[test]
-    fn a_row_of_the_form_before_is_read() {
+    fn a_row_of_the_first_form_is_read() {
         let [jobs, ..] = &TABLES;
         let cell = |of: &Of| match of {
             Of::Text | Of::NewText | Of::Status => Cell::Text("x".into()),

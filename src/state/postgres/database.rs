@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::timeout;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "tables", include_str!("migrations/0001_tables.sql")),
     (2, "verifications", include_str!("migrations/0002_verifications.sql")),
     (3, "calendars", include_str!("migrations/0003_calendars.sql")),
@@ -33,6 +33,7 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (6, "what is asked of jobs", include_str!("migrations/0006_what_is_asked_of_jobs.sql")),
     (7, "mode of a backup", include_str!("migrations/0007_mode_of_a_backup.sql")),
     (8, "what is asked of plans", include_str!("migrations/0008_what_is_asked_of_plans.sql")),
+    (9, "heads of logs", include_str!("migrations/0009_heads_of_logs.sql")),
 ];
 /// The lock under which the tables are brought to the present ones.
 const MIGRATING: i64 = 0x7461_6972_6d69_6772;
@@ -52,7 +53,7 @@ const FATE_WITHIN: Duration = Duration::from_secs(30);
 /// Begins to read, all as of the first moment.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Lets others read, and nobody write, nor say that they live.
-const ALONE: &str = "LOCK TABLE jobs, confirmations, audit, policies, verifications, manifests, notified, leases, owners IN EXCLUSIVE MODE";
+const ALONE: &str = "LOCK TABLE jobs, confirmations, audit, policies, verifications, manifests, log_heads, notified, leases, owners IN EXCLUSIVE MODE";
 
 /// The version of the present tables.
 fn known() -> i64 {

@@ -6,6 +6,7 @@ mod at_work;
 pub mod database;
 mod dependents;
 pub mod fault;
+mod heads;
 pub mod heartbeats;
 mod job_row;
 mod jobs;

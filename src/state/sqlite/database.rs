@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str); 16] = [
     (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
     (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
@@ -39,6 +39,7 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
     (13, "what is asked of jobs", include_str!("../migrations/0013_what_is_asked_of_jobs.sql")),
     (14, "mode of a backup", include_str!("../migrations/0014_mode_of_a_backup.sql")),
     (15, "what is asked of plans", include_str!("../migrations/0015_what_is_asked_of_plans.sql")),
+    (16, "heads of logs", include_str!("../migrations/0016_heads_of_logs.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.

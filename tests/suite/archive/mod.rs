@@ -1,5 +1,5 @@
 //! The log of an instance: what was received can be recovered to every moment, byte for byte, or it is said why not. Of these only
-//! `bases`, `collector`, `links`, `memory`, `outages`, `silence` and `chaos` need servers.
+//! `bases`, `collector`, `heads`, `links`, `memory`, `outages`, `silence` and `chaos` need servers.
 
 mod bases;
 mod chaos;
@@ -10,6 +10,7 @@ mod cuts;
 mod damage;
 mod destructive;
 mod format;
+mod heads;
 mod links;
 mod memory;
 mod outages;

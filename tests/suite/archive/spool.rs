@@ -276,12 +276,12 @@ fn an_ended_spool_is_sealed_beside_another() {
     let mut written = log.archive.writer(&next, limits(1 << 20)).unwrap();
     put(&mut written, &set("b", "1"), T0 + 6000);
     // Somebody writes to it still.
-    assert_eq!(log.archive.seal_ended("orders", 0).unwrap_err().code, "log.conflict");
+    assert_eq!(log.archive.seal_ended("orders", 0, &mut |_| ()).unwrap_err().code, "log.conflict");
     drop(writer);
-    assert!(log.archive.seal_ended("orders", 0).unwrap());
+    assert!(log.archive.seal_ended("orders", 0, &mut |_| ()).unwrap());
     assert!(files(&log).is_empty());
     assert_eq!(log.coverage().runs[0].last(), end);
-    assert!(log.archive.seal_ended("orders", 0).unwrap(), "nothing is left");
+    assert!(log.archive.seal_ended("orders", 0, &mut |_| ()).unwrap(), "nothing is left");
     assert_eq!(written.spooled_until(), None);
     seal(&mut written);
     assert_eq!(log.coverage().runs.len(), 2);

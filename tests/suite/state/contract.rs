@@ -2,6 +2,7 @@
 //! stores that share one place as processes do. Run on each database.
 
 use super::places::Place;
+use super::portable::head;
 use crate::guard::flow::plan;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +14,7 @@ use tair_backup_mcp::model::backup::{ManifestDigest, Mode};
 use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::model::log::LogHead;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
@@ -46,6 +48,7 @@ promises! {
     the_audit_is_in_order,
     what_was_verified_last_is_kept,
     a_manifest_is_remembered_as_it_was_put,
+    the_head_of_a_log_never_goes_back,
     what_somebody_is_told_is_told_once,
     an_alarm_is_on_once_at_a_time,
 }
@@ -750,6 +753,28 @@ async fn a_manifest_is_remembered_as_it_was_put(place: &impl Place) {
     // Deleted, the name is free again.
     store.set_manifest("orders", "b-1", Some(&unsigned)).await.unwrap();
     assert_eq!(store.manifests(Some("orders")).await.unwrap()[&of("orders", "b-1")], unsigned);
+}
+
+/// Of two processes the slower comes second; a segment that takes another's place at the same end is the newest.
+async fn the_head_of_a_log_never_goes_back(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    assert!(store.heads(None).await.unwrap().is_empty());
+    let carts = LogHead { instance_id: "carts".into(), ..head(3) };
+    let next = LogHead { timeline: "t-2".into(), ..head(4) };
+    for known in [&head(7), &head(9), &next, &carts] {
+        store.set_head(known).await.unwrap();
+    }
+    other.set_head(&head(8)).await.unwrap();
+    assert_eq!(other.heads(None).await.unwrap(), [carts.clone(), head(9), next.clone()]);
+    let again = LogHead { segment: "again.seg".into(), digest: "bb".into(), ..head(9) };
+    other.set_head(&again).await.unwrap();
+    assert_eq!(store.heads(Some("orders")).await.unwrap(), [again, next.clone()]);
+    store.forget_head("orders", 0, "t-1").await.unwrap();
+    store.forget_head("nobody", 0, "t-1").await.unwrap();
+    assert_eq!(other.heads(None).await.unwrap(), [carts, next]);
+    // Forgotten, it may begin anywhere.
+    store.set_head(&head(1)).await.unwrap();
+    assert_eq!(store.heads(Some("orders")).await.unwrap()[0], head(1));
 }
 
 fn waiting(key: &str, body: &str) -> ToTell {

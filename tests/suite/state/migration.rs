@@ -256,7 +256,7 @@ async fn a_policy_of_before_there_were_calendars_is_kept() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX confirmations_by_status; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back;
+        "ALTER TABLE jobs DROP COLUMN mode; DROP TABLE log_heads; DROP INDEX confirmations_by_status; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back;
          DROP TABLE manifests; DROP TABLE notified; DROP INDEX jobs_by_end; ALTER TABLE policies DROP COLUMN preferred_backup_time; ALTER TABLE policies DROP COLUMN preferred_backup_period;
          ALTER TABLE policies DROP COLUMN backup_retention_period; ALTER TABLE policies DROP COLUMN calendar_since",
         "DELETE FROM _sqlx_migrations WHERE version >= 10; PRAGMA user_version = 9",
@@ -276,7 +276,7 @@ async fn jobs_of_before_anybody_was_told_are_kept() {
     made(home.path(), &[TABLES_2, JOBS]).await.close().await;
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX confirmations_by_status; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back; DROP TABLE notified; DROP INDEX jobs_by_end",
+        "ALTER TABLE jobs DROP COLUMN mode; DROP TABLE log_heads; DROP INDEX confirmations_by_status; DROP INDEX jobs_by_sort; DROP INDEX jobs_by_status; DROP INDEX jobs_to_roll_back; DROP TABLE notified; DROP INDEX jobs_by_end",
         "DELETE FROM _sqlx_migrations WHERE version >= 12; PRAGMA user_version = 11",
     ];
     made(home.path(), &before).await.close().await;
@@ -293,7 +293,7 @@ async fn safety_backups_of_before_jobs_said_so_are_kept() {
     let home = TempDir::new().unwrap();
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let before = [
-        "ALTER TABLE jobs DROP COLUMN mode; DROP INDEX confirmations_by_status; DELETE FROM _sqlx_migrations WHERE version >= 14; PRAGMA user_version = 13",
+        "ALTER TABLE jobs DROP COLUMN mode; DROP TABLE log_heads; DROP INDEX confirmations_by_status; DELETE FROM _sqlx_migrations WHERE version >= 14; PRAGMA user_version = 13",
         "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, created_at) VALUES
            ('bj-1', 'tair', 'backup', 'r-1', '71', 'succeeded', 'ended', '', 'nobody', 1, 1),
            ('bj-12', 'tair', 'backup', 'r-1', '72', 'succeeded', 'ended', '', 'nobody', 1, 2)",
@@ -327,13 +327,13 @@ async fn a_later_version_is_refused() {
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 15, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 16").execute(&pool).await.unwrap();
+    assert_eq!(version, 16, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 17").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.
     sqlx::raw_sql(
-        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (16, 'later', 1, x'00', 0)",
+        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (17, 'later', 1, x'00', 0)",
     )
     .execute(&pool)
     .await

@@ -20,6 +20,7 @@ use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::model::job::{JobKind, JobStatus, Phase};
+use tair_backup_mcp::model::log::LogHead;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::verification::{Level, Look};
 use tair_backup_mcp::state::State;
@@ -72,6 +73,20 @@ pub async fn fill(store: &Arc<dyn State>) {
     store.set_verified("orders", "b-1", Level::Drill, &look).await.unwrap();
     let broken = Look { fault: Some("cut".into()), server: None, ..look };
     store.set_verified("orders", "b-2", Level::Checksum, &broken).await.unwrap();
+    store.set_head(&head(7)).await.unwrap();
+}
+
+/// The head of a log that ends at an offset.
+pub fn head(offset: u64) -> LogHead {
+    LogHead {
+        instance_id: "orders".into(),
+        shard: 0,
+        timeline: "t-1".into(),
+        segment: format!("{offset}.seg"),
+        offset,
+        until: Timestamp::from_second(1_790_000_000).unwrap(),
+        digest: "aa".into(),
+    }
 }
 
 /// The rows of a file, but for what imports have added.
@@ -113,7 +128,7 @@ async fn from_a_file_to_postgresql_and_back() {
     let back = other_home.open();
     assert_eq!(back.import(&second).await.unwrap().before, None);
     back.export(&third).await.unwrap();
-    assert_eq!(rows(&first).len(), 132);
+    assert_eq!(rows(&first).len(), 133);
     assert_eq!(rows(&first), rows(&second));
     assert_eq!(rows(&second), rows(&third));
     assert_eq!(code(back.import(&third).await), "state.not_empty");
@@ -131,6 +146,7 @@ async fn from_a_file_to_postgresql_and_back() {
         assert_eq!(store.pending_rollback("carts").await.unwrap().as_deref(), Some("rj-2"));
         let policy = store.stored_policy("orders").await.unwrap().unwrap();
         assert!(policy.policy.has_calendar() && policy.calendar_since.is_some(), "{policy:?}");
+        assert_eq!(store.heads(None).await.unwrap(), [head(7)]);
         // Who ran them is no process of this store: each is handed out, with its record.
         let mut orphans = store.adopt("local", None).await.unwrap();
         orphans.sort_by(|a, b| a.job.id.cmp(&b.job.id));
@@ -238,6 +254,10 @@ async fn a_file_that_is_not_whole_is_refused(place: &impl Place) {
         edited(&|lines| lines[2] = lines[2].replace("\"done\":0,", "\"done\":\"0\",")),
         edited(&|lines| lines[2] = lines[2].replace("\"done\":0,", "\"done\":0,\"owner\":\"me\",")),
         edited(&|lines| lines[2] = lines[2].replacen("\"jobs\"", "\"owners\"", 1)),
+        // A form that had no such table has no row of it.
+        edited(&|lines| {
+            lines[0] = lines[0].replacen("_state\":3", "_state\":2", 1).replacen("\"log_heads\":1,", "", 1)
+        }),
     ];
     let store = place.open();
     for (n, content) in damaged.iter().enumerate() {
@@ -245,7 +265,7 @@ async fn a_file_that_is_not_whole_is_refused(place: &impl Place) {
         let fault = store.import(&bad).await.unwrap_err();
         assert!(fault.code == "state.export_damaged" && fault.message.contains("at byte"), "{n}: {fault:?}");
     }
-    std::fs::write(&bad, edited(&|lines| lines[0] = lines[0].replacen("_state\":2", "_state\":3", 1))).unwrap();
+    std::fs::write(&bad, edited(&|lines| lines[0] = lines[0].replacen("_state\":3", "_state\":4", 1))).unwrap();
     assert_eq!(code(store.import(&bad).await), "state.newer");
     let link = files.path().join("link");
     std::os::unix::fs::symlink(&good, &link).unwrap();
@@ -276,7 +296,9 @@ async fn safety_backups_come_over_from_the_first_form() {
     let text = std::fs::read_to_string(&file).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.pop();
-    lines[0] = lines[0].replacen("_state\":2", "_state\":1", 1);
+    // Nor had it a table for the heads of logs.
+    lines.retain(|line| !line.starts_with("{\"log_heads\""));
+    lines[0] = lines[0].replacen("_state\":3", "_state\":1", 1).replacen("\"log_heads\":1,", "", 1);
     for line in &mut lines[1..] {
         let mut row: Value = serde_json::from_str(line).unwrap();
         if let Some(job) = row.get_mut("jobs") {
@@ -293,6 +315,7 @@ async fn safety_backups_come_over_from_the_first_form() {
         assert_eq!(store.import(&file).await.unwrap().before, None);
         assert_eq!(store.taken_for_plans("orders").await.unwrap().into_iter().collect::<Vec<_>>(), ["b-1"]);
         assert!(store.taken_for_plans("more").await.unwrap().is_empty(), "no plan names it");
+        assert!(store.heads(None).await.unwrap().is_empty());
     }
 }
 

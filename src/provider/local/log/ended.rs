@@ -5,7 +5,10 @@
 use crate::archive::Archive;
 use crate::archive::SHARD;
 use crate::config::blocking::blocking;
+use crate::provider::local::log::heads::remember_all;
+use crate::state::State;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often it is looked whether something is left, and after a failure, at most.
@@ -13,11 +16,23 @@ const EVERY: Duration = Duration::from_secs(2);
 const EVERY_MAX: Duration = Duration::from_secs(60);
 
 /// Seals what ended timelines of an instance have left, for as long as this is awaited.
-pub(super) async fn keep_sealing(archive: Archive, id: String) -> Infallible {
+pub(super) async fn keep_sealing(archive: Archive, state: Arc<dyn State>, id: String) -> Infallible {
     let mut wait = EVERY;
     loop {
         let (archive, of) = (archive.clone(), id.clone());
-        match blocking(move || archive.seal_ended(&of, SHARD)).await {
+        let sealing = move || {
+            let mut heads = Vec::new();
+            let sealed = archive.seal_ended(&of, SHARD, &mut |head| heads.push(head));
+            Ok((sealed, heads))
+        };
+        let sealed = match blocking(sealing).await {
+            Ok((sealed, heads)) => {
+                remember_all(&*state, &heads).await;
+                sealed
+            }
+            Err(fault) => Err(fault),
+        };
+        match sealed {
             Ok(_) => wait = EVERY,
             Err(fault) => {
                 tracing::warn!(instance = %id, "the spool of an ended timeline does not come to the vault: {fault}");

@@ -7,6 +7,7 @@ mod base;
 mod breaks;
 mod destructive;
 mod ended;
+mod heads;
 mod known;
 mod prune;
 mod reach;

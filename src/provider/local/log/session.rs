@@ -16,6 +16,7 @@ use crate::provider::local::Inner;
 use crate::provider::local::log::attach::{Going, GoneOn};
 use crate::provider::local::log::base::Base;
 use crate::provider::local::log::ended::keep_sealing;
+use crate::provider::local::log::heads::{remember, remember_last};
 use crate::provider::local::log::known::Known;
 use crate::redis::reach::Reach;
 use crate::state::leases::Lease;
@@ -81,7 +82,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Why it cannot go on just now. It is begun again.
     pub(super) async fn keep(mut self) -> Result<(), Fault> {
-        let ended = keep_sealing(self.inner.archive.clone(), self.id.to_owned());
+        let ended = keep_sealing(self.inner.archive.clone(), Arc::clone(&self.inner.state), self.id.to_owned());
         let kept = tokio::select! {
             kept = self.run() => kept,
             never = ended => match never {},
@@ -95,7 +96,10 @@ impl<'a> Session<'a> {
                     stop.cancelled().await;
                     tokio::time::sleep(ENDS_WITHIN).await;
                 };
-                self.known.ended(log.finish(enough).await).map(drop)
+                let heads = log.heads();
+                let finished = log.finish(enough).await;
+                remember_last(&*self.inner.state, &heads).await;
+                self.known.ended(finished).map(drop)
             }
             None => Ok(()),
         };
@@ -177,7 +181,10 @@ impl<'a> Session<'a> {
     async fn spooling(&self, timeline: Timeline) -> Result<Spooling, Fault> {
         let config = &self.inner.logs.config;
         let limits = SealLimits { bytes: config.segment_bytes(), age: config.seal_after() };
-        Spooling::start(self.inner.archive.clone(), timeline, limits, config.spool_bytes()).await
+        let log = Spooling::start(self.inner.archive.clone(), timeline, limits, config.spool_bytes()).await?;
+        // It ends with what it follows, which goes on beside the next timeline.
+        drop(tokio::spawn(remember(Arc::clone(&self.inner.state), log.heads())));
+        Ok(log)
     }
 
     /// The last moment that a log has, in milliseconds: of what it spooled, else of its beginning.

@@ -5,6 +5,7 @@ use crate::archive::SHARD;
 use crate::config::blocking::blocking;
 use crate::model::backup::ManifestDigest;
 use crate::model::fault::{Fault, Kind};
+use crate::model::log::LogHead;
 use crate::model::text::clean;
 use crate::model::vault_check::{CheckedLog, CheckedSet, RecordState, SignatureState, VaultCheck};
 use crate::provider::local::vault::manifests::REPLACED;
@@ -30,11 +31,14 @@ impl Local {
 
 impl Inner {
     async fn check_vault(&self, wanted: Option<&str>, deep: bool) -> Result<VaultCheck, Fault> {
+        // Before anything is listed: what is remembered was there by then.
+        let heads = self.state.heads(wanted).await?;
         let archive = self.archive.clone();
         let logged = blocking(move || archive.instances()).await?;
         let there = self.vault.instances().await?.into_iter().chain(logged);
         let remembered = self.state.manifests(wanted).await?.into_keys().map(|(instance_id, _)| instance_id);
-        let known: BTreeSet<String> = remembered.chain(self.ids.iter().cloned()).collect();
+        let logs_of = heads.iter().map(|head| head.instance_id.clone());
+        let known: BTreeSet<String> = remembered.chain(logs_of).chain(self.ids.iter().cloned()).collect();
         let mut ids: BTreeSet<String> = there.chain(known.iter().cloned()).collect();
         if let Some(wanted) = wanted {
             ids.retain(|id| id == wanted);
@@ -53,13 +57,7 @@ impl Inner {
                 continue;
             }
             sets.extend(self.check_sets(id, deep).await?);
-            if deep {
-                let (archive, of) = (self.archive.clone(), id.clone());
-                let (segments, wrong) = blocking(move || archive.check(&of, SHARD)).await?;
-                if segments > 0 || !wrong.is_empty() {
-                    logs.push(CheckedLog { instance_id: id.clone(), segments, wrong });
-                }
-            }
+            logs.extend(self.check_log(id, &heads, deep).await?);
         }
         let signing = self.vault.signing().cloned();
         let own = blocking(move || signing.map_or(Ok(None), |signing| signing.own())).await?;
@@ -75,6 +73,22 @@ impl Inner {
         let place = self.vault.store().place("");
         let keys = if wanted.is_none() { self.vault.overlaid_keys().await? } else { Vec::new() };
         Ok(VaultCheck { place, key_id, sets, logs, keys, notes })
+    }
+
+    /// What is told of the log of an instance; `None` where nothing was read of it, and nothing is gone.
+    async fn check_log(&self, instance_id: &str, heads: &[LogHead], deep: bool) -> Result<Option<CheckedLog>, Fault> {
+        let (archive, of) = (self.archive.clone(), instance_id.to_owned());
+        let heads: Vec<LogHead> = heads.iter().filter(|head| head.instance_id == instance_id).cloned().collect();
+        let look = move || {
+            let (segments, mut wrong) = if deep { archive.check(&of, SHARD)? } else { (0, Vec::new()) };
+            for head in &heads {
+                wrong.extend(archive.lost_behind(head, deep)?);
+            }
+            Ok((segments, wrong))
+        };
+        let (segments, wrong) = blocking(look).await?;
+        let told = segments > 0 || !wrong.is_empty();
+        Ok(told.then(|| CheckedLog { instance_id: instance_id.to_owned(), segments, wrong }))
     }
 
     async fn check_sets(&self, instance_id: &str, deep: bool) -> Result<Vec<CheckedSet>, Fault> {
