@@ -26,7 +26,7 @@ const DATE: &str = "Fri, 27 Nov 2026 00:00:00 GMT";
 pub enum Versioning {
     Off,
     Enabled,
-    Suspended,
+    Paused,
 }
 
 /// An object, or a delete marker.

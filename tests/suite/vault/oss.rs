@@ -146,16 +146,16 @@ fn what_a_bucket_enforces_is_tried() {
     oss.turn(Versioning::Enabled);
     assert_eq!(tried(&oss), (true, true, Deletion::Done));
     // What was put before versions were kept is lost by the next put.
-    oss.turn(Versioning::Suspended);
+    oss.turn(Versioning::Paused);
     assert!(!tried(&oss).0);
 
     let oss = Oss::start(Versioning::Enabled);
     assert_eq!(tried(&oss), (true, true, Deletion::Done));
     // What was put while they were kept is still the first; what is put now is lost.
-    oss.turn(Versioning::Suspended);
+    oss.turn(Versioning::Paused);
     assert!(!tried(&oss).0);
 
-    let oss = Oss::start(Versioning::Suspended);
+    let oss = Oss::start(Versioning::Paused);
     assert!(!tried(&oss).0);
 
     let oss = Oss::start(Versioning::Enabled);
