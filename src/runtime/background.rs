@@ -1,10 +1,11 @@
-//! What a process does by itself, beside its face: the backups that policies ask for, the copies, the figures, and telling of what failed.
+//! What a process does by itself, beside its face: the backups that policies ask for, the copies, the figures, telling of what failed, and a trial
+//! of the buckets that all of it relies on.
 //!
 //! The logs are none of it: they are the provider's, and end with it.
 
 use crate::config::kept_up::kept_up;
 use crate::runtime::drain::Ended;
-use crate::runtime::{metrics, wiring};
+use crate::runtime::{buckets, metrics, wiring};
 use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub struct Background {
     copying: Option<JoinHandle<()>>,
     notifying: Option<JoinHandle<()>>,
     figures: Option<JoinHandle<()>>,
+    trying: Option<JoinHandle<()>>,
 }
 
 /// Begins work that is kept up.
@@ -48,17 +50,23 @@ impl Background {
             let app = Arc::clone(app);
             begun("what writes the figures", &stop, move || metrics::keep(Arc::clone(&app), path.clone()))
         });
+        let tried = buckets::of(&app.config);
+        let trying = (!tried.is_empty()).then(|| {
+            let (app, stopping) = (Arc::clone(app), stop.clone());
+            let try_all = move || buckets::try_all(Arc::clone(&app), tried.clone(), stopping.clone());
+            begun("what tries the buckets", &stop, try_all)
+        });
         let scheduled = begun("the schedule", &stop, move || schedule.clone().run(ids.clone()));
-        Self { stop, scheduled: Some(scheduled), copying, notifying, figures }
+        Self { stop, scheduled: Some(scheduled), copying, notifying, figures, trying }
     }
 
     /// Begins nothing more, and takes back what copies have put. What a bucket keeps waiting is left: it begins nothing any more, and the next copies
     /// go on from what these have put.
     pub async fn end(&mut self) {
         self.stop.cancel();
-        let (scheduled, copying) = (self.scheduled.take(), self.copying.take());
+        let (scheduled, copying, trying) = (self.scheduled.take(), self.copying.take(), self.trying.take());
         let ends = async {
-            for work in [scheduled, copying].into_iter().flatten() {
+            for work in [scheduled, copying, trying].into_iter().flatten() {
                 let _ = work.await;
             }
         };

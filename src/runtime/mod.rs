@@ -8,6 +8,7 @@
 
 mod advice;
 pub mod background;
+mod buckets;
 pub mod drain;
 pub mod log;
 pub mod metrics;

@@ -10,7 +10,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
 use crate::vault::lacking::is_refused;
-use crate::vault::layout::{DELETING, EARLIER_DELETING, EARLIER_STAGING, Folder, MANIFEST, folder, object, set};
+use crate::vault::layout::{DATA, DELETING, EARLIER_DELETING, EARLIER_STAGING, Folder, MANIFEST, folder, object, set};
 use crate::vault::staging::Staging;
 use crate::vault::{Vault, vault_fault};
 use jiff::Timestamp;
@@ -122,7 +122,8 @@ impl Vault {
 
     /// Removes what crashes have left of deleted sets, what is left of sets that nobody makes any more because their job has
     /// failed, and what earlier versions left. Data without a manifest of which no job says that it has failed stays: it may be all
-    /// there is of a set.
+    /// there is of a set. In a bucket a manifest may come to be there when its job is over and its data was discarded; it goes where no set was ever
+    /// whole under its name, and else stays, for then somebody has taken its data away.
     ///
     /// # Errors
     /// `vault.failed`; those of `staging`.
@@ -135,13 +136,15 @@ impl Vault {
         // What was seen before is asked for only now: a set that is begun meanwhile is not among it.
         let made = if left.earlier.is_empty() { Vec::new() } else { staging.of(instance_id).await? };
         let given_up = if left.staging.is_empty() { Vec::new() } else { staging.given_up(instance_id).await? };
+        let never_whole = if left.late.is_empty() { Vec::new() } else { staging.never_whole(instance_id).await? };
         blocking(move || {
             let earlier =
                 left.earlier.iter().filter(|id| !made.contains(id)).map(|id| format!("{EARLIER_STAGING}{id}"));
             let all = || left.gone.into_iter().chain(earlier).try_for_each(|id| remove(&vault, &set(&of, &id)));
             all().map_err(|e| vault_fault("sweep", &vault.store.place(&of), e))?;
             left.empty.iter().for_each(|id| vault.store.prune(&set(&of, id)));
-            left.staging.iter().filter(|id| given_up.contains(id)).try_for_each(|id| discard(&vault, &of, id))
+            left.staging.iter().filter(|id| given_up.contains(id)).try_for_each(|id| discard(&vault, &of, id))?;
+            left.late.iter().filter(|id| never_whole.contains(id)).try_for_each(|id| discard_late(&vault, &of, id))
         })
         .await
     }
@@ -175,20 +178,25 @@ struct Leftovers {
     earlier: Vec<String>,
     /// Sets of which there is data and no manifest.
     staging: Vec<String>,
+    /// Sets of which there is a manifest and no data: damage, or its manifest was put by a request that outlived its process.
+    late: Vec<String>,
 }
 
-/// The folders that may be leftovers. Of a far store, where each question is a journey, a listing of all says which have a manifest.
+/// The folders that may be leftovers. Of a far store, where each question is a journey, a listing of all says which have a manifest and its data.
 fn in_question(vault: &Vault, instance_id: &str) -> io::Result<Vec<String>> {
     if !vault.is_far() {
         return vault.store.folders(instance_id);
     }
     let mut folders = vault.by_folder(instance_id)?;
-    folders.retain(|id, names| id.starts_with('.') || folder(names) != Folder::Set);
+    folders.retain(|id, names| {
+        let has_data = names.iter().any(|name| name == DATA || name.is_empty());
+        id.starts_with('.') || folder(names) != Folder::Set || !has_data
+    });
     Ok(folders.into_keys().collect())
 }
 
-/// Looks for leftovers. Of a folder that has a manifest this looks at nothing else: almost all have one. One that cannot be looked
-/// into stays.
+/// Looks for leftovers. Of a folder that has a manifest this looks at nothing else on a disk: almost all have one, and none was put there without its
+/// data, whose folder is gone with it. One that cannot be looked into stays.
 fn leftovers(vault: &Vault, instance_id: &str) -> io::Result<Leftovers> {
     let mut left = Leftovers::default();
     for id in in_question(vault, instance_id)? {
@@ -203,6 +211,8 @@ fn leftovers(vault: &Vault, instance_id: &str) -> io::Result<Leftovers> {
                 Folder::Staging => left.staging.push(id),
                 Folder::Set => {}
             }
+        } else if vault.is_far() && !vault.store.has(&object(instance_id, &id, DATA)).unwrap_or(true) {
+            left.late.push(id);
         }
     }
     Ok(left)
@@ -222,18 +232,38 @@ pub(super) fn discard(vault: &Vault, instance_id: &str, backup_id: &str) -> Resu
     all().map_err(|e| vault_fault("remove", &vault.store.place(&place), e))
 }
 
+/// Removes a manifest without data, which nobody misses, and then what lies beside it. Where the store keeps the manifest, all stays until a later
+/// sweep.
+fn discard_late(vault: &Vault, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
+    let name = object(instance_id, backup_id, MANIFEST);
+    let place = vault.store.place(&name);
+    let gone = || -> io::Result<bool> {
+        // Somebody who has a copy of the data may have brought it since.
+        Ok(!vault.store.has(&object(instance_id, backup_id, DATA))? && delete_unless_kept(vault, &name)?)
+    };
+    if !gone().map_err(|e| vault_fault("remove", &place, e))? {
+        return Ok(());
+    }
+    tracing::warn!("{place} was put when its job had failed and its data was discarded: it is removed");
+    discard(vault, instance_id, backup_id)
+}
+
+/// Deletes an object. Whether it is gone: its store may keep it.
+fn delete_unless_kept(vault: &Vault, name: &str) -> io::Result<bool> {
+    match vault.store.delete(name) {
+        Err(e) if is_refused(&e) => {
+            tracing::info!("{} is retained: {e}", vault.store.place(name));
+            Ok(false)
+        }
+        deleted => deleted.map(|()| true),
+    }
+}
+
 /// Removes all that lies in a folder, and the folder; the word that it is being deleted last, so that a crash leaves nothing
 /// without it. What its store keeps stays, with that word, until a later sweep.
 fn remove(vault: &Vault, place: &str) -> io::Result<()> {
     let (last, first): (Vec<_>, Vec<_>) = vault.store.list(place)?.into_iter().partition(|name| name == DELETING);
-    // Whether it is gone.
-    let delete = |name: &String| match vault.store.delete(&format!("{place}/{name}")) {
-        Err(e) if is_refused(&e) => {
-            tracing::info!("{} is retained: {e}", vault.store.place(&format!("{place}/{name}")));
-            Ok(false)
-        }
-        deleted => deleted.map(|()| true),
-    };
+    let delete = |name: &String| delete_unless_kept(vault, &format!("{place}/{name}"));
     let mut all_gone = true;
     for name in &first {
         all_gone &= delete(name)?;

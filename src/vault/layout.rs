@@ -2,12 +2,14 @@
 //!
 //! | names in the folder | the folder is |
 //! |---|---|
-//! | `manifest.json` | a set; whole if `data.rdb.zst` is what the manifest says, also beside `manifest.json.deleting`: its deletion had only begun |
+//! | `manifest.json` | a set; whole if `data.rdb.zst` is what the manifest says, also beside `manifest.json.deleting`: its deletion had only begun. Without data it is damage, or its put outlived its process and the data was discarded: [`Staging::never_whole`] tells which |
 //! | data, with a signature or without, no manifest | a set being staged by a running job; else the remains of a crash: damage |
 //! | `manifest.json.deleting`, no manifest | a set being deleted, or the remains of a crash: no set any more |
 //! | none, or only temporary files | no set |
 //!
 //! A signature alone makes nothing of a folder: it is put before its manifest.
+//!
+//! [`Staging::never_whole`]: crate::vault::staging::Staging::never_whole
 
 /// Name of a set's data object, which is written first.
 pub const DATA: &str = "data.rdb.zst";

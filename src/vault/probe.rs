@@ -37,6 +37,19 @@ pub struct Probe {
     pub deletion: Deletion,
 }
 
+impl Probe {
+    /// What the store does not obey, each as a sentence about it. Empty: sets are safe there.
+    #[must_use]
+    pub fn broken(&self) -> Vec<&'static str> {
+        let all = [
+            (self.create_only, "it puts over an object where it was asked not to"),
+            (self.listed, "it does not list what was put"),
+            (self.ranged, "a range of an object is another one"),
+        ];
+        all.into_iter().filter(|(obeyed, _)| !obeyed).map(|(_, what)| what).collect()
+    }
+}
+
 impl Vault {
     /// Tries the store: puts an object, and again, reads it back, lists it and reads a part of it; puts another, and deletes it.
     ///

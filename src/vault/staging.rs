@@ -12,6 +12,12 @@ pub trait Staging: Sync {
 
     /// The ids of those that were to be made by somebody who has failed: what lies of them is nobody's.
     async fn given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
+
+    /// Those of the given up that were never seen whole. A manifest without data that one of them has was put late, by a request that outlived its
+    /// process; of any other its data was taken away.
+    async fn never_whole(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        self.given_up(instance_id).await
+    }
 }
 
 /// Nobody makes a set, nor was anybody to.

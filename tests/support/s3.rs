@@ -2,13 +2,13 @@
 //! the server's place.
 
 use crate::support::between::{ask, header, read_request};
-use crate::support::{free_port, other_program};
+use crate::support::{free_port, other_program, wait};
 use jiff::Timestamp;
 use ring::{digest, hmac};
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tair_backup_mcp::config::vault::{BucketPlace, Service, TIMEOUT, VaultPlace};
@@ -248,6 +248,8 @@ pub enum Fate {
     Pass,
     /// It is passed on, and its reply is lost.
     Lose,
+    /// It is held back, and passed on when it is let through, whatever became of its client by then; nobody answers.
+    Late(Arc<Held>),
     /// The server never hears of it, and nobody answers for so long.
     Silence(Duration),
     /// The server never hears of it.
@@ -263,6 +265,38 @@ impl Fate {
     pub fn error(status: u16, code: &str) -> Self {
         let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
         Self::Answer { status, headers: Vec::new(), body: body.into_bytes() }
+    }
+}
+
+/// How long what is held back, or let through, is waited for.
+const HELD_FOR: Duration = Duration::from_secs(120);
+
+/// Requests that are on their way for as long as a test wants.
+#[derive(Debug, Default)]
+pub struct Held {
+    came: AtomicU32,
+    opened: AtomicBool,
+    landed: AtomicU32,
+}
+
+impl Held {
+    /// Waits until a request is held back.
+    pub fn await_one(&self) {
+        wait("a request to be held back", HELD_FOR, || (self.came.load(Ordering::SeqCst) > 0).then_some(()));
+    }
+
+    /// Lets all through, and waits until the server has answered them.
+    pub fn let_through(&self) {
+        self.opened.store(true, Ordering::SeqCst);
+        let all_landed = || self.landed.load(Ordering::SeqCst) == self.came.load(Ordering::SeqCst);
+        wait("what was held back to land", HELD_FOR, || all_landed().then_some(()));
+    }
+
+    fn pass(&self, send: impl FnOnce()) {
+        self.came.fetch_add(1, Ordering::SeqCst);
+        wait("what is held back to be let through", HELD_FOR, || self.opened.load(Ordering::SeqCst).then_some(()));
+        send();
+        self.landed.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -345,6 +379,7 @@ fn pass(mut client: TcpStream, server: u16, seen: &Mutex<Vec<Request>>, rule: &M
             [format!("HTTP/1.1 {status} X\r\n{more}{length}connection: close\r\n\r\n").as_bytes(), &body].concat()
         }
         Fate::Silence(time) => return std::thread::sleep(time),
+        Fate::Late(held) => return held.pass(|| drop(ask(server, &head, &body))),
         fate => {
             let Ok((head, body)) = ask(server, &head, &body) else { return };
             if matches!(fate, Fate::Lose) {

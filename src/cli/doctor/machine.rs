@@ -124,12 +124,7 @@ async fn vault(app: &App, findings: &mut Findings) {
         Ok(probe) => probe,
         Err(fault) => return findings.fail(NAME, &fault),
     };
-    let broken = [
-        (probe.create_only, "it puts over an object where it was asked not to"),
-        (probe.listed, "it does not list what was put"),
-        (probe.ranged, "a range of an object is another one"),
-    ];
-    let broken: Vec<&str> = broken.into_iter().filter(|(obeyed, _)| !obeyed).map(|(_, what)| what).collect();
+    let broken = probe.broken();
     if broken.is_empty() {
         let once = if probe.first_counts {
             "it keeps versions and takes a second object of a name, although it is asked not to: the first counts here"

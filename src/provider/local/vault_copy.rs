@@ -170,8 +170,7 @@ impl Copier {
         if !self.is_bucket {
             return Ok(());
         }
-        let probe = self.to.0.probe().await?;
-        if probe.create_only && probe.listed && probe.ranged {
+        if self.to.0.probe().await?.broken().is_empty() {
             return Ok(());
         }
         let why = "puts over an object where it was asked not to, or does not list or read what was put";

@@ -1,7 +1,8 @@
 //! The whole program on a bucket: a backup, a restore, the log, and what the doctor says. Nothing of the vault is on this machine's disk.
 
-use crate::support::log::{LONG, Service, log_until};
-use crate::support::s3::{self, Fate, Line};
+use crate::support::log::{LONG, Service, log_until, service_log};
+use crate::support::oss::{Oss, Versioning};
+use crate::support::s3::{self, Fate, Held, Line};
 use crate::support::{Bench, Redis, text, unattended, wait};
 use serde_json::Value;
 use std::sync::Arc;
@@ -195,4 +196,81 @@ fn a_store_that_is_away_says_nothing_of_a_backup() {
     let verified = bench.json(&["vault", "verify"]);
     let records: Vec<&Value> = verified["sets"].as_array().unwrap().iter().map(|set| &set["record"]).collect();
     assert_eq!(records, ["same"], "{verified}");
+}
+
+/// The manifest of a backup whose process was killed lands when its job was reconciled and its data discarded: the next sweep of a service removes
+/// it. Of a set that was whole, and whose data somebody took away, the manifest stays.
+#[test]
+fn a_manifest_that_lands_late_is_removed() {
+    let (redis, prefix, held) = (Redis::start("redis-7.0", &[]), s3::prefix(), Arc::<Held>::default());
+    redis.run(&["SET", "a", "1"]);
+    let slow = Arc::new(AtomicBool::new(false));
+    let (is_slow, holds) = (Arc::clone(&slow), Arc::clone(&held));
+    let line = Line::to(s3::port(), move |request| {
+        let of_the_manifest = request.target.split('?').next().unwrap().ends_with("/manifest.json");
+        if request.method == "PUT" && of_the_manifest && is_slow.load(Ordering::SeqCst) {
+            return Fate::Late(Arc::clone(&holds));
+        }
+        Fate::Pass
+    });
+    let url = format!("s3://{}/{prefix}?endpoint=http://127.0.0.1:{}", s3::BUCKET, line.port);
+    let mut bench = Bench::new(&format!("vault = \"{url}\"\n{}", unattended(&redis, "")));
+    bench.env = s3::environment(s3::KEY.1);
+    let store = s3::store_at(s3::port(), &prefix);
+    let there = || {
+        let mut names = store.list("orders").unwrap();
+        names.sort();
+        names
+    };
+    let whole = bench.backup();
+    store.delete(&format!("orders/{whole}/data.rdb.zst")).unwrap();
+    let stays = there();
+    assert!(stays.contains(&format!("{whole}/manifest.json")), "{stays:?}");
+
+    slow.store(true, Ordering::SeqCst);
+    let mut child = bench.spawn(&["create-backup", "--instance-id", "orders"]);
+    held.await_one();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let job = wait("the job to end", LONG, || {
+        let job = bench.jobs().remove(0);
+        (job["status"] != "running").then_some(job)
+    });
+    assert!(job["status"] == "failed" && job.to_string().contains("nothing of it is kept"), "{job}");
+    assert_eq!(there(), stays);
+    held.let_through();
+    let late: Vec<String> = there().into_iter().filter(|name| !stays.contains(name)).collect();
+    assert!(late.len() == 1 && late[0].ends_with("/manifest.json"), "{late:?}");
+
+    let service = Service::start(&bench);
+    wait("the manifest to be removed", LONG, || (!there().contains(&late[0])).then_some(()));
+    assert_eq!(service.ask_to_end(), Some(0));
+    assert_eq!(there(), stays, "{}", service_log(&bench));
+}
+
+/// A service tries its vault and the second place when it begins, and tells in its log which of them puts over what is there; of one that obeys it
+/// says so.
+#[test]
+fn a_service_tells_what_a_bucket_does_not_obey() {
+    const TOLD: &str = "oss://backups/redis: it puts over an object where it was asked not to. No set is safe there.";
+    const OBEYS: &str = "oss://backups/redis was tried: a name is given once";
+    let redis = Redis::start("redis-7.0", &[]);
+    for (key, versioning, obeys) in [
+        ("vault", Versioning::Suspended, false),
+        ("copy_to", Versioning::Suspended, false),
+        ("vault", Versioning::Off, true),
+    ] {
+        let oss = Oss::start(versioning);
+        let mut bench = Bench::new(&format!("{key} = \"{}\"\n{}", oss.url(), unattended(&redis, "")));
+        bench.env = Oss::environment();
+        let service = Service::start(&bench);
+        wait("the bucket to be tried", LONG, || {
+            let log = service_log(&bench);
+            (log.contains(TOLD) || log.contains(OBEYS)).then_some(())
+        });
+        assert_eq!(service.ask_to_end(), Some(0));
+        let log = service_log(&bench);
+        let told = [TOLD, OBEYS].map(|what| log.matches(what).count());
+        assert_eq!(told, [usize::from(!obeys), usize::from(obeys)], "{key} {versioning:?}: {log}");
+    }
 }

@@ -2,7 +2,7 @@
 //! next look, a deletion is done or not begun, and what was acknowledged is so.
 
 use super::{GivenUp, Place, expired, metadata};
-use crate::support::s3::{self, Fate, Line};
+use crate::support::s3::{self, Fate, Held, KEY, Line};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tair_backup_mcp::vault::signing::Signing;
@@ -126,4 +126,68 @@ fn a_sweep_is_cut_off() {
             assert_eq!(objects(direct), [""; 0], "{when}");
         },
     );
+}
+
+/// A manifest that is on its way when its process dies, and lands when the data was discarded, is no set. It goes with the sweep of whoever knows that
+/// its job has failed, and only with that; a set that has its data stays, whatever is known of its job.
+#[test]
+fn a_manifest_that_lands_late_is_swept() {
+    const WHOLE: &str = "b-20260102T000000Z-bbbbbb";
+    let (prefix, held) = (s3::prefix(), Arc::<Held>::default());
+    let (holds, mut died) = (Arc::clone(&held), false);
+    let line = Line::to(s3::port(), move |request| {
+        let of_the_manifest = request.target.split('?').next().unwrap().ends_with("/manifest.json");
+        match request.method.as_str() {
+            "GET" | "HEAD" => Fate::Pass,
+            _ if died => Fate::error(400, "InvalidArgument"),
+            "PUT" if of_the_manifest => {
+                died = true;
+                Fate::Late(Arc::clone(&holds))
+            }
+            _ => Fate::Pass,
+        }
+    });
+    let place = Place::on(|dir| s3::vault_at(line.port, &prefix, dir));
+    let direct = Place::on(|dir| s3::vault_at(s3::port(), &prefix, dir));
+    let staged = place.staged(ID).unwrap();
+    let making = std::thread::spawn(move || drop(place.run(staged.commit(metadata()))));
+    held.await_one();
+    direct.run(direct.vault.discard_staging("orders", ID)).unwrap();
+    assert_eq!(objects(&direct), [""; 0]);
+    held.let_through();
+    making.join().unwrap();
+    assert_eq!(objects(&direct), [format!("{ID}/manifest.json")]);
+
+    direct.set(WHOLE);
+    let sweep = |given_up: &[&str]| {
+        let given_up = GivenUp(given_up.iter().map(|id| (*id).to_owned()).collect());
+        direct.run(direct.vault.sweep("orders", &given_up)).unwrap();
+        direct.list(&[])
+    };
+    let both = [(WHOLE.to_owned(), true), (ID.to_owned(), false)];
+    assert_eq!(sweep(&[]), both);
+    assert_eq!(sweep(&[WHOLE]), both);
+    assert_eq!(sweep(&[WHOLE, ID]), both[..1]);
+    assert!(objects(&direct).iter().all(|name| name.starts_with(WHOLE)), "{:?}", objects(&direct));
+    direct.set(ID);
+}
+
+/// Such a manifest stays as long as its bucket keeps it, which is no failure; and data that a delete marker hides is there.
+#[test]
+fn what_is_kept_of_a_late_manifest_stays() {
+    let manifest = format!("orders/{ID}/manifest.json");
+    let given_up = || GivenUp(vec![ID.to_owned()]);
+    let locked = Place::on(|spill| s3::vault_in(s3::locked(), &s3::prefix(), KEY, spill));
+    locked.vault.store().put_new(&manifest, b"of nothing").unwrap();
+    locked.run(locked.vault.sweep("orders", &given_up())).unwrap();
+    assert!(locked.vault.store().has(&manifest).unwrap());
+
+    let prefix = s3::prefix();
+    let there = || Place::on(|spill| s3::vault_in(s3::versioned(), &prefix, KEY, spill));
+    there().set(ID);
+    let data = format!("/{}/{prefix}/orders/{ID}/data.rdb.zst", s3::versioned());
+    assert_eq!(s3::request("DELETE", &data, &[], ""), 204);
+    let place = there();
+    place.run(place.vault.sweep("orders", &given_up())).unwrap();
+    assert!(is_there(&place, "behind a sweep"));
 }

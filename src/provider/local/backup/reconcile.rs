@@ -16,7 +16,8 @@ impl Inner {
         // The manifest may have been the last thing its process put.
         let mut found = find().await?;
         if found.is_err() {
-            // A set with a manifest is no staging and stays, also where it cannot be read.
+            // A set with a manifest is no staging and stays, also where it cannot be read. In a bucket its manifest may land when the data is gone: a
+            // sweep removes it, once this job is written down as failed.
             self.vault.discard_staging(&job.instance_id, &job.backup_id).await?;
             found = find().await?;
         }

@@ -16,6 +16,10 @@ impl Staging for Inner {
     async fn given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
         ByJobs(Arc::clone(&self.state)).given_up(instance_id).await
     }
+
+    async fn never_whole(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        ByJobs(Arc::clone(&self.state)).never_whole(instance_id).await
+    }
 }
 
 /// What the jobs of a store say.
@@ -29,5 +33,13 @@ impl Staging for ByJobs {
 
     async fn given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
         self.0.sets_given_up(instance_id).await
+    }
+
+    async fn never_whole(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        let mut ids = self.0.sets_given_up(instance_id).await?;
+        // A restore that failed may have taken its last safety backup by then: whoever completes a set remembers its manifest.
+        let remembered = self.0.manifests(Some(instance_id)).await?;
+        ids.retain(|id| !remembered.contains_key(&(instance_id.to_owned(), id.clone())));
+        Ok(ids)
     }
 }
