@@ -84,7 +84,8 @@ impl<'a> Scene<'a> {
             (over || dead.is_some()).then_some(dead)
         });
         self.preload.dies_behind(0);
-        let Some(at) = died else { return false };
+        // It may have died since.
+        let Some(at) = died.or_else(|| self.services.iter_mut().position(Service::is_over)) else { return false };
         let dead = self.services.remove(at);
         if let Some(database) = self.database {
             // Only the dead: who lives may be at work.
