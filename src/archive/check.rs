@@ -1,4 +1,5 @@
-//! A look at a whole log: every record and mark, every segment's footer and frames, and that each names the one before it. It changes nothing.
+//! A look at a whole log: every record and mark, every segment's footer and frames, that each names the one before it, and that a gap tells of
+//! whatever lies between two that do not meet. It changes nothing.
 
 use crate::archive::layout::{self, Name, TIMELINE};
 use crate::archive::segment::read::Segment;
@@ -32,9 +33,14 @@ impl Archive {
     ) -> Result<u64, Fault> {
         let prefix = layout::timeline(instance_id, shard, id);
         let (mut segments, mut gaps, mut marks, mut has_record) = (Vec::new(), Vec::new(), Vec::new(), false);
+        // By their names: one that is damaged tells that there is a gap all the same.
+        let mut gaps_after = Vec::new();
         let mut add = |name: &str| match layout::name_of(name) {
             Some(Name::Segment(segment)) => segments.push(segment),
-            Some(Name::Gap) => gaps.push(format!("{id}/{name}")),
+            Some(Name::Gap) => {
+                gaps_after.extend(layout::gap_after(name));
+                gaps.push(format!("{id}/{name}"));
+            }
             Some(Name::Pruned(offset)) => marks.push(offset),
             Some(Name::Timeline) => has_record = true,
             None => {}
@@ -65,7 +71,7 @@ impl Archive {
         let Some(timeline) = named(self.timeline(instance_id, shard, id), wrong)? else { return Ok(0) };
         segments.retain(|segment| segment.last > pruned);
         segments.sort_unstable();
-        self.check_chain(&timeline, &segments, pruned, wrong)?;
+        self.check_chain(&timeline, &segments, pruned, &gaps_after, wrong)?;
         Ok(segments.len() as u64)
     }
 
@@ -81,10 +87,15 @@ impl Archive {
         timeline: &Timeline,
         segments: &[SegmentName],
         pruned: u64,
+        gaps_after: &[u64],
         wrong: &mut Vec<String>,
     ) -> Result<(), Fault> {
         let mut digests: BTreeMap<String, String> = BTreeMap::new();
+        // Offset behind what the segments have that were looked at.
+        let mut reached = timeline.offset.max(pruned);
         for name in segments {
+            let behind = reached;
+            reached = reached.max(name.last);
             let Some(segment) = named(self.whole(timeline, name), wrong)? else { continue };
             digests.insert(name.to_string(), segment.digest().to_owned());
             let previous = segment.previous();
@@ -93,7 +104,18 @@ impl Archive {
                 Some(before) => digests.get(before),
             };
             match before {
-                Some(digest) if *digest == previous.digest => {}
+                // Whoever put it knew that nothing lies between: the gap was put down before. Where a segment was taken away the chain tells.
+                Some(digest) if *digest == previous.digest => {
+                    let before = previous.name.as_deref().and_then(SegmentName::parse);
+                    let from = before.map_or(timeline.offset, |before| before.last);
+                    if name.first > behind && !gaps_after.iter().any(|after| (from..name.first).contains(after)) {
+                        wrong.push(format!(
+                            "{}: nothing has the offsets {behind} to {} before it, and no gap says why: its record was taken away, or never put",
+                            segment.place(),
+                            name.first
+                        ));
+                    }
+                }
                 Some(_) => wrong.push(format!(
                     "{}: follows on another {} than the one that is there",
                     segment.place(),

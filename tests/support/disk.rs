@@ -1,23 +1,34 @@
-//! A small disk of its own under a directory, so that a full one is real: needs the right to mount, as root in a container has.
+//! A small disk of its own under a directory, so that a full one is real. Where this user may not mount one, the test runs itself again in a
+//! namespace of its own (`unshare`), in which it may. Where that is not allowed either it fails: what was not tried is not proven.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+/// Set in the process that runs a test again.
+const IN_NAMESPACE: &str = "TEST_IN_NAMESPACE";
+/// Lets tests pass unproven that need a disk of their own.
+const WITHOUT_MOUNTS: &str = "TESTS_WITHOUT_MOUNTS";
 
 /// A file system of so many megabytes, as long as this lives. Declared behind the bench whose directory it is on.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None`, and said so, where this process may not mount: the test is skipped.
+    /// `None` where this process may not mount: the test has passed in a namespace where it may, or was told to do without
+    /// (`TESTS_WITHOUT_MOUNTS`).
     pub fn at(dir: &Path, megabytes: u64) -> Option<Self> {
         std::fs::create_dir_all(dir).unwrap();
         for dir in dir.ancestors().take(2) {
             std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         }
-        let mounted = mount(&["-o", &format!("mode=0700,size={megabytes}m"), "tmpfs"], dir);
-        if !mounted {
-            println!("skipped: no file system may be mounted here, so that no disk can be full");
+        if mount(&["-o", &format!("mode=0700,size={megabytes}m"), "tmpfs"], dir) {
+            return Some(Self(dir.to_owned()));
         }
-        mounted.then(|| Self(dir.to_owned()))
+        if std::env::var_os(WITHOUT_MOUNTS).is_some() {
+            println!("not proven: no file system may be mounted here, and {WITHOUT_MOUNTS} is set");
+        } else {
+            passes_in_a_namespace();
+        }
+        None
     }
 
     /// Makes it as large as that.
@@ -41,6 +52,34 @@ impl SmallDisk {
     pub fn clear(&self) {
         std::fs::remove_file(self.0.join("filler")).unwrap();
     }
+}
+
+/// Runs the test of this thread again where it is root of a namespace of its own, and passes or fails as that does.
+fn passes_in_a_namespace() {
+    let what_to_do = format!(
+        "no file system may be mounted here, so that no disk can be full: run this test as root (in a container with CAP_SYS_ADMIN), or where \
+         `unshare --user --map-root-user --mount true` works; {WITHOUT_MOUNTS}=1 leaves it unproven"
+    );
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount"]).stdin(Stdio::null());
+        command
+    };
+    let allowed = || unshare().arg("true").output().is_ok_and(|done| done.status.success());
+    assert!(std::env::var_os(IN_NAMESPACE).is_none() && allowed(), "{what_to_do}");
+    // The harness names the thread of a test after it, but where tests run one at a time.
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| name.contains("::"));
+    let test =
+        test.unwrap_or_else(|| panic!("{what_to_do}; or let tests run two at a time, so that each knows its name"));
+    let mut again = unshare();
+    again.arg(std::env::current_exe().unwrap()).args([test, "--exact", "--nocapture"]).env(IN_NAMESPACE, "1");
+    let ended = again.output().unwrap();
+    // What it printed belongs to this test.
+    println!("{}", String::from_utf8_lossy(&ended.stdout));
+    eprintln!("{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "it failed in a namespace of its own: see above");
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("1 passed"), "no test {test} ran: see above");
 }
 
 fn mount(args: &[&str], at: &Path) -> bool {

@@ -54,6 +54,11 @@ impl Service {
         self.0.as_ref().unwrap().id()
     }
 
+    /// Whether the process is over, by itself or killed.
+    pub fn is_over(&mut self) -> bool {
+        self.0.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
     /// Kills the service as nothing can foresee.
     pub fn kill(mut self) {
         self.end();

@@ -46,9 +46,15 @@ impl Preload {
         file.write_all_at(&value.to_ne_bytes(), 0).unwrap();
     }
 
-    /// Whoever is started next dies behind so many of its steps that last: commits to the state, and what it renames or removes on the vault.
+    /// Whoever is started next dies behind so many of its steps that last: commits to the state, and what it renames or removes on the vault. Of
+    /// several that run the one dies that takes the last of so many; behind 0 nobody does.
     pub fn dies_behind(&self, steps: i64) {
         Self::tell(&self.steps, steps);
+    }
+
+    /// Of those that have the library the one dies that puts the next manifest of a set, right behind that.
+    pub fn dies_behind_the_next_manifest(&self) {
+        Self::tell(&self.steps, -1);
     }
 
     /// How many steps are left of those that were told.

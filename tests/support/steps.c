@@ -1,6 +1,7 @@
 /* Preloaded into a process of a test: it dies, as by kill -9, right behind one of its steps that last. Those are what it commits to the state
    (the journal of the file is on the disk; a COMMIT is on its way to the server), and what it renames or removes on the vault. The file named
-   in TEST_STEPS says how many it may take (eight bytes), and counts down; 0 is any number. */
+   in TEST_STEPS says how many it may take (eight bytes), and counts down; 0 is any number. -1: it dies behind the next manifest that it puts.
+   Processes that have the same file share it: the one dies that takes the last of these steps. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
@@ -24,11 +25,24 @@ __attribute__((constructor)) static void find_steps(void) {
     if (mapped != MAP_FAILED) left = mapped;
 }
 
+static void die(void) {
+    kill(getpid(), SIGKILL);
+    for (;;) pause();
+}
+
 static void step(void) {
-    if (left && __atomic_load_n(left, __ATOMIC_SEQ_CST) > 0 && __atomic_sub_fetch(left, 1, __ATOMIC_SEQ_CST) == 0) {
-        kill(getpid(), SIGKILL);
-        for (;;) pause();
-    }
+    int64_t before = left ? __atomic_load_n(left, __ATOMIC_SEQ_CST) : 0;
+    /* The test may say something else meanwhile. */
+    while (before > 0 && !__atomic_compare_exchange_n(left, &before, before - 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
+    if (before == 1) die();
+}
+
+/* A manifest has its name once the one is removed under which it was written; its signature was put before it. */
+static void step_of_manifest(const char *removed) {
+    int64_t next = -1;
+    if (left && strstr(removed, "/.manifest.json.") && !strstr(removed, ".minisig.") &&
+        __atomic_compare_exchange_n(left, &next, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        die();
 }
 
 void step_of_sync(int file) {
@@ -64,7 +78,9 @@ int rename(const char *from, const char *to) {
 }
 
 int unlink(const char *path) {
-    return done_at((int)syscall(SYS_unlinkat, AT_FDCWD, path, 0), path);
+    int done = (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    if (done == 0 && strstr(path, "/vault/")) step_of_manifest(path);
+    return done_at(done, path);
 }
 
 int rmdir(const char *path) {

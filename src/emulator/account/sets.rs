@@ -57,7 +57,8 @@ impl Account {
         Ok(jobs)
     }
 
-    /// The sets of an instance, newest first: the whole ones, those that failed, and those that are damaged.
+    /// The sets of an instance, newest first: the whole ones, those that failed, and those that are damaged. What has expired is there for no call
+    /// any more, as on the cloud; its data stays in the vault, whose own retention knows nothing of the account's times.
     ///
     /// # Errors
     /// What vault and state store refuse.
@@ -94,11 +95,13 @@ impl Account {
             sets.retain(|set| created.normal_at.is_some_and(|at| set.begun >= at));
         }
         sets.retain(|set| self.activity.delayed(&set.id).is_none());
+        let now = Timestamp::now();
+        sets.retain(|set| self.expiry(instance, set).is_none_or(|until| until > now));
         sets.sort_by_key(|set| std::cmp::Reverse(set.begun));
         Ok(sets)
     }
 
-    /// Until when a set is kept; `None`: as long as its instance lives. Nothing removes sets yet.
+    /// Until when a set is kept; `None`: as long as its instance lives.
     #[must_use]
     pub fn expiry(&self, instance: &EmulatedInstance, set: &ListedSet) -> Option<Timestamp> {
         let record = self.records.of(&instance.id);

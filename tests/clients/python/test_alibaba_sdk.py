@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sqlite3
+import struct
 import subprocess
 import time
 import urllib.error
@@ -20,18 +21,21 @@ import pytest
 from alibabacloud_r_kvstore20150101 import models
 from alibabacloud_r_kvstore20150101.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException, ThrottlingException
+from alibabacloud_tea_openapi.utils import Utils
 from alibabacloud_tea_openapi.utils_models import Config
+from harness import ROOT
 
 KEY = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "sdk-key", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "sdk-secret"}
 EVER = {"start_time": "2010-01-01T10:00Z", "end_time": "2050-01-01T10:00Z"}
 DAYS = "Monday,Wednesday,Friday"
+DAY = datetime.timedelta(days=1)
 
 
 @contextlib.contextmanager
-def emulate(bench, *options):
+def emulate(bench, *options, **env):
     """The emulator over a bench's instances; gives the port it says it listens on."""
     process = subprocess.Popen(
-        bench.command("emulate", "--listen", "127.0.0.1:0", *options), env={**os.environ, **KEY}, stdout=subprocess.PIPE, text=True
+        bench.command("emulate", "--listen", "127.0.0.1:0", *options), env={**os.environ, **KEY, **env}, stdout=subprocess.PIPE, text=True
     )
     try:
         line = process.stdout.readline()
@@ -83,9 +87,9 @@ def backups(sdk, **more):
     return sdk.describe_backups(models.DescribeBackupsRequest(instance_id="orders", **EVER, **more)).body.backups.backup
 
 
-def back_up(sdk):
+def back_up(sdk, **more):
     """CreateBackup, followed to its set as Terraform's provider does."""
-    job = sdk.create_backup(models.CreateBackupRequest(instance_id="orders")).body.backup_job_id
+    job = sdk.create_backup(models.CreateBackupRequest(instance_id="orders", **more)).body.backup_job_id
     assert isinstance(job, str) and job.isdigit(), job
     tasks = sdk.describe_backup_tasks(models.DescribeBackupTasksRequest(instance_id="orders", backup_job_id=job)).body
     assert tasks.instance_id == "orders"
@@ -94,6 +98,18 @@ def back_up(sdk):
         assert task.backup_progress_status in ("NoStart", "Preparing", "Waiting", "Uploading", "Checking", "Finished"), task
     found = until("set", lambda: [it for it in backups(sdk) if str(it.backup_job_id) == job and it.backup_id])
     return found[0]
+
+
+def moment(text):
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+
+
+def keep(sdk, row, until):
+    """ModifyBackupExpireTime, with the moment as its documents write it."""
+    request = models.ModifyBackupExpireTimeRequest(
+        instance_id="orders", backup_id=str(row.backup_id), expect_expire_time=until.strftime("%Y-%m-%dT%H:%MZ")
+    )
+    return sdk.modify_backup_expire_time(request)
 
 
 def refused(call, code, kind=ClientException):
@@ -171,7 +187,79 @@ def test_an_automatic_set_is_not_deleted(bench):
         assert automatic.backup_mode == "Automated"
         delete = models.DeleteBackupRequest(instance_id="orders", backup_id=str(automatic.backup_id))
         refused(lambda: sdk.delete_backup(delete), "IncorrectBackupSetState")
+        refused(lambda: keep(sdk, automatic, moment(automatic.backup_start_time) + 30 * DAY), "IncorrectBackupSetState")
         assert len(backups(sdk)) == 1
+
+
+class Clock:
+    """The wall clock of an emulator, which a preloaded library sets ahead, and the dates that the SDK signs: a call of another time is refused."""
+
+    def __init__(self, folder, monkeypatch):
+        library, self.file = folder / "clock.so", folder / "clock"
+        subprocess.run(
+            [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", library, ROOT / "tests/support/clock.c"], check=True, timeout=60
+        )
+        self.env = {"LD_PRELOAD": str(library), "TEST_CLOCK": str(self.file)}
+        self.ahead = datetime.timedelta()
+        self.file.write_bytes(bytes(8))
+        monkeypatch.setattr(Utils, "get_timestamp", staticmethod(self.date))
+
+    def date(self):
+        return (datetime.datetime.now(datetime.timezone.utc) + self.ahead).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def set_ahead(self, by):
+        self.ahead = by
+        # In place: the emulator has mapped the file.
+        with self.file.open("r+b") as file:
+            file.write(struct.pack("=q", int(by.total_seconds()) * 10**9))
+
+
+def test_a_set_expires(bench, tmp_path, monkeypatch):
+    """A set is there until its time, which can be put off and never brought forward; from then on no call knows it, nor the next process."""
+    clock = Clock(tmp_path, monkeypatch)
+    with emulate(bench) as port:
+        sdk = client(port)
+        classic = back_up(sdk)
+        refused(lambda: keep(sdk, classic, moment(classic.expect_expire_time) + DAY), "InstanceType.NotSupport")
+    cloud_native(bench)
+    with emulate(bench, **clock.env) as port:
+        sdk = client(port)
+        refused(lambda: back_up(sdk, backup_retention_period=6), "InvalidBackupRetentionPeriod.Malformed")
+        # By the policy that nobody has set, for as many days as the call says, and for ever.
+        week, month, ever = back_up(sdk), back_up(sdk, backup_retention_period=30), back_up(sdk, backup_retention_period=-1)
+        begun = moment(week.backup_start_time)
+        assert moment(week.expect_expire_time) == begun + 7 * DAY, week
+        assert not ever.expect_expire_time, ever
+
+        def listed():
+            return {str(row.backup_id) for row in backups(sdk)}
+
+        def ids(*rows):
+            return {str(row.backup_id) for row in rows}
+
+        refused(lambda: keep(sdk, week, begun + 6 * DAY), "InvalidParameter")
+        # What is kept for ever has no time that could be put off.
+        refused(lambda: keep(sdk, ever, begun + 60 * DAY), "InvalidParameter")
+        off = begun.replace(second=0) + 10 * DAY
+        keep(sdk, week, off)
+        (row,) = [row for row in backups(sdk) if row.backup_id == week.backup_id]
+        assert moment(row.expect_expire_time) == off, row
+
+        # By then the week is over of the set that was taken before.
+        clock.set_ahead(8 * DAY)
+        assert listed() == ids(week, month, ever)
+        clock.set_ahead(11 * DAY)
+        assert listed() == ids(month, ever)
+        gone = models.DeleteBackupRequest(instance_id="orders", backup_id=str(week.backup_id))
+        refused(lambda: sdk.delete_backup(gone), "InvalidBackupSetID.NotFound")
+        refused(lambda: keep(sdk, week, begun + 60 * DAY), "InvalidBackupSetID.NotFound")
+        clock.set_ahead(31 * DAY)
+        assert listed() == ids(ever)
+    with emulate(bench, **clock.env) as port:
+        sdk = client(port)
+        assert listed() == ids(ever)
+        sdk.delete_backup(models.DeleteBackupRequest(instance_id="orders", backup_id=str(ever.backup_id)))
+        assert listed() == set()
 
 
 def test_the_policy_is_kept(bench):

@@ -202,6 +202,20 @@ fn one_writer_at_a_time() {
     log.writer(1);
 }
 
+/// A look at the whole log finds nothing wrong with a hole of which a gap tells, and names it once that record is gone.
+fn a_hole_without_its_record_is_named(log: &Log, whole: u64, resumes: u64) {
+    let wrong = || log.archive.check("orders", 0).unwrap().1;
+    assert_eq!(wrong(), Vec::<String>::new());
+    let is_gap = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("gap-");
+    let gap = std::fs::read_dir(log.vault_dir()).unwrap().map(|e| e.unwrap().path()).find(is_gap).unwrap();
+    std::fs::remove_file(gap).unwrap();
+    let wrong = wrong();
+    let [told] = wrong.as_slice() else { panic!("{wrong:?}") };
+    let behind = log.segments().pop().unwrap();
+    assert!(told.contains(behind.to_str().unwrap()), "{told}");
+    assert!(told.contains(&format!("the offsets {whole} to {resumes} before it, and no gap says why")), "{told}");
+}
+
 #[test]
 fn a_damaged_file_of_the_spool_is_a_gap_and_what_is_whole_in_it_is_kept() {
     let log = Log::new();
@@ -231,6 +245,7 @@ fn a_damaged_file_of_the_spool_is_a_gap_and_what_is_whole_in_it_is_kept() {
     assert!(path.with_extension("damaged").exists(), "it is kept");
     assert_eq!(cut(&log, &[base(FIRST, T0 - 1)], T0 + 1).unwrap_err().why, Why::NotArchivedYet);
     assert_eq!(cut(&log, &[base(FIRST, T0 - 1)], T0).unwrap().commands, 1);
+    a_hole_without_its_record_is_named(&log, whole, resumes);
 }
 
 /// Of a file whose header is damaged nothing can be kept; where it was is a gap, and it no longer counts.
@@ -261,6 +276,7 @@ fn a_file_of_the_spool_without_a_header_is_a_gap() {
     let gap = &coverage.gaps[0];
     assert_eq!((gap.cause, gap.after_offset, gap.from), (GapCause::Damaged, whole, at(T0)));
     assert!(path.with_extension("damaged").exists(), "it is kept");
+    a_hole_without_its_record_is_named(&log, whole, resumes);
 }
 
 /// What an ended timeline has left in the spool goes to the vault while another one is written, and nothing of it stays.

@@ -86,7 +86,9 @@ impl Account {
         );
         let cloud = Cloud::start(&instances);
         let line = Between::start(cloud.emulator.port);
-        agree::give_policy(&cloud);
+        for id in [ID, NATIVE] {
+            agree::give_policy(&cloud, id);
+        }
         Self {
             clocks,
             dice,

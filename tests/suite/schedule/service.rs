@@ -23,7 +23,7 @@ use tair_backup_mcp::state::verifications::Verifications as _;
 pub const DAILY: &str = "preferred_backup_time = \"02:00Z-03:00Z\"\n";
 
 /// Sets the clock to an hour of the day that is so many days behind tomorrow.
-fn set_clock(preload: &Preload, days: i64, hour: i8, minute: i8) {
+pub fn set_clock(preload: &Preload, days: i64, hour: i8, minute: i8) {
     let tomorrow = Timestamp::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
     let at = tomorrow.checked_add(days.days()).unwrap().at(hour, minute, 0, 0);
     let at = at.to_zoned(TimeZone::UTC).unwrap().timestamp();

@@ -99,7 +99,9 @@ const DAMAGES: [Damage; 28] = [
     ("timeline_gone", TIMELINE, Does::Remove, Some(("log.damaged", "is not there"))),
     ("gap_bit_flipped", GAP, Does::Flip(20), Some(("log.damaged", ""))),
     ("gap_cut", GAP, Does::Halve, Some(("log.damaged", ""))),
-    // Nothing that is there names these two: a log without its end is a shorter one, and a hole is one by what lies around it.
+    // Nothing that is there names these two. A log without its end is a shorter one: the home's state tells (`archive::heads`). And this gap lies
+    // between no two segments: moments without commands, as of a clock that was set or a timeline that ended, are a gap by its record alone.
+    // Where segments do not meet, a look at the whole log names the hole whose record is gone (`archive::spool`).
     ("segment_gone_from_the_end", LAST_SEGMENT, Does::Remove, None),
     ("gap_gone", GAP, Does::Remove, None),
 ];

@@ -25,10 +25,10 @@ pub fn is_writable(server: &Redis) -> bool {
     matches!(server.try_run(&["SET", "probe", "1"]).unwrap(), Reply::Text(_))
 }
 
-/// Gives the instance a policy with much to raise and to lower.
-pub fn give_policy(cloud: &Cloud) {
+/// Gives an instance a policy with much to raise and to lower, by which no set expires while a test plays.
+pub fn give_policy(cloud: &Cloud, id: &str) {
     let policy = [
-        ("InstanceId", ID),
+        ("InstanceId", id),
         ("PreferredBackupTime", "02:00Z-03:00Z"),
         ("PreferredBackupPeriod", "Monday"),
         ("BackupRetentionPeriod", "400"),

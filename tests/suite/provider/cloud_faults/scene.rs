@@ -146,7 +146,7 @@ impl Scene {
         let line = Between::start(cloud.emulator.port);
         server.run(&["SET", "era", "set"]);
         let set_id = Ours::new(&cloud).backup(ID).id;
-        agree::give_policy(&cloud);
+        agree::give_policy(&cloud, ID);
         Self { act, server, _spares: spares, cloud, line, set_id, played: 0, bears: cases }
     }
 
