@@ -1,4 +1,5 @@
 //! The scheduler: what is due, what expires, and the service that carries both out.
 
+mod listed_late;
 mod month;
 pub mod service;
