@@ -6,6 +6,7 @@
 use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::instance::total_keys;
 use crate::model::slots::HeldSlots;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// Fewer keys than these may go, or be in a database that is emptied, without a word: small numbers halve every day.
@@ -15,17 +16,28 @@ const ONE_OF: u64 = 5;
 /// Most databases that are named as emptied.
 const DATABASES_MAX: usize = 3;
 
-/// The last backup of an instance, of its sets newest first. A safety backup is none: it holds what was there when a restore was planned, and so most
-/// likely what the restore is to undo.
+/// The newest set at a moment, of sets newest first: of those that are not dated ahead of it, else of all. What is dated ahead was taken while the
+/// clock was, and would count as newer than every set since, until the clock comes there.
 #[must_use]
-pub fn last_backup(sets: &[BackupSet]) -> Option<&BackupSet> {
-    sets.iter().find(|set| set.mode != Mode::Safety)
+pub fn newest_at<'a>(mut sets: impl Iterator<Item = &'a BackupSet> + Clone, now: Timestamp) -> Option<&'a BackupSet> {
+    let not_ahead = sets.clone().find(|set| set.started_at <= now);
+    not_ahead.or_else(|| sets.next())
 }
 
-/// The newest set of each mode, of sets newest first.
-pub fn newest_of_modes<'a>(sets: impl Iterator<Item = &'a BackupSet> + Clone) -> impl Iterator<Item = &'a BackupSet> {
+/// The last backup of an instance at a moment, of its sets newest first. A safety backup is none: it holds what was there when a restore was planned,
+/// and so most likely what the restore is to undo.
+#[must_use]
+pub fn last_backup(sets: &[BackupSet], now: Timestamp) -> Option<&BackupSet> {
+    newest_at(sets.iter().filter(|set| set.mode != Mode::Safety), now)
+}
+
+/// The newest set of each mode at a moment, of sets newest first.
+pub fn newest_of_modes<'a>(
+    sets: impl Iterator<Item = &'a BackupSet> + Clone,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a BackupSet> {
     let modes = [Mode::Manual, Mode::Automated, Mode::Safety, Mode::Unknown];
-    modes.into_iter().filter_map(move |mode| sets.clone().find(|set| set.mode == mode))
+    modes.into_iter().filter_map(move |mode| newest_at(sets.clone().filter(move |set| set.mode == mode), now))
 }
 
 /// Which sets lost much against the one before, by their ids, of sets newest first: `keys 400 → 200`.
@@ -79,9 +91,10 @@ fn slots(set: &BackupSet) -> Option<&[(u16, u16)]> {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     //! A loss is told of the set that has it, against the last backup before it, and no safety backup is a last one.
-    use super::{last_backup, newest_of_modes, shrunk};
+    use super::{last_backup, newest_at, newest_of_modes, shrunk};
     use crate::model::backup::{BackupSet, Mode, Origin};
     use crate::model::slots::HeldSlots;
+    use jiff::{SignedDuration, Timestamp};
 
     /// A set of so many keys in each database.
     fn set(id: &str, mode: Mode, keys: &[(u64, u64)]) -> BackupSet {
@@ -123,8 +136,9 @@ mod tests {
         ];
         let told = |sets: &[BackupSet]| shrunk(sets.iter()).into_keys().collect::<Vec<_>>();
         assert_eq!(told(&sets), ["b-2", "b-3", "b-5"]);
-        assert_eq!(last_backup(&sets).unwrap().id, "b-4");
-        let newest: Vec<&str> = newest_of_modes(sets.iter()).map(|set| set.id.as_str()).collect();
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(last_backup(&sets, now).unwrap().id, "b-4");
+        let newest: Vec<&str> = newest_of_modes(sets.iter(), now).map(|set| set.id.as_str()).collect();
         assert_eq!(newest, ["b-1", "b-4", "b-5"]);
         // Neither what somebody handed in, nor what the cloud lists, nor a node that has other slots now.
         sets[2].origin = Origin::Import { file: "one.rdb".into(), sha256: String::new() };
@@ -132,6 +146,27 @@ mod tests {
         sets[0].held = Some(HeldSlots::Node { id: "n".into(), epoch: 1, ranges: vec![(0, 99)] });
         assert_eq!(told(&sets), Vec::<String>::new());
         sets.truncate(1);
-        assert!(last_backup(&sets).is_none());
+        assert!(last_backup(&sets, now).is_none());
+    }
+
+    #[test]
+    fn what_is_dated_ahead_is_not_the_newest() {
+        let day = SignedDuration::from_hours(24);
+        let now = Timestamp::UNIX_EPOCH + day * 30;
+        let at = |id: &str, mode: Mode, started_at: Timestamp| BackupSet { started_at, ..set(id, mode, &[]) };
+        let sets = [
+            at("b-5", Mode::Manual, now + day * 400),
+            at("b-4", Mode::Automated, now + day * 300),
+            at("b-3", Mode::Safety, now),
+            at("b-2", Mode::Automated, now - day),
+            at("b-1", Mode::Automated, now - day * 2),
+        ];
+        assert_eq!(last_backup(&sets, now).unwrap().id, "b-2");
+        let newest = |now: Timestamp| newest_of_modes(sets.iter(), now).map(|set| set.id.as_str()).collect::<Vec<_>>();
+        // Where there is no other, it is the newest all the same.
+        assert_eq!(newest(now), ["b-5", "b-2", "b-3"]);
+        assert_eq!(newest(now + day * 300), ["b-5", "b-4", "b-3"]);
+        assert_eq!(newest_at(sets[..2].iter(), now).unwrap().id, "b-5");
+        assert!(newest_at(sets[..0].iter(), now).is_none());
     }
 }

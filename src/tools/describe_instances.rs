@@ -4,7 +4,7 @@ use crate::model::backup::{BackupSet, Origin, all_readable};
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
-use crate::model::sets::{last_backup, shrunk};
+use crate::model::sets::{last_backup, newest_at, shrunk};
 use crate::model::time::{age, written, written_ms};
 use crate::model::verification::{described, verified_last};
 use crate::provider::InstanceQuery;
@@ -224,7 +224,7 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
     let damaged = sets.iter().filter(|s| s.is_err()).count();
     let whole: Vec<_> = sets.into_iter().flatten().collect();
     let now = Timestamp::now();
-    let last = last_backup(&whole);
+    let last = last_backup(&whole, now);
     let verifications = call.app.state.verifications(&instance.id).await?;
     let verified: Vec<String> = verified_last(&whole, &verifications)
         .into_iter()
@@ -249,7 +249,7 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         (None, None) if instance.clone_of.is_some() => {
             "what was written to the clone itself; what it was made of stays".into()
         }
-        (None, None) => match whole.first() {
+        (None, None) => match newest_at(whole.iter(), now) {
             None => "everything: there is no backup".into(),
             Some(safety) => format!(
                 "every change since {} ({} ago), when safety backup {} was taken before a restore: there is no other backup",

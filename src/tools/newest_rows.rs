@@ -38,7 +38,7 @@ impl NewestRow {
             age_seconds: now.as_second() - set.started_at.as_second(),
             status: Proven::of(set, verifications.get(&set.id)).as_str(),
         };
-        newest_of_modes(sets).map(row).collect()
+        newest_of_modes(sets, now).map(row).collect()
     }
 }
 

@@ -221,7 +221,7 @@ impl Vault {
         blocking(move || told().map_err(|e| vault_fault("read", &place, e))).await
     }
 
-    /// Looks into one folder again; `None` where there is no set any more.
+    /// Looks into one folder again; `None` where there is no set any more. A listing may come late: whether the manifest is there, its object says.
     ///
     /// # Errors
     /// `vault.failed`.
@@ -229,7 +229,11 @@ impl Vault {
         let (vault, instance_id, id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
         blocking(move || {
             let place = crate::vault::layout::set(&instance_id, &id);
-            let names = vault.store.list(&place).map_err(|e| vault_fault("read", &vault.store.place(&place), e))?;
+            let failed = |e| vault_fault("read", &vault.store.place(&place), e);
+            let mut names = vault.store.list(&place).map_err(failed)?;
+            if folder(&names) != Folder::Set && vault.store.has(&object(&instance_id, &id, MANIFEST)).map_err(failed)? {
+                names.push(MANIFEST.to_owned());
+            }
             match folder(&names) {
                 Folder::Deleting | Folder::Nothing => Ok(None),
                 Folder::Set | Folder::Staging => vault.look_into(&instance_id, &id, &names).map(Some),

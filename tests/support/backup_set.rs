@@ -5,6 +5,7 @@ use super::log::signed_vault;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
 
 /// A set of the instance `orders` that was taken in no time, and is on no vault.
@@ -45,12 +46,23 @@ pub async fn put_set(
     bench: &Bench,
     id: &str,
     mode: Mode,
+    times: (Timestamp, Option<Timestamp>),
+    position: (&str, u64),
+) -> BackupSet {
+    put_set_on(&signed_vault(bench), id, mode, times, position).await
+}
+
+/// The same on another vault.
+pub async fn put_set_on(
+    vault: &Vault,
+    id: &str,
+    mode: Mode,
     (started_at, expires_at): (Timestamp, Option<Timestamp>),
     (replication_id, replication_offset): (&str, u64),
 ) -> BackupSet {
     const RDB: &[u8] = include_bytes!("../fixtures/vault/one_key.rdb");
     let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
-    let staged = signed_vault(bench).ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
+    let staged = vault.ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
     let metadata = Metadata {
         mode,
         note: String::new(),

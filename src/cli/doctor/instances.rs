@@ -365,7 +365,7 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
                 .into_iter()
                 .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
                 .collect();
-            if let (true, Some(set)) = (looks.is_empty(), last_backup(&whole).or(whole.first())) {
+            if let (true, Some(set)) = (looks.is_empty(), last_backup(&whole, now).or(whole.first())) {
                 let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
                 findings.warn("verified", "no set since it was made", next);
             } else {
@@ -374,7 +374,7 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
         }
     }
     copies(app, id, &whole, now, findings).await;
-    match last_backup(&whole) {
+    match last_backup(&whole, now) {
         None if whole.is_empty() => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
         None => findings.warn(NAME, "none: there are safety backups alone", next),
         Some(BackupSet { id, started_at, .. }) => {

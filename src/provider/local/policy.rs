@@ -11,23 +11,27 @@ use crate::guard::ledger::AuditRecord;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
-use crate::model::backup::{BackupSet, Mode};
+use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::calendar::{Calendar, History, invalid, retention, share, usual, weekdays, window};
+use crate::model::caller::BY_LOG;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{JobKind, JobStatus};
+use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
+use crate::model::sets::newest_at;
 use crate::model::verification::{BY_SCHEDULE, Drills, Verification};
 use crate::provider::Raised;
 use crate::provider::local::Inner;
 use crate::state::jobs::JobsOf;
 use crate::state::leases::{Held, Lease};
 use crate::state::policies::busy;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// Times that it is tried to change a policy while somebody else changes it, and the wait between two.
 const TRIES: u32 = 100;
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// For how long a backup that has succeeded counts although its set is not listed: some buckets list late. What is not listed then is gone.
+const LISTED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// A policy in force, and since when it has a calendar; `None` without one, or where nobody knows: where the file sets it.
 pub(super) struct InForce {
@@ -80,8 +84,9 @@ impl Inner {
         // One in which a fault was found is taken once more.
         let sets = self.sets(instance_id).await?;
         let automated = |set: &BackupSet| (set.mode == Mode::Automated).then_some(set.started_at);
-        let taken = sets.iter().flatten().filter_map(automated).collect();
-        let newest = sets.iter().flatten().find(|set| set.mode != Mode::Safety);
+        let mut taken: Vec<Timestamp> = sets.iter().flatten().filter_map(automated).collect();
+        taken.extend(self.not_yet_listed(instance_id, &sets).await?);
+        let newest = newest_at(sets.iter().flatten().filter(|set| set.mode != Mode::Safety), Timestamp::now());
         // Whoever began it: what has just failed is not tried again at once.
         let backups = JobsOf::kind(instance_id, JobKind::Backup);
         let failed = self.state.latest(JobsOf { status: Some(JobStatus::Failed), ..backups }).await?;
@@ -96,6 +101,30 @@ impl Inner {
             tried: tried.iter().filter_map(|job| job.finished_at).collect(),
         };
         Ok(Some((calendar, History { since, taken, failed, drills })))
+    }
+
+    /// When those automated backups began that have just succeeded and whose sets are not among these, as they are listed, nor known as damaged or
+    /// deleted.
+    pub(super) async fn not_yet_listed(
+        &self,
+        instance_id: &str,
+        sets: &[Result<BackupSet, DamagedSet>],
+    ) -> Result<Vec<Timestamp>, Fault> {
+        if !self.vault.is_far() {
+            return Ok(Vec::new());
+        }
+        let backups = JobsOf::kind(instance_id, JobKind::Backup);
+        let mut succeeded = self.state.latest(JobsOf { status: Some(JobStatus::Succeeded), ..backups }).await?;
+        let now = Timestamp::now();
+        succeeded.retain(|job| may_be_listed_late(job, sets, now));
+        if succeeded.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Of what is deleted here nothing is remembered.
+        let (recorded, damaged) = (self.recorded(instance_id).await?, self.found_damaged(instance_id).await?);
+        let remembered = |job: &Job| recorded.contains_key(&(instance_id.to_owned(), job.backup_id.clone()));
+        succeeded.retain(|job| remembered(job) && !damaged.contains_key(&job.backup_id));
+        Ok(succeeded.into_iter().map(|job| job.created_at).collect())
     }
 
     /// The policy in force, and the one after a change.
@@ -253,6 +282,17 @@ fn changed_policy(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPol
         then.backup_retention_period = retention(days)?;
     }
     Ok(then)
+}
+
+/// Whether an automated backup has succeeded so lately that its set may be there although it is not among these, as they are listed.
+fn may_be_listed_late(job: &Job, sets: &[Result<BackupSet, DamagedSet>], now: Timestamp) -> bool {
+    let is_of_job = |set: &Result<BackupSet, DamagedSet>| match set {
+        Ok(set) => set.id == job.backup_id,
+        Err(damaged) => damaged.id == job.backup_id,
+    };
+    let is_automated = job.caller == BY_SCHEDULE || job.caller == BY_LOG;
+    let ended_lately = job.finished_at.is_some_and(|at| now.duration_since(at).abs() < LISTED_WITHIN);
+    is_automated && ended_lately && !sets.iter().any(is_of_job)
 }
 
 /// What is left of a change of the server's settings that was refused and could not be put back.

@@ -2,21 +2,28 @@
 //! hour, and a set for which there is no room is refused before its source is asked.
 
 use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
+use crate::schedule::service::{days, wednesday};
 use crate::state::contract::new;
-use crate::support::backup_set::put_set;
-use crate::support::log::archive;
+use crate::support::backup_set::{put_set, put_set_on};
+use crate::support::log::{LONG, Service, archive, service_log};
+use crate::support::s3::{self, Fate, Line, Request};
 use crate::support::{Bench, Redis, files_under, finish, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Mode};
+use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::job::JobKind;
+use tair_backup_mcp::model::policy::BackupPolicy;
+use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
 use tair_backup_mcp::state::manifests::Manifests as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
+use tair_backup_mcp::vault::signing::Signing;
 
 /// Puts a safety backup on a bench's vault, begun and expiring at these moments.
 async fn put(bench: &Bench, id: &str, started_at: Timestamp, expires_at: Option<Timestamp>) -> BackupSet {
@@ -83,6 +90,89 @@ async fn a_set_that_a_running_job_reads_stays() {
     running.finish("rj-1", Ok(""), None).await.unwrap();
     bench.jobs();
     assert!(ids(&bench).is_empty(), "{:?}", ids(&bench));
+}
+
+/// What somebody does while sets are deleted.
+#[derive(Clone, Copy)]
+enum Meanwhile {
+    KeepsThemForDays(u32),
+    /// A job begins that needs the set of this number.
+    Needs(u8),
+}
+
+impl Meanwhile {
+    async fn done(self, state: &Arc<dyn State>) {
+        match self {
+            Self::KeepsThemForDays(days) => {
+                let policy = BackupPolicy { backup_retention_period: days, ..usual() };
+                let under = state.acquire("policy/orders").await.unwrap().unwrap();
+                state.set_policy("orders", &policy, &under).await.unwrap();
+                state.give_back(&under).await.unwrap();
+            }
+            Self::Needs(n) => {
+                let restore = NewJob { backup_id: &numbered(n), ..new("rj-1", JobKind::Restore, "carts") };
+                assert!(matches!(state.begin(restore).await.unwrap(), Begun::Started(_)));
+            }
+        }
+    }
+}
+
+fn numbered(n: u8) -> String {
+    format!("b-20260101T000000Z-{n:06}")
+}
+
+/// Of three sets in a bucket that a policy lets go, the third first, and two that it keeps, those that are left where something is done as the
+/// deletion of the first begins.
+fn left_where(meanwhile: Meanwhile) -> Vec<String> {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut bench, prefix) = (Bench::new(""), s3::prefix());
+    let open = |home: &std::path::Path| -> Arc<dyn State> { Arc::new(Sqlite::new(home)) };
+    let (home, mut is_first) = (bench.home(), true);
+    let line = Line::to(s3::port(), move |request: &Request| {
+        let of_a_manifest = request.target.split('?').next().unwrap().ends_with("/manifest.json");
+        if is_first && of_a_manifest && request.method == "DELETE" {
+            is_first = false;
+            let state = open(&home);
+            runtime().block_on(meanwhile.done(&state));
+            // Whoever began the job lives on.
+            std::mem::forget(state);
+        }
+        Fate::Pass
+    });
+    let url = format!("s3://{}/{prefix}?endpoint=http://127.0.0.1:{}", s3::BUCKET, line.port);
+    bench.configure(&format!("vault = \"{url}\"\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n"));
+    bench.env = s3::environment(s3::KEY.1);
+    let signing = Arc::new(Signing::new(&bench.home(), Vec::new(), false));
+    let vault = s3::vault_at(s3::port(), &prefix, bench.dir.path()).signed(signing);
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    let of_its_week = wednesday(now);
+    let begun = [of_its_week - days(1), of_its_week - hour * 2, of_its_week - hour, of_its_week, now];
+    runtime().block_on(async {
+        for (n, at) in (1..).zip(begun) {
+            put_set_on(&vault, &numbered(n), Mode::Automated, (at, None), ("i", 0)).await;
+        }
+        let state = open(&bench.home());
+        Meanwhile::KeepsThemForDays(7).done(&state).await;
+    });
+    let left = || -> Vec<String> {
+        let names = s3::store_at(s3::port(), &prefix).list("orders").unwrap();
+        names.iter().filter_map(|name| name.strip_suffix("/manifest.json")).map(str::to_owned).collect()
+    };
+    let _service = Service::start(&bench);
+    wait("what goes to be gone", LONG, || match meanwhile {
+        Meanwhile::KeepsThemForDays(_) => service_log(&bench).contains("the policy was changed while").then(left),
+        // The last that goes.
+        Meanwhile::Needs(_) => Some(left()).filter(|left| !left.contains(&numbered(1))),
+    })
+}
+
+/// Deletions in a bucket take minutes, and what is in force and what is needed is read again before each: a policy that was raised meanwhile keeps
+/// what is still there, and a set that a job has come to need stays.
+#[test]
+fn what_changes_while_sets_are_deleted_counts() {
+    let ids = |all: &[u8]| all.iter().map(|n| numbered(*n)).collect::<Vec<_>>();
+    assert_eq!(left_where(Meanwhile::KeepsThemForDays(60)), ids(&[1, 2, 4, 5]));
+    assert_eq!(left_where(Meanwhile::Needs(2)), ids(&[2, 4, 5]));
 }
 
 /// Processes that let the same sets go at the same time leave none that seems to have been removed by somebody else.

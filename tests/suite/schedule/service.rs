@@ -202,7 +202,7 @@ pub fn days(n: i64) -> SignedDuration {
 }
 
 /// A policy whose last window is over since eleven hours.
-fn long_over(now: Timestamp) -> String {
+pub fn long_over(now: Timestamp) -> String {
     let hour = now.to_zoned(TimeZone::UTC).hour().checked_add(12).unwrap() % 24;
     format!("preferred_backup_time = \"{hour:02}:00Z-{:02}:00Z\"\n", hour + 1)
 }

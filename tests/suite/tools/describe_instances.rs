@@ -1,7 +1,13 @@
 //! Instances: those that answer with their figures, those that do not with the reason, and how far each could be recovered.
 
+use crate::guard::flow::app;
+use crate::schedule::service::DAILY;
+use crate::support::backup_set::put_set;
 use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use std::time::Duration;
+use tair_backup_mcp::model::backup::Mode;
 
 /// One that is away does not hide the other; a search finds by a part of the id; protection is told from the sets there are.
 #[test]
@@ -32,6 +38,27 @@ fn figures_reasons_and_protection() {
     assert_eq!((&none["total"], &none["instances"]), (&0.into(), &serde_json::json!([])), "{none}");
     let zero = bench.run(&["describe-instances", "--page-number", "0"]);
     assert!(zero.code == 2 && zero.err.contains("[arguments.invalid]"), "{zero:?}");
+}
+
+/// A set that was taken while the clock was ahead is not the last backup, for whoever asks, nor the one that is drilled: another came since.
+#[tokio::test]
+async fn a_set_that_is_dated_ahead_is_not_the_last_backup() {
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n{DAILY}"));
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    let ahead = now + hour * (24 * 400);
+    put_set(&bench, "b-20990101T000000Z-000001", Mode::Automated, (ahead, None), ("i", 0)).await;
+    let last = put_set(&bench, "b-20260101T000000Z-000002", Mode::Automated, (now - hour, None), ("i", 0)).await.id;
+    let protection = bench.json(&["describe-instances"])["instances"][0]["protection"].clone();
+    assert_eq!(protection["last_backup_id"], last.as_str(), "{protection}");
+    assert_eq!(protection["newest"][0]["backup_id"], last.as_str(), "{protection}");
+    let listed = bench.json(&["describe-backups", "--instance-id", "orders"]);
+    assert_eq!(listed["newest"][0]["backup_id"], last.as_str(), "{listed}");
+    // The instance is away, which the doctor says by its exit code.
+    let said: Value = serde_json::from_slice(&bench.command(&["doctor", "--json"]).output().unwrap().stdout).unwrap();
+    let check = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "last backup").unwrap();
+    assert!(text(&check["detail"]).starts_with(&last), "{check}");
+    let (_, history) = app(&bench).provider.scheduled("orders").await.unwrap().unwrap();
+    assert_eq!(history.drills.newest.unwrap().0, last);
 }
 
 /// A backup that came from a replica may lack more than what was written since, and is not said to have all until then.

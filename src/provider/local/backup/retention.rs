@@ -66,6 +66,8 @@ struct Judged {
     /// The whole sets, newest first, each with a verdict or why it stays.
     sets: Vec<(BackupSet, Result<Expired, Stayed>)>,
     damaged: Vec<DamagedSet>,
+    /// Days that the policy keeps automated sets by which they were judged; `None` where none is in force.
+    days: Option<u32>,
     /// From when on the policy keeps the log; `None` where none is in force, or no set of it is there.
     log: Option<Outlived>,
     /// For how long the bucket locks, as the newest set tells of which that is known.
@@ -82,6 +84,11 @@ pub(super) fn unreadable(set: DamagedSet) -> Retained {
         goes: false,
         why: "damaged: nothing tells how old it is".to_owned(),
     }
+}
+
+/// Says that the policy was changed while sets were deleted by what it was before.
+fn left_to_the_next_look(instance_id: &str) {
+    tracing::info!(instance = %instance_id, "the policy was changed while sets were deleted: the others are left to the next look");
 }
 
 impl Inner {
@@ -123,8 +130,11 @@ impl Inner {
     }
 
     /// The log is looked at where a set goes, or where that is asked for: it may have many names.
+    ///
+    /// In a bucket this takes minutes. So before each deletion it is read again what is in force and what needs the set: a policy that was changed
+    /// meanwhile leaves all that is still there to the next look.
     async fn try_deleting(&self, instance_id: &str, now: Timestamp, mut of_the_log_too: bool) -> Result<(), Fault> {
-        let Judged { sets, damaged, log, locks_for } = self.judge(instance_id, now).await?;
+        let Judged { sets, damaged, days, log, locks_for } = self.judge(instance_id, now).await?;
         // First: a deletion that fails keeps no lock from being extended.
         let needed: Vec<(&BackupSet, Needed)> =
             sets.iter().filter_map(|(set, verdict)| Some((set, verdict.as_ref().err()?.needed?))).collect();
@@ -139,25 +149,42 @@ impl Inner {
         self.extend_locks(instance_id, &needed, kept, locks_for, now).await;
         let mut left = Vec::new();
         for (set, verdict) in sets {
-            match verdict {
-                Err(_) => left.push(set),
-                Ok(verdict) => match self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await {
-                    // Its bucket keeps it: that is no failure.
-                    Err(fault) if fault.kind == Kind::Refused => {
-                        tracing::info!(instance = %instance_id, "{}", fault.message);
-                        left.push(set);
-                    }
-                    // Another process may have come first.
-                    Err(fault) if fault.kind != Kind::NotFound => return Err(fault),
-                    _ => of_the_log_too = true,
-                },
+            let Ok(verdict) = verdict else {
+                left.push(set);
+                continue;
+            };
+            if self.days_in_force(instance_id).await? != days {
+                left_to_the_next_look(instance_id);
+                return Ok(());
+            }
+            if self.needed(instance_id, std::slice::from_ref(&set.id)).await?.contains_key(&set.id) {
+                left.push(set);
+                continue;
+            }
+            match self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await {
+                // Its bucket keeps it: that is no failure.
+                Err(fault) if fault.kind == Kind::Refused => {
+                    tracing::info!(instance = %instance_id, "{}", fault.message);
+                    left.push(set);
+                }
+                // Another process may have come first.
+                Err(fault) if fault.kind != Kind::NotFound => return Err(fault),
+                _ => of_the_log_too = true,
             }
         }
         let Some(log) = log.filter(|_| of_the_log_too) else { return Ok(()) };
-        match self.kept_of_log(instance_id, left, &damaged, log.since()).await? {
-            Some(kept) => self.prune_log(log.prune(), kept).await,
-            None => Ok(()),
+        let Some(kept) = self.kept_of_log(instance_id, left, &damaged, log.since()).await? else { return Ok(()) };
+        if self.days_in_force(instance_id).await? != days {
+            left_to_the_next_look(instance_id);
+            return Ok(());
         }
+        self.prune_log(log.prune(), kept).await
+    }
+
+    /// Days that the policy in force keeps automated sets; `None` where none is.
+    async fn days_in_force(&self, instance_id: &str) -> Result<Option<u32>, Fault> {
+        let policy = self.in_force(instance_id).await?.policy;
+        Ok(policy.has_calendar().then_some(policy.backup_retention_period))
     }
 
     /// The sets of an instance as they are judged at a moment.
@@ -175,8 +202,7 @@ impl Inner {
                 Err(set) => damaged.push(set),
             }
         }
-        let policy = self.in_force(instance_id).await?.policy;
-        let days = policy.has_calendar().then_some(policy.backup_retention_period);
+        let days = self.days_in_force(instance_id).await?;
         let unsound = self.unsound(instance_id, &sets, &recorded).await?;
         let log = Outlived::by_policy(instance_id, &sets, &unsound, days, now);
         Ok(Listed { sets, damaged, unsound, days, log })
@@ -222,8 +248,8 @@ impl Inner {
             stayed.remove(verdict.backup_id()).map_or(Ok(verdict), Err)
         };
         let judged: Vec<_> = verdicts.into_iter().zip(by_policy).map(judge).collect();
-        let Listed { sets, damaged, log, .. } = listed;
-        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, log, locks_for })
+        let Listed { sets, damaged, days, log, .. } = listed;
+        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, days, log, locks_for })
     }
 
     /// Which sets of an instance a waiting plan or a running job needs, of these and maybe others, and for what.
@@ -313,18 +339,15 @@ impl Inner {
         let unsound = self.unsound(instance_id, &sets, &recorded).await?;
         sets.retain(|set| !unsound.contains(&set.id));
         let safety: Vec<String> = sets.iter().filter(|s| s.mode == Mode::Safety).map(|s| s.id.clone()).collect();
-        let dependents = self.state.dependents(instance_id, &safety).await?;
-        // What undoes a restore stays, and so does what a plan restores. What would undo a plan may go: where that is carried out
-        // all the same, its job takes another.
-        let stays = |d: &Dependent| matches!(d, Dependent::Restore { .. } | Dependent::Plan { restores: true, .. });
-        let mut needed = self.state.sets_in_use().await?;
-        needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
+        let mut needed = self.not_crowded_out(instance_id, &safety).await?;
         needed.push(taken.to_owned());
         let now = Timestamp::now();
         while let Some(verdict) = Expired::crowded_out(&sets, &needed, now) {
-            // Asked of the one that is to go alone: the log is listed for each.
-            let asked = vec![verdict.backup_id().to_owned()];
-            if self.log_keeps(instance_id, sets.clone(), Vec::new(), asked, None).await.is_empty() {
+            // Asked of the one that is to go alone: the log is listed for each, which takes a while in which somebody may have come to need it.
+            let going = verdict.backup_id().to_owned();
+            if self.log_keeps(instance_id, sets.clone(), Vec::new(), vec![going.clone()], None).await.is_empty()
+                && !self.not_crowded_out(instance_id, std::slice::from_ref(&going)).await?.contains(&going)
+            {
                 let why = format!("{taken} took its place: at most five safety backups an hour are kept");
                 return match self.retire(instance_id, verdict, "backup.replaced", &why).await {
                     // Its bucket keeps it, as it keeps those that are tried after it.
@@ -335,9 +358,19 @@ impl Inner {
                     retired => retired,
                 };
             }
-            needed.push(verdict.backup_id().to_owned());
+            needed.push(going);
         }
         Ok(())
+    }
+
+    /// Which safety backups stay, of these and maybe others, however many there are: what undoes a restore, what a plan restores, and what a running job
+    /// needs. What would undo a plan may go: where that is carried out all the same, its job takes another.
+    async fn not_crowded_out(&self, instance_id: &str, ids: &[String]) -> Result<Vec<String>, Fault> {
+        let dependents = self.state.dependents(instance_id, ids).await?;
+        let stays = |d: &Dependent| matches!(d, Dependent::Restore { .. } | Dependent::Plan { restores: true, .. });
+        let mut needed = self.state.sets_in_use().await?;
+        needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
+        Ok(needed)
     }
 
     async fn retire(&self, instance_id: &str, verdict: Expired, event: &str, why: &str) -> Result<(), Fault> {

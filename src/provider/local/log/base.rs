@@ -12,12 +12,13 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{Job, JobKind, JobStatus, Unfinished};
 use crate::model::restore::replay_time;
+use crate::model::sets::newest_at;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
 use crate::redis::replica::follow::Follow;
 use crate::redis::replica::handshake::Extent;
 use crate::state::jobs::{Begun, JobsOf};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -115,11 +116,12 @@ impl Inner {
     ) -> Result<bool, Fault> {
         let (timeline, progress) = (&log.timeline, log.progress());
         let sets = self.sets(id).await?;
-        let mut led = sets.into_iter().flatten().filter(|set| leads(set, timeline)).peekable();
+        let led: Vec<&BackupSet> = sets.iter().flatten().filter(|set| leads(set, timeline)).collect();
         // Whoever deleted the last one has left a log that leads nowhere.
-        if led.peek().is_some() {
+        if !led.is_empty() {
+            let now = Timestamp::now();
             // One that expires stays only for as long as there is no other.
-            let newest = led.find(|set| set.expires_at.is_none());
+            let newest = newest_at(led.iter().copied().filter(|set| set.expires_at.is_none()), now);
             let (behind, since) = newest.map_or((timeline.offset, timeline.opened_at), |set| {
                 (set.replication_offset.max(timeline.offset), set.started_at)
             });
@@ -135,14 +137,17 @@ impl Inner {
             };
             let commands = known.commands + progress.sealed.saturating_sub(known.sealed);
             *counted = Some(known);
-            let age = Timestamp::now().duration_since(since).max(SignedDuration::ZERO);
-            let distance = Distance { age: age.unsigned_abs(), bytes: reached.saturating_sub(behind), commands };
+            let distance = Distance { age: age(since, now), bytes: reached.saturating_sub(behind), commands };
             if !distance.is_due(&self.logs.config) {
                 return Ok(false);
             }
         }
         let backups = self.state.latest(JobsOf::kind(id, JobKind::Backup)).await?;
         if failed_lately(&backups, Timestamp::now(), self.logs.config.base_apart()) {
+            return Ok(false);
+        }
+        // A bucket may list the last one late.
+        if !self.not_yet_listed(id, &sets).await?.is_empty() {
             return Ok(false);
         }
         self.start_capture(id, (Mode::Automated, None), NOTE, BY_LOG, None).await?;
@@ -157,6 +162,12 @@ fn leads(set: &BackupSet, timeline: &Timeline) -> bool {
     matches!(set.origin, Origin::Capture { .. }) && (behind || set.started_at >= timeline.opened_at)
 }
 
+/// How old a base is. One that is dated ahead was taken by a clock that was ahead, and counts as being as old as it is ahead: were it new, none would
+/// be due until the clock comes there.
+fn age(since: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(since).unsigned_abs()
+}
+
 /// Whether a backup of these jobs came to nothing within a time: each attempt makes the source fork.
 fn failed_lately(jobs: &[Job], now: Timestamp, within: Duration) -> bool {
     let is_lately = |job: &Job| now.duration_since(job.created_at).unsigned_abs() < within;
@@ -169,6 +180,7 @@ mod tests {
     //! A base is due by age or by the length of a replay, and never too soon after the last, or after one that came to nothing.
     use super::*;
     use crate::model::job::Phase;
+    use jiff::SignedDuration;
 
     #[test]
     fn a_base_is_due_by_age_or_by_replay() {
@@ -180,6 +192,11 @@ mod tests {
         assert!(!due(23, 1, 100) && due(24, 0, 0) && due(2, 30, 0) && !due(0, 300, 0) && !due(2, 20, 0));
         // Small commands take the time that their bytes do not tell.
         assert!(due(2, 12, 500) && !due(2, 12, 450) && !due(0, 12, 500));
+        // One of a clock that was months ahead keeps no other from being taken, and one that is a moment ahead does.
+        let now = Timestamp::now();
+        let due_behind =
+            |ahead: SignedDuration| Distance { age: age(now + ahead, now), bytes: 0, commands: 0 }.is_due(&config);
+        assert!(due_behind(SignedDuration::from_hours(24 * 400)) && !due_behind(SignedDuration::from_secs(2)));
     }
 
     #[test]

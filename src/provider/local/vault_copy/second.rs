@@ -253,7 +253,9 @@ impl Copier {
     /// `vault.failed`, also where the place does not answer in time; `copy.conflict`; `log.damaged`, `log.failed`.
     pub async fn newest_copied<'a>(&self, sets: &'a [BackupSet]) -> Result<Newest<'a>, Fault> {
         let mut wanted: Vec<&BackupSet> = sets.iter().filter(|set| has_copy(set)).collect();
-        wanted.sort_by_key(|set| std::cmp::Reverse((set.started_at, set.id.clone())));
+        // What is dated ahead of the clock was taken while that was, and is newer than nothing.
+        let now = Timestamp::now();
+        wanted.sort_by_key(|set| std::cmp::Reverse((set.started_at <= now, set.started_at, set.id.clone())));
         let look = async {
             for set in wanted.iter().take(ASKED_MAX) {
                 if self.from.0.is_copied(&self.to.0, &set.instance_id, &set.id).await? {
