@@ -166,7 +166,7 @@ pub async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u
 }
 
 /// Puts a log on a bench's vault, with a command at each of these moments; the offsets behind them.
-fn put_log(bench: &Bench, moments: &[Timestamp]) -> Vec<u64> {
+pub fn put_log(bench: &Bench, moments: &[Timestamp]) -> Vec<u64> {
     let new = NewTimeline {
         instance_id: "orders".into(),
         shard: 0,
@@ -202,7 +202,7 @@ pub fn days(n: i64) -> SignedDuration {
 }
 
 /// A policy whose last window is over since eleven hours.
-fn long_over(now: Timestamp) -> String {
+pub fn long_over(now: Timestamp) -> String {
     let hour = now.to_zoned(TimeZone::UTC).hour().checked_add(12).unwrap() % 24;
     format!("preferred_backup_time = \"{hour:02}:00Z-{:02}:00Z\"\n", hour + 1)
 }
