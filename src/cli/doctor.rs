@@ -1,14 +1,17 @@
-//! `doctor`: checks the home, the configuration and every instance, and prints each finding with the next step.
+//! `doctor`: says in a line of each instance how far it is protected, checks the home, the configuration and every instance, and prints each
+//! finding with the next step.
 //!
 //! It must not change an instance. Like every command it makes the home directory where there is none, and reconciles what
 //! dead processes left behind.
 
 mod cloud;
 mod cluster;
+mod copies;
 mod instances;
 mod log;
 mod machine;
 mod notifications;
+mod protection;
 
 use crate::cli::render::screen::Screen;
 use crate::cli::{print, render};
@@ -106,7 +109,7 @@ impl Findings {
 /// # Errors
 /// None of its own: a failed check is a finding.
 pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> {
-    let mut found = Vec::new();
+    let (mut found, mut protected) = (Vec::new(), Vec::new());
     match app {
         Err(fault) => {
             let mut findings = Findings::of("");
@@ -118,7 +121,9 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
             found.extend(notifications::check(&app).await.checks);
             let mut offered = BTreeSet::new();
             for id in app.config.instance_ids() {
-                found.extend(instances::check(&app, &id, args.fail_on_gap, &mut offered).await.checks);
+                let (findings, protection) = instances::check(&app, &id, args.fail_on_gap, &mut offered).await;
+                protected.push(protection.json(&findings));
+                found.extend(findings.checks);
             }
             found.extend(cloud::check(&app).await.checks);
             app.provider.shut_down(true).await;
@@ -127,7 +132,7 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
     let count = |status| found.iter().filter(|c| c.status == status).count();
     let (failed, warned) = (count(Status::Fail), count(Status::Warn));
     let checks: Vec<Value> = found.iter().map(Check::json).collect();
-    let report = json!({ "checks": checks, "failed": failed, "warned": warned });
+    let report = json!({ "instances": protected, "checks": checks, "failed": failed, "warned": warned });
     print(&if args.json { report.to_string() } else { render::checks(&Screen::stdout(), &report) });
     Ok(if failed > 0 { Kind::Provider.exit_code() } else { 0 })
 }

@@ -22,6 +22,8 @@ const URL_MAX: usize = 2048;
 /// Most words of a command, and longest word, in bytes.
 const WORDS_MAX: usize = 64;
 const WORD_MAX: usize = 4096;
+/// Time of grace where nobody has chosen another.
+pub const USUAL_GRACE: SignedDuration = SignedDuration::from_mins(60);
 /// Most minutes of grace: behind them the next window of a day must not have come.
 const GRACE_MAX: u32 = 720;
 

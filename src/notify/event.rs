@@ -38,6 +38,10 @@ pub enum Event {
     DrillOverdue,
     /// One has again.
     DrillRecovered,
+    /// The state store has not answered for minutes.
+    StateUnreachable,
+    /// It answers again.
+    StateRecovered,
     /// There is more than is told one by one.
     More,
 }
@@ -52,7 +56,8 @@ impl Event {
     /// Whether something is wrong. Of what is told by its number alone its events say that.
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        !self.is_success() && !matches!(self, Self::BackupRecovered | Self::DrillRecovered | Self::More)
+        let is_over = matches!(self, Self::BackupRecovered | Self::DrillRecovered | Self::StateRecovered);
+        !self.is_success() && !is_over && !matches!(self, Self::More)
     }
 
     /// The event's name.
@@ -72,6 +77,8 @@ impl Event {
             Self::BackupRecovered => "backup_recovered",
             Self::DrillOverdue => "drill_overdue",
             Self::DrillRecovered => "drill_recovered",
+            Self::StateUnreachable => "state_unreachable",
+            Self::StateRecovered => "state_recovered",
             Self::More => "more",
         }
     }
@@ -147,9 +154,15 @@ mod tests {
     #[test]
     fn a_notification_comes_back() {
         let at = Timestamp::from_second(1_790_000_000).unwrap();
-        for event in
-            [Event::BackupSucceeded, Event::RestoreUncertain, Event::LogGap, Event::DrillRecovered, Event::More]
-        {
+        for event in [
+            Event::BackupSucceeded,
+            Event::RestoreUncertain,
+            Event::LogGap,
+            Event::DrillRecovered,
+            Event::StateUnreachable,
+            Event::StateRecovered,
+            Event::More,
+        ] {
             let told = Notification::new(event, "orders", at, "a\nb").since(at);
             let body = told.body();
             assert!(body.starts_with(&format!("{{\"event\":\"{}\"", event.as_str())), "{body}");

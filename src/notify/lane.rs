@@ -1,9 +1,9 @@
 //! Tells by one way what waits for it, one after the other: a way that hangs keeps neither another waiting, nor anything else.
 
 use crate::model::fault::Fault;
-use crate::notify::Turn;
 use crate::notify::event::{Event, Notification};
 use crate::notify::ways::{Client, Way};
+use crate::notify::{Notifier, Turn};
 use crate::state::notified::ToTell;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Turn<'_> {
                 let of =
                     |body: &str| serde_json::from_str(body).is_ok_and(|told: Notification| told.event.is_failure());
                 let is_failure = next.all().iter().any(|untold| of(&untold.body));
-                self.try_to_tell(way, client, (told, is_failure)).await
+                self.of.try_to_tell(way, client, (told, is_failure)).await
             }
             None => Some(Err("it cannot be read".to_owned())),
         };
@@ -78,9 +78,11 @@ impl Turn<'_> {
             None => self.state().put_back(way.name(), next).await,
         }
     }
+}
 
-    /// What came of it; `None` where the process was asked to end between two tries.
-    async fn try_to_tell(
+impl Notifier {
+    /// What came of it, in three tries at most; `None` where the process was asked to end between two tries.
+    pub(super) async fn try_to_tell(
         &self,
         way: &Way,
         client: &Client,
@@ -88,7 +90,7 @@ impl Turn<'_> {
     ) -> Option<Result<(), String>> {
         let mut last = Err(String::new());
         for wait in TRIES {
-            self.of.stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
+            self.stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
             last = tokio::select! {
                 tried = tokio::time::timeout(TRY_WITHIN, way.tell(client, told, is_failure)) => {
                     tried.unwrap_or_else(|_| Err(format!("{}: no answer within {} s", way.place(), TRY_WITHIN.as_secs())))
@@ -107,7 +109,7 @@ impl Turn<'_> {
 
     /// Waits until the process was asked to end some time ago.
     async fn overtime(&self) {
-        self.of.stop.cancelled().await;
+        self.stop.cancelled().await;
         tokio::time::sleep(LAST).await;
     }
 }

@@ -1,8 +1,10 @@
 //! Who is told of what failed, and of what has not succeeded for too long: a webhook, a program, a monitor that is to notice when nobody comes.
 //!
 //! It follows the state store and nobody calls it: it must not change what a job comes to, keep anything waiting, or say an address in a log. Of
-//! several processes one tells; each event is told once, for what was noticed is written down before it is told.
+//! several processes one tells; each event is told once, for what was noticed is written down before it is told. That the state store itself is
+//! away can be written down nowhere: each process tells that by itself.
 
+mod away;
 pub mod event;
 mod follow;
 mod lane;
@@ -63,9 +65,14 @@ impl Notifier {
                 return;
             }
         };
+        tokio::join!(self.take_turns(&client, &ways), self.watch_state(&client, &ways));
+    }
+
+    /// Tells what was written down, while no other process does, until the process is asked to end.
+    async fn take_turns(&self, client: &Client, ways: &[Way]) {
         let mut failing = false;
         while !self.stop.is_cancelled() {
-            match self.turn(&client, &ways).await {
+            match self.turn(client, ways).await {
                 Ok(()) => failing = false,
                 Err(fault) if failing => tracing::debug!("nobody is told of what fails: {fault}"),
                 Err(fault) => {

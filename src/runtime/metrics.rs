@@ -1,7 +1,8 @@
 //! Figures of how far each instance is protected, in a file for node_exporter's textfile collector.
 //!
 //! They are moments, so that an alarm on their age fires when nothing succeeds, and also when nobody writes them any more. What is not known is
-//! never told as zero, and a file that cannot be written keeps nothing else from being done.
+//! never told as zero: the last figures stay, those of an earlier process too, and beside them stands that they could not be read. A file that
+//! cannot be written keeps nothing else from being done.
 
 use crate::config::blocking::blocking;
 use crate::config::durable::replace_public;
@@ -11,7 +12,7 @@ use crate::model::verification::Verification;
 use crate::provider::local::vault_copy::Copier;
 use crate::tools::App;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,10 @@ use std::time::{Duration, Instant};
 /// How often the file is written, and how long after a change.
 const EVERY: Duration = Duration::from_secs(60);
 const AFTER_A_CHANGE: Duration = Duration::from_secs(1);
+/// How long the look at one instance may take: a vault that hangs must not hide the other instances.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+/// Longest file of before that is read, in bytes: one of some ten thousand instances.
+const FILE_MAX: u64 = 16 << 20;
 
 /// Modes of sets that are told; zero where there is none, for an alarm needs something to look at.
 const KINDS: [Mode; 3] = [Mode::Manual, Mode::Safety, Mode::Automated];
@@ -43,7 +48,14 @@ const LOG_COPIED: Metric = (
     "tair_backup_log_copied_until_timestamp_seconds",
     "Up to when the log lies at copy_to behind the newest set that has a copy there.",
 );
+const READ: Metric = (
+    "tair_backup_read_success",
+    "Whether the figures of the instance could be read when this file was written: 1; or are those of before: 0.",
+);
 const WRITTEN: Metric = ("tair_backup_written_timestamp_seconds", "When this file was written.");
+
+/// The metrics whose figures are read of an instance.
+const FIGURES: [Metric; 7] = [SUCCESS, VERIFIED, DRILL, DAMAGED, ARCHIVED, COPIED, LOG_COPIED];
 
 /// The value of a metric for an instance, and its kind where it has one.
 type Figure = (Metric, Option<&'static str>, i64);
@@ -68,19 +80,28 @@ struct Copied {
 
 /// Writes the file each minute and behind each change, for as long as it is polled.
 pub async fn keep(app: Arc<App>, path: PathBuf) {
-    let (mut known, mut copies) = (BTreeMap::new(), BTreeMap::<String, Copied>::new());
+    let ids = app.config.instance_ids();
+    let mut known = before(path.clone(), &ids).await;
+    let mut copies: BTreeMap<String, Copied> =
+        known.iter().map(|(id, figures)| (id.clone(), Copied::before(figures))).collect();
     let mut failing = false;
     let mut changes = app.state.changes();
     loop {
-        let now = Timestamp::now();
-        for id in app.config.instance_ids() {
-            match figures(&app, &id, now, copies.entry(id.clone()).or_default()).await {
-                Ok(figures) => drop(known.insert(id, figures)),
+        let (now, mut read) = (Timestamp::now(), BTreeSet::new());
+        for id in &ids {
+            let look = figures(&app, id, now, copies.entry(id.clone()).or_default());
+            match tokio::time::timeout(READ_WITHIN, look).await {
+                Ok(Ok(figures)) => {
+                    known.insert(id.clone(), figures);
+                    read.insert(id.clone());
+                }
                 // What was known of it stays, and grows old.
-                Err(fault) => tracing::debug!(instance = %id, "its figures are not known: {fault}"),
+                Ok(Err(fault)) => tracing::debug!(instance = %id, "its figures are not known: {fault}"),
+                Err(_) => tracing::debug!(instance = %id, "its figures are not known: the look at it takes too long"),
             }
         }
-        let (text, to) = (text(&known, now), path.clone());
+        let told: BTreeMap<&str, bool> = ids.iter().map(|id| (id.as_str(), read.contains(id))).collect();
+        let (text, to) = (text(&known, &told, now), path.clone());
         let written = blocking(move || {
             let failed =
                 |e| Fault::new(Kind::Unexpected, "home.failed", format!("{} is not written", to.display())).because(e);
@@ -99,6 +120,15 @@ pub async fn keep(app: Arc<App>, path: PathBuf) {
             () = changes.changed() => tokio::time::sleep(AFTER_A_CHANGE).await,
         }
     }
+}
+
+/// What the file tells of these instances that an earlier process has written; nothing where there is none that can be read.
+async fn before(path: PathBuf, ids: &[String]) -> BTreeMap<String, Vec<Figure>> {
+    let text = blocking(move || {
+        let is_read = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= FILE_MAX);
+        Ok(if is_read { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() })
+    });
+    parsed(&text.await.unwrap_or_default(), ids)
 }
 
 /// What is known of an instance.
@@ -133,6 +163,12 @@ async fn figures(app: &App, id: &str, now: Timestamp, copied: &mut Copied) -> Re
 }
 
 impl Copied {
+    /// What an earlier process has told of it.
+    fn before(figures: &[Figure]) -> Self {
+        let of = |metric: Metric| figures.iter().find(|(of, _, _)| *of == metric).map(|(_, _, value)| *value);
+        Self { made: of(COPIED), log_until: of(LOG_COPIED), ..Self::default() }
+    }
+
     /// Asks the second place where it is time to. What cannot be asked leaves what was known, which grows old.
     async fn ask(&mut self, app: &App, id: &str, sets: &[BackupSet]) {
         let every = if self.behind { ASKED_AGAIN } else { ASKED_EVERY };
@@ -145,7 +181,11 @@ impl Copied {
         if self.copier.is_none() {
             self.copier = Copier::of(&app.config, &app.state, id);
         }
-        let Some(copier) = &self.copier else { return };
+        let Some(copier) = &self.copier else {
+            // Such a place may have been there before.
+            (self.made, self.log_until) = (None, None);
+            return;
+        };
         match copier.newest_copied(sets).await {
             Ok(found) => {
                 self.made = Some(found.copied.map_or(0, |set| set.finished_at.as_second()));
@@ -159,10 +199,10 @@ impl Copied {
     }
 }
 
-/// The file: each metric with the figures of all instances.
-fn text(known: &BTreeMap<String, Vec<Figure>>, now: Timestamp) -> String {
+/// The file: each metric with the figures of all instances, and of each configured one whether its figures could be read.
+fn text(known: &BTreeMap<String, Vec<Figure>>, read: &BTreeMap<&str, bool>, now: Timestamp) -> String {
     let mut text = String::new();
-    for metric in [SUCCESS, VERIFIED, DRILL, DAMAGED, ARCHIVED, COPIED, LOG_COPIED] {
+    for metric in FIGURES {
         text += &head(metric);
         for (instance, figures) in known {
             for (_, kind, value) in figures.iter().filter(|(of, _, _)| *of == metric) {
@@ -172,9 +212,60 @@ fn text(known: &BTreeMap<String, Vec<Figure>>, now: Timestamp) -> String {
             }
         }
     }
+    text += &head(READ);
+    for (instance, read) in read {
+        text += &format!("{}{{instance=\"{instance}\"}} {}\n", READ.0, u8::from(*read));
+    }
     text + &head(WRITTEN) + &format!("{} {}\n", WRITTEN.0, now.as_second())
+}
+
+/// The figures that a file has of these instances; other lines are left out.
+fn parsed(text: &str, ids: &[String]) -> BTreeMap<String, Vec<Figure>> {
+    let mut known = BTreeMap::<String, Vec<Figure>>::new();
+    for (instance, figure) in text.lines().filter_map(figure_of) {
+        if ids.iter().any(|id| id == instance) {
+            known.entry(instance.to_owned()).or_default().push(figure);
+        }
+    }
+    known
+}
+
+/// The figure of a line that [`text`] has written, and its instance.
+fn figure_of(line: &str) -> Option<(&str, Figure)> {
+    let (name, rest) = line.split_once("{instance=\"")?;
+    let metric = FIGURES.into_iter().find(|metric| metric.0 == name)?;
+    let (labels, value) = rest.split_once("\"} ")?;
+    let (instance, kind) = match labels.split_once("\",kind=\"") {
+        Some((instance, kind)) => (instance, Some(KINDS.into_iter().map(Mode::as_str).find(|of| *of == kind)?)),
+        None => (labels, None),
+    };
+    Some((instance, (metric, kind, value.parse().ok()?)))
 }
 
 fn head((name, what): Metric) -> String {
     format!("# HELP {name} {what}\n# TYPE {name} gauge\n")
+}
+
+#[cfg(test)]
+mod tests {
+    //! What a file tells is read back, of the instances that are there still, and nothing of what somebody else has written.
+    use super::*;
+
+    #[test]
+    fn figures_come_back() {
+        let figures = vec![(SUCCESS, Some("manual"), 5), (SUCCESS, Some("automated"), 0), (DRILL, None, 7)];
+        let known: BTreeMap<String, Vec<Figure>> =
+            [("orders".to_owned(), figures.clone()), ("gone".to_owned(), figures)].into();
+        let written = text(&known, &[("carts", false), ("orders", true)].into(), Timestamp::UNIX_EPOCH);
+        for line in ["tair_backup_read_success{instance=\"carts\"} 0", "tair_backup_written_timestamp_seconds 0"] {
+            assert!(written.lines().any(|one| one == line), "{written}");
+        }
+        let others = "tair_backup_damaged_sets{instance=\"orders\"} many\nother{instance=\"orders\"} 1\n\
+            tair_backup_last_success_timestamp_seconds{instance=\"orders\",kind=\"weekly\"} 1\n";
+        let read = parsed(&format!("{others}{written}"), &["orders".to_owned(), "carts".to_owned()]);
+        assert_eq!(read.keys().collect::<Vec<_>>(), ["orders"]);
+        assert_eq!(read["orders"], known["orders"]);
+        let copied = Copied::before(&[(COPIED, None, 3), (DRILL, None, 4)]);
+        assert_eq!((copied.made, copied.log_until), (Some(3), None));
+    }
 }

@@ -19,6 +19,7 @@ mod mcp;
 mod notify;
 mod provider;
 mod redis;
+mod runtime;
 mod schedule;
 mod state;
 mod tair;

@@ -1,19 +1,13 @@
-//! The checks of an instance: that it answers, what its user may do, how a restore would go, how old the last backup is.
-//! They read, and change nothing on the instance.
+//! The checks of an instance: that it answers, what its user may do, how a restore would go. They read, and change nothing on the instance.
 
+use super::protection::{self, Protection};
 use super::{Findings, Status, cluster, log};
 use crate::config::instance::{InstanceConfig, RestoreWay};
 use crate::guard::facts::rights::{Right, rules as rules_of};
-use crate::model::backup::{BackupSet, all_readable};
-use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
-use crate::model::sets::last_backup;
-use crate::model::time::{age, written};
-use crate::model::verification::{described, verified_last};
 use crate::provider::local::describe;
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
-use crate::provider::local::vault_copy::Copier;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
@@ -23,36 +17,31 @@ use crate::redis::rights::{self, Need, Probing};
 use crate::redis::sentinel_masters;
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
 use crate::redis::target::Refusal;
-use crate::schedule::due::overdue;
 use crate::tools::App;
-use crate::tools::describe_backup_policy::PolicyRow;
-use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Time limit of a connection and of each command: an unreachable instance must not hold up the others for long.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
-/// Age at which the last backup is old, in seconds: a daily backup is never quite a day old.
-const OLD_SECONDS: i64 = 25 * 3600;
 
-/// Age at which the newest set should have its copy, and what is in the log too, in seconds.
-const NOT_COPIED_SECONDS: i64 = 3600;
-/// What to do where it is not.
-const NOT_COPIED: &str = "tair-backup-mcp run copies it, for as long as it runs; its log says what keeps it from that";
-
-/// Checks one instance. `offered`: the urls of shards that the findings of instances before have offered to add.
-pub async fn check(app: &App, id: &str, fail_on_gap: bool, offered: &mut BTreeSet<String>) -> Findings {
+/// Checks one instance: the findings, and how far it is protected. `offered`: the urls of shards that the findings of instances before have
+/// offered to add.
+pub async fn check(app: &App, id: &str, fail_on_gap: bool, offered: &mut BTreeSet<String>) -> (Findings, Protection) {
     let mut findings = Findings::of(id);
     // The log first, for what is asked of the instance depends on it; shown last.
-    let mut of_the_log = Findings::of(id);
-    let logged = log::status(app, id, fail_on_gap, &mut of_the_log).await;
+    let kept = app.provider.log_status(id).await;
+    let logged = matches!(&kept, Ok(Some(kept)) if kept.on);
     if let Err(fault) = live(app, id, logged, offered, &mut findings).await {
         findings.fail("reachable", &fault);
     }
-    backups(app, id, &mut findings).await;
-    policy(app, id, &mut findings).await;
-    findings.checks.append(&mut of_the_log.checks);
-    findings
+    let mut protection = Protection::default();
+    protection::backups(app, id, &mut protection, &mut findings).await;
+    let since = protection::policy(app, id, &mut findings).await;
+    if let Ok(Some(kept)) = &kept {
+        protection.reaches_by_log(kept);
+    }
+    log::check(app, kept, (protection::alarm(app, id), since), fail_on_gap, &mut findings).await;
+    (findings, protection)
 }
 
 async fn live(
@@ -263,124 +252,4 @@ async fn restore(
         findings.pass("restore rights", rules(&names));
     }
     Ok(())
-}
-
-/// Whether anything takes backups of the instance by itself.
-async fn policy(app: &App, id: &str, findings: &mut Findings) {
-    const NAME: &str = "backup policy";
-    let read = async { Ok::<_, Fault>((app.provider.backup_policy(id).await?, app.provider.scheduled(id).await?)) };
-    match read.await {
-        Err(fault) => findings.fail(NAME, &fault),
-        Ok((policy, Some((calendar, history)))) => {
-            let told = PolicyRow::of(&policy).describe();
-            match overdue(&calendar, id, &history, Timestamp::now()) {
-                Some(at) => {
-                    let late = format!("{told}; the one that was due at {} is not taken", written(at));
-                    findings.warn(NAME, late, "tair-backup-mcp run takes it, for as long as it runs");
-                }
-                None => findings.pass(NAME, told),
-            }
-        }
-        Ok((_, None)) => {
-            let next = format!("modify-backup-policy --instance-id {id} --preferred-backup-time {USUAL_WINDOW}");
-            findings.warn(NAME, "none: nothing takes backups by itself", next);
-        }
-    }
-}
-
-/// Whether the second place has the newest set and the log, where the instance has such a place.
-async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, findings: &mut Findings) {
-    const NAME: &str = "second copy";
-    let Some(copier) = Copier::of(&app.config, &app.state, id) else { return };
-    let place = copier.place();
-    if !app.config.read_only
-        && let Err(fault) = copier.try_place().await
-    {
-        return findings.fail(NAME, &fault);
-    }
-    let newest = match copier.newest_copied(sets).await {
-        Ok(newest) => newest,
-        Err(fault) => return findings.fail(NAME, &fault),
-    };
-    let Some(wanted) = newest.wanted else { return findings.pass(NAME, format!("{place}: there is no set to copy")) };
-    let made = age(wanted.finished_at, now);
-    let log = match app.provider.log_status(id).await {
-        Ok(log) => log.filter(|log| log.on).and_then(|log| log.archived_until),
-        Err(fault) => return findings.fail(NAME, &fault),
-    };
-    // What was received since the newest set is in the log alone.
-    if newest.log_is_known
-        && let Some(archived) = log
-        && let Some(copied) = newest.until()
-        && archived.as_second() - copied.as_second() > NOT_COPIED_SECONDS
-    {
-        let (to, from) = (written(archived), written(copied));
-        return findings.warn(
-            NAME,
-            format!("{place}: the log reaches to {to}, and what lies there to {from}"),
-            NOT_COPIED,
-        );
-    }
-    if newest.copied.is_some_and(|copied| copied.id == wanted.id) {
-        if log.is_some() && !newest.log_is_known {
-            let detail =
-                format!("{place} has the newest set, {}, and did not say in time how far its log goes", wanted.id);
-            return findings.warn(
-                NAME,
-                detail,
-                "doctor asks again; the log of tair-backup-mcp run says what keeps a log from being copied",
-            );
-        }
-        let log = newest.log_until.map_or_else(String::new, |at| format!(", and the log up to {}", written(at)));
-        return findings.pass(NAME, format!("{place} has the newest set, {}{log}", wanted.id));
-    }
-    let has = newest.copied.map_or_else(|| "no set".to_owned(), |set| format!("{} at best", set.id));
-    let detail = format!("{place} has {has}: {}, {made} old, is not copied", wanted.id);
-    if now.as_second() - wanted.finished_at.as_second() > NOT_COPIED_SECONDS {
-        findings.warn(NAME, detail, NOT_COPIED);
-    } else {
-        findings.pass(NAME, detail);
-    }
-}
-
-async fn backups(app: &App, id: &str, findings: &mut Findings) {
-    const NAME: &str = "last backup";
-    let sets = match app.provider.backups(id, None).await.and_then(all_readable) {
-        Ok(sets) => sets,
-        Err(fault) => return findings.fail(NAME, &fault),
-    };
-    let damaged = sets.iter().filter(|s| s.is_err()).count();
-    if damaged > 0 {
-        let next = format!("describe-backups --instance-id {id} says what is wrong with each.");
-        findings.warn("damaged backups", format!("{damaged} of {}", sets.len()), next);
-    }
-    let now = Timestamp::now();
-    let next = format!("create-backup --instance-id {id}");
-    let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
-    match (whole.is_empty(), app.state.verifications(id).await) {
-        (_, Err(fault)) => findings.fail("verified", &fault),
-        (true, Ok(_)) => {}
-        (false, Ok(found)) => {
-            let looks: Vec<String> = verified_last(&whole, &found)
-                .into_iter()
-                .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
-                .collect();
-            if let (true, Some(set)) = (looks.is_empty(), last_backup(&whole, now).or(whole.first())) {
-                let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
-                findings.warn("verified", "no set since it was made", next);
-            } else {
-                findings.pass("verified", looks.join("; "));
-            }
-        }
-    }
-    copies(app, id, &whole, now, findings).await;
-    match last_backup(&whole, now) {
-        None if whole.is_empty() => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
-        None => findings.warn(NAME, "none: there are safety backups alone", next),
-        Some(BackupSet { id, started_at, .. }) => {
-            let (started_at, detail) = (*started_at, format!("{id}, {} ago", age(*started_at, now)));
-            let old = now.as_second() - started_at.as_second() > OLD_SECONDS;
-            findings.add(if old { Status::Warn } else { Status::Pass }, NAME, detail, if old { &next } else { "" });
-        }
-    }
 }

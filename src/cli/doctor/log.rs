@@ -2,6 +2,7 @@
 
 use super::machine::free;
 use super::{Findings, Status};
+use crate::model::fault::Fault;
 use crate::model::log::LogStatus;
 use crate::model::text::bytes;
 use crate::model::time::{age, written, written_up};
@@ -23,29 +24,34 @@ const SKEW_MS: i64 = 2000;
 const AHEAD_MS: i64 = 1000;
 /// How old what is on the vault may be, in seconds, beside the time until a segment is sealed.
 const OLD_SECONDS: i64 = 60;
+/// For how long nobody may keep a log, in seconds: one that was kept, and one that was never begun.
+const AWAY_SECONDS: i64 = 300;
+const BEGUN_SECONDS: i64 = 24 * 3600;
 /// Between the two looks by which a source's writes are measured.
 const MEASURED: Duration = Duration::from_secs(1);
 
-/// Checks what is told of the log; whether it is on.
-pub async fn status(app: &App, id: &str, fail_on_gap: bool, findings: &mut Findings) -> bool {
-    let status = match app.provider.log_status(id).await {
+/// Checks what is told of the log. `alarm`: what comes of a log that nobody keeps, and since when it is to be kept, as far as that is known.
+pub async fn check(
+    app: &App,
+    kept: Result<Option<LogStatus>, Fault>,
+    alarm: (Status, Option<Timestamp>),
+    fail_on_gap: bool,
+    findings: &mut Findings,
+) {
+    let status = match kept {
         Ok(Some(status)) => status,
-        Ok(None) => return false,
-        Err(fault) => {
-            findings.fail("log", &fault);
-            return false;
-        }
+        Ok(None) => return,
+        Err(fault) => return findings.fail("log", &fault),
     };
-    kept(app, &status, findings);
+    keeper(app, &status, alarm, findings);
     gaps(&status, fail_on_gap, findings);
     if status.on {
         room(app, findings).await;
         ahead(&status, findings);
     }
-    status.on
 }
 
-fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
+fn keeper(app: &App, status: &LogStatus, (alarm, since): (Status, Option<Timestamp>), findings: &mut Findings) {
     let now = Timestamp::now();
     let window = match status.windows.as_slice() {
         [.., (from, to)] => format!(
@@ -59,7 +65,15 @@ fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
     let old = i64::from(app.config.backup_log.seal_seconds) + OLD_SECONDS;
     match (&status.archiver, status.archived_until) {
         _ if !status.on => findings.pass("log", format!("off; {window}")),
-        (None, _) => findings.warn("log", format!("NOBODY KEEPS IT; {window}"), "tair-backup-mcp run, as a service"),
+        (None, until) => {
+            // A service that is started anew is away for a moment; and one that was never kept is to be begun first.
+            let long = match until {
+                Some(until) => now.as_second() - until.as_second() > old + AWAY_SECONDS,
+                None => since.is_some_and(|since| now.as_second() - since.as_second() > BEGUN_SECONDS),
+            };
+            let found = if long { alarm } else { Status::Warn };
+            findings.add(found, "log", format!("NOBODY KEEPS IT; {window}"), "tair-backup-mcp run, as a service");
+        }
         (Some(by), Some(_)) if status.windows.is_empty() => findings.warn(
             "log",
             format!("kept by {}, and {window}: it has no base", by.who),

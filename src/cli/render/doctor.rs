@@ -1,4 +1,5 @@
-//! The doctor's findings for people: of the machine, then of each instance, each with the next step below it.
+//! The doctor's findings for people: how far each instance is protected; then those of the machine, and of each instance, each with the next step
+//! below it.
 
 use super::screen::{INDENT, Screen, Tone, columns_of};
 use super::{cell, items, number, text};
@@ -10,7 +11,11 @@ const MARGIN: usize = 26;
 /// Renders the report of `doctor`.
 #[must_use]
 pub fn checks(screen: &Screen, json: &Value) -> String {
-    let (mut lines, mut place) = (Vec::new(), "");
+    let mut lines: Vec<String> = items(json, "instances").iter().map(|instance| protection(screen, instance)).collect();
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    let mut place = "";
     let checks = items(json, "checks");
     for check in checks {
         let (status, name) = (cell(check, "status"), cell(check, "name"));
@@ -28,6 +33,17 @@ pub fn checks(screen: &Screen, json: &Value) -> String {
     lines.join("\n")
 }
 
+/// How far an instance is protected, in one line, and what to do next.
+fn protection(screen: &Screen, instance: &Value) -> String {
+    let (status, id) = (cell(instance, "status"), cell(instance, "instance_id"));
+    let head = format!("{}  {id:<16} ", screen.paint(Tone::of(&status), &status));
+    let line = screen.beside(&head, &cell(instance, "line"));
+    match text(instance, "next") {
+        Some(next) => format!("{line}\n{}", next_step(screen, next)),
+        None => line,
+    }
+}
+
 /// What to do next. Lines behind the first are those of a file: each stays one line, so that it can be pasted.
 fn next_step(screen: &Screen, next: &str) -> String {
     let (first, rest) = next.split_once('\n').unwrap_or((next, ""));
@@ -42,6 +58,17 @@ mod tests {
     use super::checks;
     use crate::cli::render::screen::Screen;
     use serde_json::json;
+
+    /// What an instance is protected by stands first, in a line.
+    #[test]
+    fn each_instance_has_a_line() {
+        let report = json!({ "failed": 0, "checks": [{ "name": "home", "status": "pass", "detail": "/h" }], "instances": [
+            { "instance_id": "orders", "status": "pass", "line": "protected since then" },
+            { "instance_id": "carts", "status": "warn", "line": "NOT PROTECTED", "next": "create-backup --instance-id carts" },
+        ] });
+        let wanted = "pass  orders           protected since then\nwarn  carts            NOT PROTECTED\n                       -> create-backup --instance-id carts\n\npass  home             /h\n\n1 passed, 0 warned, 0 failed";
+        assert_eq!(checks(&Screen::WHOLE, &report), wanted);
+    }
 
     /// Findings stand under their instance, those of the machine first, and what fails has its next step.
     #[test]

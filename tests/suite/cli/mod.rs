@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod first_minute;
 mod logs;
+mod protection;
 mod prune;
 mod screens;
 mod terminal;

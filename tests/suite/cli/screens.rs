@@ -139,7 +139,12 @@ fn outcome() -> Value {
 }
 
 fn doctor() -> Value {
-    json!({ "warned": 2, "failed": 1, "checks": [
+    json!({ "warned": 2, "failed": 1, "instances": [
+        { "instance_id": "orders", "status": "warn",
+          "line": "protected since 2026-11-16T02:00:00Z, up to 2026-11-23T09:29:50Z, to the second; last drill 3d ago; not protected: what is written since 2026-11-23T09:29:50Z (10s ago)" },
+        { "instance_id": "carts", "status": "fail", "next": "Start the server, or correct the url in the configuration.",
+          "line": "NOT PROTECTED: there is no backup; last drill never; FAILED: reachable" },
+    ], "checks": [
         { "name": "home", "status": "pass", "detail": "/var/lib/tair-backup-mcp: a directory for its owner alone, 812.4 GiB free" },
         { "name": "reachable", "status": "pass", "detail": "redis://10.0.0.5:6379: redis 7.0.15, master, as user operator", "instance_id": "orders" },
         { "name": "log backlog", "status": "warn", "instance_id": "orders", "next": "CONFIG SET repl-backlog-size 512mb",

@@ -1,6 +1,7 @@
 //! Who is told of what failed, and of what has not succeeded for too long: by a real HTTP listener and a real program, of real jobs, each event
 //! once, and never at the cost of a job.
 
+mod away;
 mod broken;
 mod missing;
 mod once;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
-use tair_backup_mcp::state::leases::Leases as _;
+use tair_backup_mcp::state::leases::Leases;
 use tair_backup_mcp::state::notified::Notified as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
 
@@ -97,7 +98,7 @@ async fn telling(bench: &Bench) -> Sqlite {
 }
 
 /// Waits until some process tells.
-async fn somebody_tells(store: &Sqlite) {
+async fn somebody_tells(store: &impl Leases) {
     while store.holder("notifier").await.unwrap().is_none() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }

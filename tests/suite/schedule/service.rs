@@ -166,7 +166,7 @@ pub async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u
 }
 
 /// Puts a log on a bench's vault, with a command at each of these moments; the offsets behind them.
-fn put_log(bench: &Bench, moments: &[Timestamp]) -> Vec<u64> {
+pub fn put_log(bench: &Bench, moments: &[Timestamp]) -> Vec<u64> {
     let new = NewTimeline {
         instance_id: "orders".into(),
         shard: 0,

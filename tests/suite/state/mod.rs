@@ -34,5 +34,5 @@ mod liveness;
 mod migration;
 pub mod places;
 mod portable;
-mod postgres;
+pub mod postgres;
 mod shared;

@@ -1,0 +1,3 @@
+//! Tests of what one process does beside its faces.
+
+mod metrics;
