@@ -147,7 +147,7 @@ mod tests {
             assert_eq!(brief(&refused(step)), told, "{step}");
         }
         let more = format!("It is cloud-native. {why}");
-        assert_eq!(brief(&refused(&more)).get("hint"), Some(&more.into()));
+        assert_eq!(brief(&refused(&more)).get("hint"), Some(&json!(more)));
         // Of any other reply nothing of this is left out.
         let planned = json!({ "status": "plan_changed", "message": "writes: 3", "hint": "again", "next_actions": ["again"],
             "prechecks": [{ "name": "write_traffic", "status": "warn", "detail": "3" }] });
