@@ -97,6 +97,20 @@ pub struct Alternative {
     pub call: String,
 }
 
+impl Alternative {
+    /// A call that is offered where a pre-check has said already why the act is not possible.
+    #[must_use]
+    pub fn offered(call: String) -> Self {
+        Self { why: offer(&call), call }
+    }
+}
+
+/// The sentence that offers a call, and says nothing else.
+#[must_use]
+pub fn offer(call: &str) -> String {
+    format!("What can be had instead: {call}.")
+}
+
 #[cfg(test)]
 mod tests {
     //! The lines say what was counted, no more than that, and show keys as data.

@@ -1,11 +1,17 @@
-//! What a model reads of a reply: the text beside the structured content. It pays for every token, so nothing stands in it that another part of the
-//! reply says, or that the caller was told before; and a check that passes is told by its name.
+//! What a client gets of a reply, as structured content and as text: hosts show a model the one or the other, so both are the same. The model pays
+//! for every token: a reply says nothing twice, the end of an act does not repeat its plan, and a check that passes is told by its name.
 //!
-//! It must leave out nothing that a model acts on, and nothing that a person has to know before a yes. Programs read the structured content, which
-//! is whole.
+//! It must leave out nothing that a model acts on, nothing that a person has to know before a yes, and nothing because of an earlier reply that the
+//! caller may not have seen. What the command line prints is whole, and is not made here.
 
 use crate::guard::check::{CheckName, Status};
+use crate::guard::impact::offer;
 use serde_json::{Map, Value};
+
+/// The field with the pre-checks. In a reply of this face those that pass are not in it.
+pub const PRECHECKS: &str = "prechecks";
+/// The field with the names of the checks that pass, which only this face's replies have.
+pub const PASSED: &str = "passed";
 
 /// Fields of a plan that its impact says, or that nobody decides by.
 const SAID_ELSEWHERE: [&str; 9] = [
@@ -20,14 +26,13 @@ const SAID_ELSEWHERE: [&str; 9] = [
     "restored_to",
 ];
 
-/// The text of a reply.
+/// A reply as a client gets it.
 #[must_use]
-pub fn text(reply: &Value) -> String {
-    let mut brief = reply.clone();
-    if let Some(fields) = brief.as_object_mut() {
+pub fn of(mut reply: Value) -> Value {
+    if let Some(fields) = reply.as_object_mut() {
         shorten(fields);
     }
-    brief.to_string()
+    reply
 }
 
 fn shorten(reply: &mut Map<String, Value>) {
@@ -39,7 +44,10 @@ fn shorten(reply: &mut Map<String, Value>) {
     if reply.contains_key("human_verified") {
         reply.retain(|name, _| name != "plan");
     }
-    let Some(Value::Array(checks)) = reply.get("prechecks").cloned() else { return };
+    if reply.get("status").and_then(Value::as_str) == Some("blocked") {
+        tell_once_what_blocks(reply);
+    }
+    let Some(Value::Array(checks)) = reply.get(PRECHECKS).cloned() else { return };
     let way_is_told = checks.iter().any(|check| field(check, "name") == Some(CheckName::RestoreWay.as_str()));
     let (passed, others): (Vec<Value>, Vec<Value>) =
         checks.into_iter().partition(|check| field(check, "status") == Some(Status::Pass.as_str()));
@@ -50,12 +58,34 @@ fn shorten(reply: &mut Map<String, Value>) {
     }
     let names: Vec<Value> = passed.iter().filter_map(|check| check.get("name").cloned()).collect();
     if others.is_empty() {
-        reply.retain(|name, _| name != "prechecks");
+        reply.retain(|name, _| name != PRECHECKS);
     } else {
-        reply.insert("prechecks".to_owned(), others.into());
+        reply.insert(PRECHECKS.to_owned(), others.into());
     }
     if !names.is_empty() {
-        reply.insert("passed".to_owned(), names.into());
+        reply.insert(PASSED.to_owned(), names.into());
+    }
+}
+
+/// The message has the figures of the checks that block. A hint that is no more than one of the next actions says nothing either.
+fn tell_once_what_blocks(reply: &mut Map<String, Value>) {
+    let told = reply.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let is_told = |check: &Value| {
+        field(check, "status") == Some(Status::Block.as_str())
+            && field(check, "detail").is_some_and(|detail| told.contains(detail))
+    };
+    for check in reply.get_mut(PRECHECKS).and_then(Value::as_array_mut).into_iter().flatten() {
+        if is_told(check)
+            && let Some(check) = check.as_object_mut()
+        {
+            check.retain(|name, _| name != "detail");
+        }
+    }
+    let next = reply.get("next_actions").and_then(Value::as_array).into_iter().flatten();
+    let mut next = next.filter_map(Value::as_str);
+    let step = reply.get("hint").and_then(Value::as_str);
+    if step.is_some_and(|step| next.any(|call| call.contains(step) || offer(call) == step)) {
+        reply.retain(|name, _| name != "hint");
     }
 }
 
@@ -65,11 +95,12 @@ fn field<'a>(of: &'a Value, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::of;
+    use crate::guard::impact::Alternative;
     use serde_json::{Value, json};
 
     fn brief(reply: &Value) -> Value {
-        serde_json::from_str(&text(reply)).unwrap_or_default()
+        of(reply.clone())
     }
 
     /// Of a plan everything is there that a person has to be shown, and nothing twice; a check that does not pass keeps its figures.
@@ -92,6 +123,35 @@ mod tests {
             brief(&passes),
             json!({ "plan": { "way": "DeleteBackup", "way_meaning": "for ever" }, "passed": ["manual_backup"] })
         );
+    }
+
+    /// What blocks is told once: its figures by the message, and its next step by the call. What the message or the calls do not have stays.
+    #[test]
+    fn a_refusal_is_told_once() {
+        let Alternative { why, call } = Alternative::offered("restore_instance with instance_id orders".to_owned());
+        let refused = |step: &str| {
+            json!({ "status": "blocked", "message": "Nothing has been changed. restore_time: no such moment",
+                "hint": step, "next_actions": ["a new plan", call],
+                "prechecks": [{ "name": "restore_time", "status": "block", "detail": "no such moment" },
+                    { "name": "log_replay", "status": "block", "detail": "unknown command" },
+                    { "name": "write_traffic", "status": "warn", "detail": "no such moment" },
+                    { "name": "instance_ready", "status": "pass", "detail": "no such moment" }] })
+        };
+        let told = json!({ "status": "blocked", "message": "Nothing has been changed. restore_time: no such moment",
+            "next_actions": ["a new plan", call],
+            "prechecks": [{ "name": "restore_time", "status": "block" },
+                { "name": "log_replay", "status": "block", "detail": "unknown command" },
+                { "name": "write_traffic", "status": "warn", "detail": "no such moment" }],
+            "passed": ["instance_ready"] });
+        for step in [why.as_str(), call.as_str()] {
+            assert_eq!(brief(&refused(step)), told, "{step}");
+        }
+        let more = format!("It is cloud-native. {why}");
+        assert_eq!(brief(&refused(&more)).get("hint"), Some(&json!(more)));
+        // Of any other reply nothing of this is left out.
+        let planned = json!({ "status": "plan_changed", "message": "writes: 3", "hint": "again", "next_actions": ["again"],
+            "prechecks": [{ "name": "write_traffic", "status": "warn", "detail": "3" }] });
+        assert_eq!(brief(&planned), planned);
     }
 
     /// An end says nothing of its plan again, nor a search where the log is; any other reply is told as it is.

@@ -80,12 +80,16 @@ fn arguments(tool: &registry::Tool) -> Value {
     input
 }
 
-/// The schema of a tool's reply with all of its fields, of which the listing has most of the outermost.
+/// The schema of a tool's reply with all of its fields, of which the listing has most of the outermost. What a brief reply leaves out is required
+/// nowhere.
 #[must_use]
 pub fn reply(tool: &registry::Tool) -> Value {
     let mut output = (tool.output)(settings().for_serialize().into_generator()).to_value();
     slim(&mut output, false);
     if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
+        if properties.contains_key(brief::PRECHECKS) {
+            properties.insert(brief::PASSED.into(), json!({ "type": "array", "items": { "type": "string" } }));
+        }
         properties.insert(NOW.into(), json!({ "type": "string" }));
     }
     output
@@ -143,12 +147,13 @@ fn slim(schema: &mut Value, arguments: bool) {
     object.values_mut().for_each(|s| slim(s, arguments));
 }
 
-/// A reply as a tool result: structured for programs, and as text what a model needs of it.
+/// A reply as a tool result: in brief, and as structured content and text the same.
 #[must_use]
 pub fn reply_result(json: Value) -> CallToolResult {
     let failed = json.get("status").and_then(Value::as_str) == Some("failed");
-    let text = brief::text(&json);
-    let mut result = CallToolResult::structured(json);
+    let told = brief::of(json);
+    let text = told.to_string();
+    let mut result = CallToolResult::structured(told);
     result.content = vec![ContentBlock::text(text)];
     result.is_error = Some(failed);
     result

@@ -106,7 +106,7 @@ pub struct ToolCall<'a> {
 
 /// The outcome of a call.
 pub enum Outcome {
-    /// The structured result: exactly what `--json` prints and an MCP client gets.
+    /// The structured result: exactly what `--json` prints. An MCP client gets it in brief.
     Reply {
         /// The reply's fields.
         json: serde_json::Value,

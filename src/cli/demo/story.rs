@@ -142,7 +142,10 @@ async fn plan(stage: &mut Stage, scene: &mut Scene, arguments: &Value, found: &C
     let planned = text(&reply, "/status") == "confirmation_required" && !token.is_empty();
     ensure(planned, || format!("there is no plan: {reply}"))?;
     stage.says(Who::Server, "confirmation_required. Nothing has been changed. Pre-checks:");
-    for check in reply.get("prechecks").and_then(Value::as_array).into_iter().flatten() {
+    let passed: Vec<&str> = items(&reply, "passed").iter().filter_map(Value::as_str).collect();
+    ensure(!passed.is_empty(), || format!("no pre-check passes: {reply}"))?;
+    stage.more("[pass] ", &passed.join(", "));
+    for check in items(&reply, "prechecks") {
         let detail: String = text(check, "/detail").split(": ").next().unwrap_or_default().into();
         stage.more(&format!("[{}] {:<18} ", text(check, "/status"), text(check, "/name")), &detail);
     }
@@ -154,6 +157,11 @@ async fn plan(stage: &mut Stage, scene: &mut Scene, arguments: &Value, found: &C
     })?;
     stage.more("", &format!("confirmation_token {}, good until {}", short(&token), text(&reply, "/expires_at")));
     Ok(token)
+}
+
+/// The items of a field; none where there is no such field.
+fn items<'a>(reply: &'a Value, name: &str) -> &'a [Value] {
+    reply.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 async fn echo_alone(stage: &mut Stage, scene: &mut Scene, arguments: &Value) -> Result<(), Fault> {

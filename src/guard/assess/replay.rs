@@ -72,7 +72,7 @@ pub(super) fn none(act: &Act, facts: &NoMoment) -> Assessment {
         needs_safety_backup: false,
         impact: Impact::default(),
         details: BTreeMap::new(),
-        alternative: Some(Alternative { why: format!("What can be had instead: {call}."), call }),
+        alternative: Some(Alternative::offered(call)),
     }
 }
 

@@ -172,6 +172,12 @@ class Reply:
         return self.data.get("status")
 
     @property
+    def checks(self):
+        """The verdict of every pre-check by its name. Those that pass are only named."""
+        others = {check["name"]: check["status"] for check in self.data.get("prechecks", [])}
+        return {name: "pass" for name in self.data.get("passed", [])} | others
+
+    @property
     def code(self):
         return self.data.get("code") or ""
 
@@ -192,7 +198,9 @@ class Agent:
     async def call(self, tool, arguments, **options):
         result = await self.client.call_tool(tool, arguments, **options)
         text = "\n".join(getattr(block, "text", "") for block in result.content)
-        return Reply(bool(result.is_error), result.structured_content, text)
+        told = result.structured_content
+        assert told is None or json.loads(text) == told, "a host shows its model the one or the other"
+        return Reply(bool(result.is_error), told, text)
 
     async def backup(self, instance="orders", **more):
         """A finished backup set's id."""
@@ -247,7 +255,8 @@ class Agent:
         deadline = time.monotonic() + PATIENCE
         while True:
             reply = await self.ask(backup, instance)
-            if all(check["status"] in ("pass", "warn") for check in reply["prechecks"]):
+            assert reply.checks, reply
+            if all(status in ("pass", "warn") for status in reply.checks.values()):
                 return reply
             assert time.monotonic() < deadline, reply
             await asyncio.sleep(0.2)

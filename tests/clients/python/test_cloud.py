@@ -74,7 +74,7 @@ async def test_a_classic_instance_is_restored_once_a_person_agrees(cloud, era):
         damaged = classic.digest()
         plan = await agent.ask(backup, "r-classic")
         assert classic.digest() == damaged and person.asked == []
-        assert {check["name"] for check in plan["prechecks"]} >= {"instance_ready", "write_traffic", "safety_backup"}, plan
+        assert set(plan.checks) >= {"instance_ready", "write_traffic", "safety_backup"}, plan
         reply = await agent.echo(backup, plan["confirmation_token"], "r-classic")
         assert reply.status in ("started", "succeeded") and reply["human_verified"] is True, reply
         job = await ended(agent, reply["job_id"])
@@ -111,6 +111,9 @@ async def test_a_cloud_native_instance_is_cloned_instead(cloud, era):
         refused = await agent.call("restore_instance", {"instance_id": "r-native", "backup_id": backup})
         assert refused.status == "blocked" and "confirmation_token" not in refused.data, refused
         assert "create_instance_from_backup" in refused["next_actions"][0] and "cloud-native" in refused["hint"], refused
+        # What blocks is in the message, and only named beside it.
+        blocking = [name for name, status in refused.checks.items() if status == "block"]
+        assert blocking and all(f"{name}: " in refused["message"] for name in blocking), refused
 
         clone = {"instance_id": "r-native", "backup_id": backup}
         plan = await agent.call("create_instance_from_backup", clone)

@@ -99,6 +99,10 @@ fn every_tool_has_a_title_all_hints_and_plain_schemas() {
             }
         }
         assert_eq!(json["inputSchema"]["additionalProperties"], Value::Bool(false), "{}", tool.name);
+        // A client that validates refuses a reply that leaves out what is required, and one with a field too many.
+        for strict in ["required", "additionalProperties"] {
+            assert!(!json["outputSchema"].to_string().contains(&format!("\"{strict}\"")), "{} {strict}", tool.name);
+        }
         // Hosts prefix names with their own and the server's: mcp__tair-backup-mcp__restore_instance.
         assert!(format!("mcp__tair-backup-mcp__{}", tool.name).len() <= 64);
     }
@@ -147,6 +151,8 @@ fn what_destroys_says_so_and_that_a_person_must_approve() {
         assert_eq!(tool.description.as_ref().unwrap().contains("person"), takes_a_token, "{}", tool.name);
     }
     let restore = contract::tools().iter().find(|t| t.name == "restore_instance").unwrap();
+    let output = serde_json::to_value(restore).unwrap()["outputSchema"]["properties"].clone();
+    assert!(output["prechecks"].is_object() && output["passed"]["items"]["type"] == "string", "{output}");
     assert!(restore.description.as_ref().unwrap().contains("a person must approve"));
 }
 

@@ -1,7 +1,7 @@
 //! The MCP server on a bare pipe, in both eras of the protocol: it lists and calls, asks the person as each era does, takes
 //! nothing but an answer to its question as a yes, and survives any input.
 
-use crate::support::{Bench, Redis, text};
+use crate::support::{Bench, Redis, text, write_over};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command};
@@ -134,11 +134,11 @@ impl Wire {
         self.answer(id)
     }
 
-    /// A tool's result.
+    /// A tool's result, whose two forms are the same.
     pub(super) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let reply = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
         assert!(reply["error"].is_null(), "{reply}");
-        reply["result"].clone()
+        both_forms(&reply["result"])
     }
 
     /// The question that a call leads to: its text, and what an answer needs.
@@ -177,8 +177,15 @@ impl Wire {
             call["requestState"] = pending.state;
             self.request("tools/call", call)
         };
-        message["result"]["structuredContent"].clone()
+        both_forms(&message["result"])["structuredContent"].clone()
     }
+}
+
+/// A result whose text says what its structured content does: a host shows a model the one or the other. A question has neither.
+fn both_forms(result: &Value) -> Value {
+    let told: Option<Value> = result["content"][0]["text"].as_str().map(|told| serde_json::from_str(told).unwrap());
+    assert_eq!(told.as_ref(), result.get("structuredContent"), "{result}");
+    result.clone()
 }
 
 /// A question that waits for its answer.
@@ -235,10 +242,67 @@ fn lists_and_calls_in_both_eras() {
         let result = wire.call("describe_instances", json!({}));
         let instance = &result["structuredContent"]["instances"][0];
         assert_eq!((&instance["instance_id"], &instance["keys"]), (&"orders".into(), &1.into()), "{result}");
-        let same: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
-        assert_eq!((same, &result["isError"]), (result["structuredContent"].clone(), &false.into()), "{era:?}");
+        assert_eq!(result["isError"], false, "{era:?}: {result}");
         let made = wire.call("create_backup", json!({ "instance_id": "orders", "wait_seconds": 60 }));
         assert_eq!(made["structuredContent"]["status"], "succeeded", "{made}");
+    }
+}
+
+/// A plan, its end and a refusal say nothing twice, whichever form a host shows; at the command line the same plan is whole.
+#[test]
+fn replies_are_brief_in_both_eras() {
+    for era in ERAS {
+        let (_redis, bench, backup, _) = bench();
+        let arguments = json!({ "instance_id": "orders", "backup_id": backup });
+        let whole = bench.json(&["restore-instance", "--instance-id", "orders", "--backup-id", &backup]);
+        let checks = whole["prechecks"].as_array().unwrap();
+        assert!(checks.iter().all(|check| check["detail"].is_string()) && whole["passed"].is_null(), "{whole}");
+        assert!(whole["plan"]["sha256"].is_string() && whole["plan"]["way_meaning"].is_string(), "{whole}");
+        assert!(whole["plan"]["safety_backup_id"].is_string(), "{whole}");
+
+        let mut wire = Wire::new(&bench, era, true);
+        let plan = wire.call("restore_instance", arguments.clone())["structuredContent"].clone();
+        let mut names: Vec<String> = plan["passed"].as_array().unwrap().iter().map(text).collect();
+        assert!(["backup_verified", "restore_way"].iter().all(|name| names.iter().any(|n| n == name)), "{plan}");
+        for check in plan["prechecks"].as_array().into_iter().flatten() {
+            assert!(check["status"] == "warn" && check["detail"].is_string(), "{plan}");
+            names.push(text(&check["name"]));
+        }
+        let mut all: Vec<String> = checks.iter().map(|check| text(&check["name"])).collect();
+        names.sort();
+        all.sort();
+        assert_eq!(names, all, "{plan}");
+        for told in ["sha256", "way_meaning", "safety_backup_id"] {
+            assert!(plan["plan"].get(told).is_none(), "{told}: {plan}");
+        }
+        for same in ["act", "instance_id", "address", "backup_id", "way", "confirmation"] {
+            assert_eq!(plan["plan"][same], whole["plan"][same], "{plan}");
+        }
+        assert!(text(&plan["impact"]["way_back"]).contains("backup_id b-"), "{plan}");
+
+        let mut echoed = arguments.clone();
+        echoed["confirmation_token"] = plan["confirmation_token"].clone();
+        let (_, pending) = wire.question(&echoed);
+        let done = wire.reply(pending, accept("orders"));
+        assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{done}");
+        assert!(done.get("plan").is_none() && text(&done["next_actions"][0]).starts_with("to get back: "), "{done}");
+
+        let data = bench.home().join("vault/orders").join(&backup).join("data.rdb.zst");
+        let mut bytes = std::fs::read(&data).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] = !bytes[middle];
+        write_over(&data, &bytes);
+        let id = ["--instance-id", "orders", "--backup-id", backup.as_str(), "--level", "checksum"];
+        let found = bench.run(&[&["verify-backup"], &id[..]].concat());
+        assert_eq!(found.code, 6, "{found:?}");
+        let refused = wire.call("restore_instance", arguments)["structuredContent"].clone();
+        assert_eq!(refused["status"], "blocked", "{refused}");
+        assert!(refused["prechecks"].as_array().unwrap().iter().all(|check| check["status"] != "pass"), "{refused}");
+        let blocks = json!({ "name": "backup_verified", "status": "block" });
+        assert!(refused["prechecks"].as_array().unwrap().contains(&blocks), "{refused}");
+        let message = text(&refused["message"]);
+        assert!(message.contains("backup_verified: ") && message.contains("data.rdb.zst"), "{refused}");
+        assert!(refused["hint"].is_string() && refused["next_actions"].is_array(), "{refused}");
     }
 }
 

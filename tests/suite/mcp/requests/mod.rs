@@ -1,4 +1,4 @@
-//! Twelve everyday requests, each made as an agent makes it: through MCP, on real servers, by what the replies say. Each ends in an answer, or in a
+//! Thirteen everyday requests, each made as an agent makes it: through MCP, on real servers, by what the replies say. Each ends in an answer, or in a
 //! next step that is read from the reply and works when it is taken; and none costs a model more calls or tokens than it may.
 
 mod keeping;
@@ -15,7 +15,7 @@ struct Request {
     name: &'static str,
     plays: fn(&mut Scene),
     calls: usize,
-    /// Tokens of all replies (o200k), the text of each counted once, as a host passes it on.
+    /// Tokens of all replies (o200k), of each those of its dearest form, the text or the structured content: a host passes on one of them.
     tokens: usize,
 }
 
@@ -24,7 +24,7 @@ const fn request(name: &'static str, plays: fn(&mut Scene), calls: usize, tokens
 }
 
 /// The requests, in an order in which each finds the data that it needs.
-const REQUESTS: [Request; 13] = [
+const REQUESTS: [Request; 14] = [
     request("an incident", restoring::undo_a_mistake, 8, 2000),
     request("2 back up before a migration", keeping::back_up, 1, 200),
     request("4 last night's backup as a file", keeping::to_a_file, 2, 1300),
@@ -38,6 +38,7 @@ const REQUESTS: [Request; 13] = [
     request("11 keep the sessions", restoring::all_but_sessions, 4, 2100),
     request("12 how long would it take", looking::how_long, 1, 900),
     request("9 what did the agent do", looking::what_was_done, 1, 3000),
+    request("13 a day before the log", restoring::before_the_log, 2, 1300),
 ];
 
 /// One world and one server for all of them: each request goes on from what those before it have left, as a day does.

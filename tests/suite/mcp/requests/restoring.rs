@@ -31,6 +31,8 @@ pub fn undo_a_mistake(scene: &mut Scene) {
     assert!(!text(&plan["impact"]["lost"]).is_empty() && plan["plan"]["estimate"]["seconds"].is_u64(), "{plan}");
     let passed: Vec<&str> = plan["passed"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert!(passed.contains(&"safety_backup") && passed.contains(&"backup_verified"), "{plan}");
+    let mut others = plan["prechecks"].as_array().into_iter().flatten();
+    assert!(others.all(|check| check["status"] != "pass" && check["detail"].is_string()), "{plan}");
 
     let refused = scene.echo("restore_instance", &arguments, &plan);
     assert_eq!((&refused["status"], &refused["code"]), (&"approval_required".into(), &"person.no_channel".into()));
@@ -42,6 +44,7 @@ pub fn undo_a_mistake(scene: &mut Scene) {
     agrees(&refused["next_actions"][0], "orders");
     let done = scene.echo("restore_instance", &arguments, &plan);
     assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{done}");
+    assert!(done["plan"].is_null() && text(&done["next_actions"][0]).contains("to get back: "), "{done}");
     let ended = scene.call("describe_jobs", json!({ "job_id": done["job_id"] }));
     assert_eq!(ended["jobs"][0]["status"], "succeeded", "{ended}");
     assert_eq!(scene.orders.digest(), intact, "{ended}");
@@ -68,6 +71,23 @@ pub fn keys_by_a_glob(scene: &mut Scene) {
     scene.agreed("restore_instance", &arguments, "orders");
     assert_eq!([get(&scene.orders, "user:0"), get(&scene.orders, "user:50")], ["user 0", "user 50"]);
     assert_eq!(get(&scene.orders, "cart:0"), "written since", "what was not named is left alone");
+}
+
+/// "Go back to New Year's Day of 2020." The log does not reach so far: the refusal says so once, with the moment that can be had, and the call that
+/// asks for it works.
+pub fn before_the_log(scene: &mut Scene) {
+    let asked = json!({ "instance_id": "orders", "restore_time": "2020-01-01T00:00:00Z" });
+    let before = scene.orders.digest();
+    let refused = scene.call("restore_instance", asked);
+    assert_eq!((&refused["status"], &refused["code"]), (&"blocked".into(), &"precheck.blocked".into()), "{refused}");
+    assert_eq!(refused["prechecks"], json!([{ "name": "restore_time", "status": "block" }]), "{refused}");
+    let next = text(&refused["next_actions"][0]);
+    let (_, at) = next.split_once("restore_time ").unwrap_or_else(|| panic!("no moment in {next}"));
+    assert!(text(&refused["message"]).contains(at) && refused.get("hint").is_none(), "{refused}");
+    let plan = scene.take(&next);
+    assert_eq!(plan["status"], "confirmation_required", "{plan}");
+    assert_eq!(plan["plan"]["instance_id"], "orders", "{plan}");
+    assert_eq!(scene.orders.digest(), before);
 }
 
 /// "Fill staging with production's data." A set of another instance: the refusal says whose it is, and how it is named.

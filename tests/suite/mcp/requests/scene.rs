@@ -1,5 +1,5 @@
 //! The world of the requests: a production instance with a log, a staging instance, a Sentinel and a cluster, one server that speaks MCP to a client
-//! which cannot ask a person, and that person at a terminal. What an agent reads is counted as it comes.
+//! which cannot ask a person, and that person at a terminal. What an agent reads is counted as it comes, in both forms of a reply.
 
 use crate::cli::approve::{QUESTION, pasted};
 use crate::mcp::server::{Era, WITHIN, Wire};
@@ -89,27 +89,29 @@ impl Scene {
         self.replies.last().map_or(0, |(_, tokens)| *tokens)
     }
 
-    /// Counts a text that the model reads.
-    pub fn reads(&mut self, tool: &str, text: &str) {
-        let tokens = self.bpe.encode_ordinary(text).len();
-        println!("  {tool}: {tokens} tokens: {text}");
-        self.replies.push((tool.to_owned(), tokens));
+    /// Counts what the model reads, in each of the forms that a host may show it: the dearest counts.
+    pub fn reads(&mut self, tool: &str, forms: &[&str]) {
+        let tokens: Vec<usize> = forms.iter().map(|form| self.bpe.encode_ordinary(form).len()).collect();
+        println!("  {tool}: {tokens:?} tokens: {}", forms[0]);
+        self.replies.push((tool.to_owned(), *tokens.iter().max().unwrap()));
     }
 
-    /// A call as an agent makes it: the reply is what the model reads of it.
+    /// A call as an agent makes it: the reply is what the model reads of it, and the same whichever form its host shows.
     pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.wire.call(tool, arguments);
         let [content] = result["content"].as_array().unwrap().as_slice() else { panic!("not one text: {result}") };
-        let told = text(&content["text"]);
-        self.reads(tool, &told);
-        serde_json::from_str(&told).unwrap()
+        let (told, structured) = (text(&content["text"]), &result["structuredContent"]);
+        self.reads(tool, &[told.as_str(), structured.to_string().as_str()]);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(&told, structured, "{tool}: a model reads other things in another host");
+        told
     }
 
     /// What a call of a tool that there is not is answered with.
     pub fn no_tool(&mut self, tool: &str) -> String {
         let answer = self.wire.request("tools/call", json!({ "name": tool, "arguments": {} }));
         let told = text(&answer["error"]["message"]);
-        self.reads(tool, &told);
+        self.reads(tool, &[told.as_str()]);
         told
     }
 
