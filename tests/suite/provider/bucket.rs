@@ -256,8 +256,8 @@ fn a_service_tells_what_a_bucket_does_not_obey() {
     const OBEYS: &str = "oss://backups/redis was tried: a name is given once";
     let redis = Redis::start("redis-7.0", &[]);
     for (key, versioning, obeys) in [
-        ("vault", Versioning::Suspended, false),
-        ("copy_to", Versioning::Suspended, false),
+        ("vault", Versioning::Paused, false),
+        ("copy_to", Versioning::Paused, false),
         ("vault", Versioning::Off, true),
     ] {
         let oss = Oss::start(versioning);
