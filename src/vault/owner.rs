@@ -22,7 +22,7 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// The fault of a set that there is not.
 pub(super) fn not_found(instance_id: &str, backup_id: &str) -> Fault {
     let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
-    Fault::new(Kind::NotFound, "backup.not_found", message).hint(the_list(instance_id)).next(&["describe_backups"])
+    Fault::new(Kind::NotFound, "backup.not_found", message).hint(the_list(instance_id))
 }
 
 /// Where the sets of an instance are listed, as a sentence.

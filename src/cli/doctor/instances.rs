@@ -46,11 +46,16 @@ pub async fn check(app: &App, id: &str, fail_on_gap: bool, offered: &mut BTreeSe
     // The log first, for what is asked of the instance depends on it; shown last.
     let mut of_the_log = Findings::of(id);
     let logged = log::status(app, id, fail_on_gap, &mut of_the_log).await;
+    let mut sentinel = false;
     if let Err(fault) = live(app, id, logged, offered, &mut findings).await {
+        sentinel = sentinel_masters::is_cause_of(&fault);
         findings.fail("reachable", &fault);
     }
-    backups(app, id, &mut findings).await;
-    policy(app, id, &mut findings).await;
+    backups(app, id, sentinel, &mut findings).await;
+    // A Sentinel has no data that a policy could have backed up.
+    if !sentinel {
+        policy(app, id, &mut findings).await;
+    }
     findings.checks.append(&mut of_the_log.checks);
     findings
 }
@@ -272,13 +277,17 @@ async fn policy(app: &App, id: &str, findings: &mut Findings) {
     match read.await {
         Err(fault) => findings.fail(NAME, &fault),
         Ok((policy, Some((calendar, history)))) => {
-            let told = PolicyRow::of(&policy).describe();
+            let policy = PolicyRow::of(&policy);
+            let told = policy.describe();
             match overdue(&calendar, id, &history, Timestamp::now()) {
                 Some(at) => {
                     let late = format!("{told}; the one that was due at {} is not taken", written(at));
                     findings.warn(NAME, late, "tair-backup-mcp run takes it, for as long as it runs");
                 }
-                None => findings.pass(NAME, told),
+                None => {
+                    let needs = policy.needs(&app.config).map(|needs| format!("it is carried out {needs}"));
+                    findings.add(Status::Pass, NAME, told, needs.unwrap_or_default());
+                }
             }
         }
         Ok((_, None)) => {
@@ -343,7 +352,7 @@ async fn copies(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, finding
     }
 }
 
-async fn backups(app: &App, id: &str, findings: &mut Findings) {
+async fn backups(app: &App, id: &str, sentinel: bool, findings: &mut Findings) {
     const NAME: &str = "last backup";
     let sets = match app.provider.backups(id, None).await.and_then(all_readable) {
         Ok(sets) => sets,
@@ -355,7 +364,7 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
         findings.warn("damaged backups", format!("{damaged} of {}", sets.len()), next);
     }
     let now = Timestamp::now();
-    let next = format!("create-backup --instance-id {id}");
+    let next = if sentinel { String::new() } else { format!("create-backup --instance-id {id}") };
     let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
     match (whole.is_empty(), app.state.verifications(id).await) {
         (_, Err(fault)) => findings.fail("verified", &fault),
