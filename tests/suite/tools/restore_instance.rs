@@ -135,6 +135,7 @@ fn damage(bench: &Bench, id: &str) {
 #[test]
 fn a_safety_backup_is_offered_in_the_place_of_nothing() {
     let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
     let bench = Bench::unattended(&redis);
     let first = bench.backup();
     let safety = text(&bench.ask(&first).json()["plan"]["safety_backup_id"]);
@@ -158,11 +159,15 @@ fn a_safety_backup_is_offered_in_the_place_of_nothing() {
         (&"blocked".into(), &call.as_str().into()),
         "{blocked}"
     );
-    std::fs::remove_dir_all(bench.home().join("vault/orders").join(&first)).unwrap();
-    let blocked = bench.ask(&second).json();
+    let remove = |id: &str| std::fs::remove_dir_all(bench.home().join("vault/orders").join(id)).unwrap();
+    remove(&first);
+    remove(&second);
+    let third = bench.backup();
+    damage(&bench, &third);
+    let blocked = bench.ask(&third).json();
     let told = text(&blocked["hint"]);
     assert!(told.contains("safety backups alone") && !blocked["next_actions"].to_string().contains("b-"), "{blocked}");
-    std::fs::remove_dir_all(bench.home().join("vault/orders").join(&second)).unwrap();
+    remove(&third);
     for more in [&gone, &moment] {
         let told = hint(more);
         assert!(told.contains("safety backups alone") && !told.contains(&safety), "{told}");
