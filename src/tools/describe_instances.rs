@@ -321,7 +321,8 @@ async fn own_policy(call: &ToolCall<'_>, Instance { id, sentinel, .. }: &Instanc
         let late = scheduled.and_then(|(calendar, history)| overdue(&calendar, id, &history, Timestamp::now()));
         return Ok(Some(match late {
             Some(at) => {
-                format!("{told}; the one that was due at {} is not taken: `tair-backup-mcp run` takes it", written(at))
+                let run = call.app.config.command("run");
+                format!("{told}; the one that was due at {} is not taken: `{run}` takes it", written(at))
             }
             None => match policy.needs(&call.app.config) {
                 Some(needs) => format!("{told}; it is carried out {needs}"),
