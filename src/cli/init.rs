@@ -62,7 +62,7 @@ pub struct Given {
 pub struct Made {
     /// The configuration, read back from the file.
     pub config: Config,
-    /// The lines for the hosts, to be printed once the configuration has been checked.
+    /// The lines for the hosts, and the one that has backups taken, to be printed once the configuration has been checked.
     pub next: String,
 }
 
@@ -96,7 +96,11 @@ pub async fn run(given: Given, args: Args) -> Result<Option<Made>, Fault> {
         urls: &[],
         variables: instances.iter().filter_map(|instance| variable(&instance.password)).collect(),
     };
-    let next = hosts::lines(&registered)?;
+    let hosts = hosts::lines(&registered)?;
+    let next = format!(
+        "{hosts}\n\nBackups are taken by themselves as long as this is at work, as a service:\n  {}",
+        config.command("run")
+    );
     Ok(Some(Made { config, next }))
 }
 

@@ -81,7 +81,8 @@ pub struct Fault {
     pub message: String,
     /// The next step, for the reader. Empty where there is none.
     pub hint: String,
-    /// Names of the calls that make sense now, for an agent.
+    /// The calls that make sense now, for an agent, each as it is made: a tool alone only where it needs no arguments. A call with arguments is in the
+    /// hint.
     pub next_actions: &'static [&'static str],
     /// How long to wait before another attempt, where waiting alone may cure the failure.
     pub retry_after: Option<Duration>,

@@ -40,6 +40,8 @@ pub struct Instance {
     pub clone_of: Option<CloneOf>,
     /// What the instance told about itself, or why it could not be read.
     pub live: Result<Live, String>,
+    /// Whether a Sentinel answers in its place, which has no data: then it can neither be backed up nor have a policy.
+    pub sentinel: bool,
 }
 
 /// What was read from a serving instance. What its provider does not tell is `None`.

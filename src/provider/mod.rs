@@ -248,6 +248,12 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Id of the clone on this machine that a job made; `None` where it made none, or the clone has ended.
+    async fn clone_of_job(&self, job: &Job) -> Option<String> {
+        let _ = job;
+        None
+    }
+
     /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;
 

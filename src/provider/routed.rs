@@ -90,6 +90,7 @@ impl Provider for Routed {
                     kind: "tair",
                     clone_of: None,
                     live,
+                    sentinel: false,
                 });
                 Ok((rows, total))
             }
@@ -208,6 +209,10 @@ impl Provider for Routed {
 
     async fn cutover(&self, job: &Job) -> Option<Cutover> {
         self.of(&job.instance_id).cutover(job).await
+    }
+
+    async fn clone_of_job(&self, job: &Job) -> Option<String> {
+        self.of(&job.instance_id).clone_of_job(job).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

@@ -6,7 +6,9 @@ use super::conn::Conn;
 use super::error::RedisError;
 use super::resp::Value;
 use super::sentinel::Sentinel;
+use crate::model::fault::Fault;
 use crate::model::text::clean_to;
+use std::error::Error as _;
 
 /// Characters kept of a master's name.
 const NAME_MAX: usize = 64;
@@ -24,6 +26,13 @@ pub async fn instead(conn: &mut Conn) -> RedisError {
         Err(error) => return error,
     };
     Sentinel { address: conn.label().to_owned(), masters }.into()
+}
+
+/// Whether it failed because a Sentinel answered where a server is meant.
+#[must_use]
+pub fn is_cause_of(fault: &Fault) -> bool {
+    let cause = fault.source().and_then(|cause| cause.downcast_ref::<RedisError>());
+    matches!(cause, Some(RedisError::Sentinel(_)))
 }
 
 /// Name and url of a master, of its flat list of fields and values.

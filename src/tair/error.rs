@@ -260,7 +260,7 @@ impl From<TairError> for Fault {
             TairError::NoReply { .. } => fault(Kind::Provider, "cloud.no_reply").hint("Call again.").retry_after(AGAIN),
             TairError::Uncertain { .. } => fault(Kind::Uncertain, "cloud.uncertain")
                 .hint("Look at the state before you call again: it may have taken effect.")
-                .next(&["describe_jobs", "describe_backups", "describe_instances"]),
+                .next(&["describe_jobs", "describe_instances"]),
             TairError::BadReply { .. } => fault(Kind::Provider, "cloud.bad_reply")
                 .hint("Check that [tair] endpoint is Alibaba Cloud's, or a server of its API."),
             TairError::Cloud(cloud) => {

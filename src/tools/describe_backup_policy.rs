@@ -1,6 +1,7 @@
 //! `describe_backup_policy`: when automated backups are taken, how long they are kept, how far back one can go, and what the server keeps on
 //! its disk by itself.
 
+use crate::config::Config;
 use crate::model::fault::Fault;
 use crate::model::persistence::Persistence;
 use crate::model::policy::BackupPolicy;
@@ -146,6 +147,15 @@ impl PolicyRow {
             backup_log_start_time: policy.backup_log_start_time.map(written),
             persistence: None,
         }
+    }
+
+    /// What has to be at work for the policy of an instance whose backups this program takes, as part of a sentence; `None` where it promises nothing, or
+    /// whoever serves carries it out.
+    #[must_use]
+    pub fn needs(&self, config: &Config) -> Option<String> {
+        let promises = self.preferred_backup_time.is_some() || self.enable_backup_log;
+        let by_whoever_serves = config.background && !config.read_only;
+        (promises && !by_whoever_serves).then(|| format!("as long as `{}` is at work", config.command("run")))
     }
 
     /// The policy in one sentence, for a message.

@@ -278,7 +278,7 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         not_recoverable,
         backup_log_start_time: flashback.map(written).or(log_since),
         log,
-        backup_policy: own_policy(call, &instance.id).await?,
+        backup_policy: own_policy(call, instance).await?,
         copied_until,
         copy,
     })
@@ -308,21 +308,26 @@ async fn copy(call: &ToolCall<'_>, id: &str, sets: &[BackupSet]) -> (Option<Stri
     (newest.until().map(written), Some(told))
 }
 
-/// The policy of an instance that this program reaches itself and that may have one; of those of the cloud each would be a call.
-async fn own_policy(call: &ToolCall<'_>, id: &str) -> Result<Option<String>, Fault> {
-    if !call.app.config.instance_ids().iter().any(|own| own == id) {
+/// The policy of an instance that this program reaches itself and that may have one, which a Sentinel may not; of those of the cloud each would be a call.
+async fn own_policy(call: &ToolCall<'_>, Instance { id, sentinel, .. }: &Instance) -> Result<Option<String>, Fault> {
+    if *sentinel || !call.app.config.instance_ids().contains(id) {
         return Ok(None);
     }
     let policy = call.app.provider.backup_policy(id).await?;
     if policy.has_calendar() {
-        let told = PolicyRow::of(&policy).describe();
+        let policy = PolicyRow::of(&policy);
+        let told = policy.describe();
         let scheduled = call.app.provider.scheduled(id).await?;
         let late = scheduled.and_then(|(calendar, history)| overdue(&calendar, id, &history, Timestamp::now()));
         return Ok(Some(match late {
             Some(at) => {
-                format!("{told}; the one that was due at {} is not taken: `tair-backup-mcp run` takes it", written(at))
+                let run = call.app.config.command("run");
+                format!("{told}; the one that was due at {} is not taken: `{run}` takes it", written(at))
             }
-            None => told,
+            None => match policy.needs(&call.app.config) {
+                Some(needs) => format!("{told}; it is carried out {needs}"),
+                None => told,
+            },
         }));
     }
     Ok(Some(format!(

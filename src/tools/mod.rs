@@ -208,7 +208,7 @@ pub async fn run(call: &ToolCall<'_>, name: &str, json: serde_json::Value) -> Re
         let message = format!("{name} is refused: this server runs with --read-only");
         return Err(Fault::new(Kind::Refused, "mode.read_only", message)
             .hint("Its operator can start it without --read-only.")
-            .next(&["describe_instances", "describe_backups"]));
+            .next(&["describe_instances"]));
     }
     let mut outcome = (tool.run)(call, json).await?;
     if let Outcome::Reply { json, .. } = &mut outcome {

@@ -70,7 +70,7 @@ pub struct Args {
 /// Changes the policy; plans first where the change lowers protection.
 ///
 /// # Errors
-/// `arguments.invalid`, `backup.policy_invalid`, `confirm.*`, `instance.not_found`, `policy.no_config`, `policy.set_in_file`,
+/// `arguments.invalid`, `backup.policy_invalid`, `confirm.*`, `instance.not_found`, `instance.sentinel`, `policy.no_config`, `policy.set_in_file`,
 /// `policy.setting_refused`, `policy.unsupported`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     let id = &args.instance_id;
@@ -102,9 +102,13 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         match run_detached(call, "changing the policy", work).await? {
             Raised::Changed(policy, note) => {
                 let note = if note.is_empty() { note } else { format!("; {note}") };
-                let policy = PolicyRow::of(&policy).describe();
-                let message = format!("the policy is changed and was read back: {policy}{note}");
-                return Guarded { status: GuardedStatus::Succeeded, message, ..Guarded::default() }.outcome();
+                let policy = PolicyRow::of(&policy);
+                let message = format!("the policy is changed and was read back: {}{note}", policy.describe());
+                // The cloud carries out what it keeps.
+                let own = call.app.config.instance_ids().contains(id);
+                let needs = if own { policy.needs(&call.app.config) } else { None };
+                let hint = needs.map(|needs| format!("It is carried out {needs}."));
+                return Guarded { status: GuardedStatus::Succeeded, message, hint, ..Guarded::default() }.outcome();
             }
             Raised::Lowers => {}
         }

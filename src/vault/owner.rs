@@ -7,6 +7,7 @@ use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
+use crate::model::sets::last_backup;
 use crate::model::text::{nearer_than, quoted};
 use crate::vault::Vault;
 use crate::vault::staging::Staging;
@@ -21,7 +22,7 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// The fault of a set that there is not.
 pub(super) fn not_found(instance_id: &str, backup_id: &str) -> Fault {
     let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
-    Fault::new(Kind::NotFound, "backup.not_found", message).hint(the_list(instance_id)).next(&["describe_backups"])
+    Fault::new(Kind::NotFound, "backup.not_found", message).hint(the_list(instance_id))
 }
 
 /// Where the sets of an instance are listed, as a sentence.
@@ -46,10 +47,10 @@ impl Vault {
         if listed.iter().any(is_it) {
             return None;
         }
-        let known: Vec<String> = listed.into_iter().flatten().map(|set| set.id).collect();
+        let known: Vec<BackupSet> = listed.into_iter().flatten().collect();
         // All ids look alike: another set is no slip for one that is gone.
-        let near = nearer_than(0.9, backup_id, known.iter().map(String::as_str));
-        Some(without(named, near, known.first()))
+        let near = nearer_than(0.9, backup_id, known.iter().map(|set| set.id.as_str()));
+        Some(without(named, near, &known))
     }
 
     async fn owner_of(&self, backup_id: &str, named: &str) -> Option<String> {
@@ -65,14 +66,16 @@ impl Vault {
     }
 }
 
-/// The next step where an instance has no such set. `near`: the one that may have been meant; `latest`: its newest.
-fn without(instance_id: &str, near: Option<&str>, latest: Option<&String>) -> String {
+/// The next step where an instance has no such set. `near`: the one that may have been meant; `whole`: its sets, newest first. A safety backup is never
+/// offered as the latest: it most likely holds the mistake that somebody wants to undo.
+fn without(instance_id: &str, near: Option<&str>, whole: &[BackupSet]) -> String {
     let list = the_list(instance_id);
-    match (near, latest) {
+    match (near, last_backup(whole)) {
         (Some(near), _) => format!("Did you mean {near}? {list}"),
-        (None, Some(latest)) => format!("The latest is {latest}. {list}"),
-        (None, None) => {
+        (None, Some(latest)) => format!("The latest is {}. {list}", latest.id),
+        (None, None) if whole.is_empty() => {
             format!("There is no set of it yet: create_backup with instance_id {instance_id} takes one.")
         }
+        (None, None) => format!("It has safety backups alone, taken before restores. {list}"),
     }
 }

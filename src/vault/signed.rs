@@ -85,8 +85,7 @@ impl Vault {
         }
         let message = format!("backup {} has no signature, and require_signed is on: it is not restored", set.id);
         Err(Fault::new(Kind::Refused, "backup.unsigned", message)
-            .hint("Choose a set that is signed, as describe_backups and `tair-backup-mcp vault verify` say. An operator who knows this one may take require_signed out of the configuration for it.")
-            .next(&["describe_backups"]))
+            .hint("Choose a set that is signed, as describe_backups and `tair-backup-mcp vault verify` say. An operator who knows this one may take require_signed out of the configuration for it."))
     }
 
     /// What is known of a manifest that was read, beside what it says; its signature is judged here, unless it was.

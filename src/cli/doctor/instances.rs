@@ -31,12 +31,15 @@ pub async fn check(app: &App, id: &str, fail_on_gap: bool, offered: &mut BTreeSe
     // The log first, for what is asked of the instance depends on it; shown last.
     let kept = app.provider.log_status(id).await;
     let logged = matches!(&kept, Ok(Some(kept)) if kept.on);
+    let mut sentinel = false;
     if let Err(fault) = live(app, id, logged, offered, &mut findings).await {
+        sentinel = sentinel_masters::is_cause_of(&fault);
         findings.fail("reachable", &fault);
     }
     let mut protection = Protection::default();
-    protection::backups(app, id, &mut protection, &mut findings).await;
-    let since = protection::policy(app, id, &mut findings).await;
+    protection::backups(app, id, sentinel, &mut protection, &mut findings).await;
+    // A Sentinel has no data that a policy could have backed up.
+    let since = if sentinel { None } else { protection::policy(app, id, &mut findings).await };
     if let Ok(Some(kept)) = &kept {
         protection.reaches_by_log(kept);
     }

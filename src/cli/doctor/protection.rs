@@ -126,7 +126,7 @@ fn next(checks: &[Check]) -> Option<&str> {
 }
 
 /// Checks the sets of an instance, and what is known of them.
-pub async fn backups(app: &App, id: &str, protection: &mut Protection, findings: &mut Findings) {
+pub async fn backups(app: &App, id: &str, sentinel: bool, protection: &mut Protection, findings: &mut Findings) {
     let sets = match app.provider.backups(id, None).await.and_then(all_readable) {
         Ok(sets) => sets,
         Err(fault) => {
@@ -144,7 +144,7 @@ pub async fn backups(app: &App, id: &str, protection: &mut Protection, findings:
         findings.add(status, DAMAGED, format!("{damaged} of {}{which}", sets.len()), next);
     }
     let now = Timestamp::now();
-    let next = format!("create-backup --instance-id {id}");
+    let next = if sentinel { String::new() } else { format!("create-backup --instance-id {id}") };
     let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
     let oldest = whole.iter().map(|set| set.started_at).min();
     protection.moments = oldest.zip(last_backup(&whole, now).or(whole.first()).map(|set| set.started_at));
@@ -193,7 +193,8 @@ pub async fn policy(app: &App, id: &str, findings: &mut Findings) -> Option<Time
             in_file
         }
         Ok((policy, Some((calendar, history)))) => {
-            let (now, told) = (Timestamp::now(), PolicyRow::of(&policy).describe());
+            let policy = PolicyRow::of(&policy);
+            let (now, told) = (Timestamp::now(), policy.describe());
             // What was taken by a policy was taken by one that was there.
             let known = in_file.into_iter().chain(history.taken.iter().copied()).min().unwrap_or(now).min(now);
             let grace = app.config.notify.as_ref().map_or(USUAL_GRACE, |notify| notify.grace);
@@ -204,7 +205,10 @@ pub async fn policy(app: &App, id: &str, findings: &mut Findings) -> Option<Time
                     let status = if missing.is_some() { alarm(app, id) } else { Status::Warn };
                     findings.add(status, POLICY, late, "tair-backup-mcp run takes it, for as long as it runs");
                 }
-                None => findings.pass(POLICY, told),
+                None => {
+                    let needs = policy.needs(&app.config).map(|needs| format!("it is carried out {needs}"));
+                    findings.add(Status::Pass, POLICY, told, needs.unwrap_or_default());
+                }
             }
             drills(app, id, &history, (known, now), findings);
             history.since.or(in_file)

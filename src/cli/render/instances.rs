@@ -4,6 +4,7 @@ use super::backup::{log, newest};
 use super::screen::{Screen, Tone};
 use super::tables::Column;
 use super::{cell, count, items, number, size, text};
+use crate::config::command::find;
 use crate::config::guard::ConfirmationPolicy;
 use serde_json::Value;
 
@@ -50,9 +51,11 @@ pub fn list(screen: &Screen, json: &Value) -> String {
         let away = text(i, "reason").filter(|_| text(i, "status") == Some("unreachable"));
         lines.extend(away.map(|why| screen.paint(Tone::Bad, &screen.prose(&format!("{id}: not reached: {why}")))));
         lines.push(screen.prose(&format!("{id}: cannot be recovered: {lost}")));
-        lines.extend(
-            text(protection(i), "backup_policy").map(|policy| screen.prose(&format!("{id}: backup policy: {policy}"))),
-        );
+        lines.extend(text(protection(i), "backup_policy").map(|policy| {
+            let head = format!("{id}: backup policy: ");
+            // A command in it can be pasted.
+            if find(policy).is_some() { screen.step(&head, policy) } else { screen.prose(&format!("{head}{policy}")) }
+        }));
         lines.extend(i.get("clone_of").map(|clone| {
             let moment = text(clone, "restore_time").map_or_else(String::new, |at| format!(" and its log up to {at}"));
             let (set, source, ends) = (cell(clone, "backup_id"), cell(clone, "instance_id"), cell(clone, "ends_at"));

@@ -6,7 +6,8 @@ use crate::provider::local::Inner;
 use crate::provider::local::download::no_url;
 
 impl Inner {
-    /// What can be done with an instance, of what is asked. Its log is listed only for what needs one, and its sets only for who lacks that.
+    /// What can be done with an instance, of what is asked. Its log is listed only for what needs one, and its sets only for who lacks that;
+    /// the instance is asked only for a policy.
     pub(super) async fn capabilities(&self, instance_id: &str, asked: &[Capability]) -> Capabilities {
         let by_log = [Capability::RestoreToMoment, Capability::DownloadMoment];
         let without_log = if asked.iter().any(|wanted| by_log.contains(wanted)) && !self.has_log(instance_id).await {
@@ -14,7 +15,14 @@ impl Inner {
         } else {
             None
         };
-        capabilities(instance_id, self.kind(instance_id) == "clone", without_log, self.state.is_shared())
+        let all = capabilities(instance_id, self.kind(instance_id) == "clone", without_log, self.state.is_shared());
+        let sentinel =
+            if asked.contains(&Capability::BackupPolicy) { self.as_sentinel(instance_id).await } else { None };
+        match sentinel {
+            // No backup of it would ever be taken.
+            Some(fault) => all.without(Capability::BackupPolicy, fault),
+            None => all,
+        }
     }
 }
 
@@ -25,9 +33,8 @@ fn capabilities(instance_id: &str, clone: bool, without_log: Option<(String, Str
     let mut all = Capabilities::all();
     if let Some((by_set, to_a_log)) = without_log {
         let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
-        let no_moment = Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
-            .hint(format!("{by_set} {to_a_log}"))
-            .next(&["describe_backups"]);
+        let no_moment =
+            Fault::new(Kind::Provider, "restore.no_flashback", no_moment).hint(format!("{by_set} {to_a_log}"));
         let no_export = format!("{instance_id} has no archive of changes, so no moment of it can be written out");
         let no_export = Fault::new(Kind::Provider, "download.no_log", no_export).hint(format!(
             "A set is written out by its backup_id (describe_backups with instance_id {instance_id}). {to_a_log}"

@@ -57,11 +57,24 @@ impl Inner {
             Ok(endpoint) => endpoint,
             Err(fault) => {
                 let live = Err(format!("{} {}", fault.message, fault.hint));
-                return Ok(Instance { id: instance_id.into(), address: String::new(), kind, clone_of, live });
+                let (id, address) = (instance_id.into(), String::new());
+                return Ok(Instance { id, address, kind, clone_of, live, sentinel: false });
             }
         };
-        let live = self.look(&endpoint).await.map_err(|e| Fault::from(e).message);
-        Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, clone_of, live })
+        let found = self.look(&endpoint).await;
+        let sentinel = matches!(found, Err(RedisError::Sentinel(_)));
+        let (id, live) = (instance_id.into(), found.map_err(|e| Fault::from(e).message));
+        Ok(Instance { id, address: endpoint.to_string(), kind, clone_of, live, sentinel })
+    }
+
+    /// The fault of a Sentinel that was configured as an instance; `None` of whatever else answers there, or does not.
+    pub(super) async fn as_sentinel(&self, instance_id: &str) -> Option<Fault> {
+        self.config(instance_id)?;
+        let endpoint = self.endpoint(instance_id).await.ok()?;
+        match self.look(&endpoint).await {
+            Err(error @ RedisError::Sentinel(_)) => Some(error.into()),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// What an instance tells about itself, as far as its user may ask.

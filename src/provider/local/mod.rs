@@ -306,6 +306,10 @@ impl Provider for Local {
         self.inner.read_cutover(&job.id).await
     }
 
+    async fn clone_of_job(&self, job: &Job) -> Option<String> {
+        self.inner.clones.of_job(&job.id).await.map(|clone| clone.id)
+    }
+
     async fn recover(&self) -> Result<(), Fault> {
         self.inner.recover().await
     }

@@ -149,5 +149,4 @@ fn refused(name: &str, why: &str, put_back: &[&str], left: &[&str]) -> Fault {
     };
     Fault::new(kind, "policy.setting_refused", format!("the server did not take {name}: {why}{back}{left}"))
         .hint("Look at describe_backup_policy and at the server's log, mend what it minds, then call again.")
-        .next(&["describe_backup_policy"])
 }

@@ -2,17 +2,20 @@
 //!
 //! It must not name a way that the instance lacks: a log that the file keeps off, a set that there is not, a tool that this process refuses.
 
+use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
+use crate::model::sets::last_backup;
 use crate::model::text::{nearest, quoted};
 use crate::model::time::written;
 use crate::provider::local::{Inner, Local};
 
 impl Inner {
-    /// What is left where an instance has no log: the call that restores its newest set, or what has one taken.
+    /// What is left where an instance has no log: the call that restores its newest set, or what has one taken. No safety backup is offered: it most
+    /// likely holds what is to be undone.
     pub(super) async fn way_by_set(&self, id: &str) -> String {
-        let newest = self.sets(id).await.ok().and_then(|sets| sets.into_iter().flatten().next());
-        match newest {
+        let whole: Vec<BackupSet> = self.sets(id).await.unwrap_or_default().into_iter().flatten().collect();
+        match last_backup(&whole) {
             Some(set) if self.read_only => {
                 format!("Its newest set is {}, of {}; {AS_READ_ONLY}.", set.id, written(set.started_at))
             }
@@ -20,6 +23,9 @@ impl Inner {
                 "restore_instance with instance_id {id} and backup_id {} restores its newest set, of {}.",
                 set.id,
                 written(set.started_at)
+            ),
+            None if !whole.is_empty() => format!(
+                "It has safety backups alone, taken before restores: describe_backups with instance_id {id} lists them."
             ),
             None if self.read_only => format!("There is no set of it; {AS_READ_ONLY}."),
             None => format!("There is no set of it yet: create_backup with instance_id {id} takes one."),

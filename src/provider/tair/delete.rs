@@ -42,9 +42,7 @@ fn deleted(backup_id: &str) -> String {
 
 fn still_listed(backup_id: &str, why: &str) -> Fault {
     let message = format!("it is not known whether backup {backup_id} is deleted: {why}");
-    Fault::new(Kind::Uncertain, "cloud.uncertain", message)
-        .hint("Look with describe_backups before you call again.")
-        .next(&["describe_backups"])
+    Fault::new(Kind::Uncertain, "cloud.uncertain", message).hint("Look with describe_backups before you call again.")
 }
 
 impl Inner {

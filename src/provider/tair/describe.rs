@@ -54,6 +54,7 @@ pub fn instance(a: &InstanceAttribute) -> Instance {
             unreadable: Vec::new(),
             other_shards: Vec::new(),
         }),
+        sentinel: false,
     }
 }
 

@@ -95,7 +95,6 @@ fn damaged(id: &str, set: &DamagedSet) -> Fault {
         format!("backup {} of {id} cannot be used: {}", shown(&set.id), set.reason),
     )
     .hint("Choose another with describe_backups.")
-    .next(&["describe_backups"])
 }
 
 /// Finds a set. The id of one of its files is not the set: restored alone it would be a part of the data.
@@ -106,9 +105,7 @@ pub fn find_set(listed: Vec<Listed>, id: &str, backup_id: &str) -> Result<Listed
     }
     let Some(set) = of else { return Err(not_found(id, backup_id)) };
     let message = format!("{} is one shard of backup {set}, and only downloads take a single shard", shown(backup_id));
-    Err(Fault::new(Kind::Usage, "backup.one_shard", message)
-        .hint(format!("Give the whole set: backup_id {set}."))
-        .next(&["describe_backups"]))
+    Err(Fault::new(Kind::Usage, "backup.one_shard", message).hint(format!("Give the whole set: backup_id {set}.")))
 }
 
 /// Long lists of shards are shortened where people read them.
@@ -119,5 +116,4 @@ fn shown(id: &str) -> String {
 fn not_found(id: &str, backup_id: &str) -> Fault {
     Fault::new(Kind::NotFound, "backup.not_found", format!("{id} has no backup {}", quoted(backup_id)))
         .hint("Use a backup_id from describe_backups, unchanged; expired sets are gone.")
-        .next(&["describe_backups"])
 }

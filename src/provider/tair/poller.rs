@@ -63,7 +63,7 @@ impl Poller {
                 ),
             )
             .hint("Look at the instance with describe_instances and at its sets with describe_backups.")
-            .next(&["describe_instances", "describe_backups"])
+            .next(&["describe_instances"])
             .into());
         }
         tokio::select! {

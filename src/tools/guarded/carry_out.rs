@@ -6,6 +6,7 @@ use crate::guard::ledger::Confirmation;
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::model::fault::Fault;
+use crate::model::job::{JobKind, JobStatus};
 use crate::provider::Carried;
 use crate::tools::{Outcome, follow, run_detached};
 use std::sync::Arc;
@@ -49,6 +50,14 @@ impl Flow<'_> {
             Carried::Job(job) => app.provider.cutover(job).await,
             Carried::Done(_) | Carried::Pruned(_) => None,
         };
-        carried_out(&open, carried, cutover, human_verified)
+        // Its id, which no plan can tell, is known when its job has ended.
+        let clone = match &carried {
+            Carried::Job(job) if job.kind == JobKind::Clone && job.status == JobStatus::Succeeded => {
+                app.provider.clone_of_job(job).await
+            }
+            Carried::Job(_) | Carried::Done(_) | Carried::Pruned(_) => None,
+        };
+        let ends_clone = clone.map(|id| app.config.command(&format!("delete-instance --instance-id {id}")));
+        carried_out(&open, carried, (cutover, ends_clone), human_verified)
     }
 }

@@ -6,9 +6,12 @@ use super::Flow;
 use crate::guard::act::{Act, CloneOrder, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::plan::PLAN_AGAIN;
+use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::instance::Capability;
+use crate::model::sets::last_backup;
 use crate::model::time::written_ms;
+use crate::tools::newest_rows::name_safety_backups;
 
 /// A next step: a sentence, and the call in it, where there is one.
 type Step = (String, Option<String>);
@@ -92,11 +95,11 @@ impl Flow<'_> {
         }
     }
 
-    /// The newest whole set that the act is not about; `None` where there is none.
-    async fn newest_other(&self, of: &str) -> Result<Option<String>, Fault> {
-        let listed = self.call.app.provider.backups(of, None).await?;
-        let mut whole = listed.into_iter().flatten().map(|set| set.id);
-        Ok(whole.find(|id| Some(id.as_str()) != self.act.backup_id()))
+    /// The whole sets that the act is not about, newest first.
+    async fn other_sets(&self, of: &str) -> Result<Vec<BackupSet>, Fault> {
+        let mut listed = self.call.app.provider.backups(of, None).await?;
+        name_safety_backups(&*self.call.app.state, of, &mut listed).await?;
+        Ok(listed.into_iter().flatten().filter(|set| Some(set.id.as_str()) != self.act.backup_id()).collect())
     }
 
     /// Another set in the place of one that cannot be used.
@@ -110,8 +113,9 @@ impl Flow<'_> {
         if !restores {
             return (listed, None);
         }
-        match self.newest_other(of).await {
-            Ok(Some(other)) => {
+        let Ok(others) = self.other_sets(of).await else { return (listed, None) };
+        match last_backup(&others).map(|set| &set.id) {
+            Some(other) => {
                 let call = match &self.act {
                     Act::RestoreInstance { source_instance_id: None, keys: None, write_fence: false, .. } => {
                         format!("restore_instance with instance_id {of} and backup_id {other}")
@@ -121,8 +125,14 @@ impl Flow<'_> {
                 };
                 (format!("{other} is the newest whole set beside it: {call}."), Some(call))
             }
-            Err(_) => (listed, None),
-            Ok(None) => (
+            // A safety backup most likely holds what the restore is to undo.
+            None if !others.is_empty() => (
+                format!(
+                    "Beside it {of} has safety backups alone, taken before restores: describe_backups with instance_id {of} lists them."
+                ),
+                None,
+            ),
+            None => (
                 format!(
                     "{of} has no other whole set: create_backup with instance_id {of} takes one of what it holds now."
                 ),
@@ -137,7 +147,10 @@ impl Flow<'_> {
         let (set, argument) = match source {
             Source::Backup { backup_id } => (backup_id.clone(), format!("backup_id {backup_id}")),
             Source::Moment { restore_time, .. } => {
-                (self.newest_other(of).await.ok().flatten()?, format!("restore_time {}", written_ms(*restore_time)))
+                let others = self.other_sets(of).await.ok()?;
+                // The set tells alone which server program it takes; the clone is of the moment.
+                let any = last_backup(&others).or(others.first())?;
+                (any.id.clone(), format!("restore_time {}", written_ms(*restore_time)))
             }
             Source::Before { .. } => return None,
         };

@@ -4,6 +4,7 @@ use crate::guard::act::Act;
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan, Safety, way_back};
+use crate::guard::preconditions::Preconditions;
 use crate::model::estimate::Estimate;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
@@ -232,14 +233,14 @@ pub(super) fn refusal(status: GuardedStatus, code: &str, message: &str, hint: &s
     }
 }
 
-/// The outcome of an act that runs or has ended.
+/// The outcome of an act that runs or has ended. `ends_clone`: the command that ends the clone on this machine which it made.
 ///
 /// # Errors
 /// `reply.failed`: a bug.
 pub(super) fn carried_out(
     open: &Confirmation,
     carried: Carried,
-    cutover: Option<Cutover>,
+    (cutover, ends_clone): (Option<Cutover>, Option<String>),
     human_verified: bool,
 ) -> Result<Outcome, Fault> {
     let mut plan = PlanRow::of(open);
@@ -254,11 +255,17 @@ pub(super) fn carried_out(
         plan.safety_backup_id = Some(id);
     }
     let creates = matches!(open.plan.act, Act::CreateInstanceFromBackup { .. });
-    let back = if creates { back } else { format!("to get back: {}", last_write.unwrap_or(back)) };
+    let next = match ends_clone {
+        Some(command) => Some(format!("to end the clone before its time a person runs `{command}`")),
+        // What the plan said names no id.
+        None if matches!(open.plan.preconditions, Preconditions::LocalClone(_)) => None,
+        None if creates => Some(back),
+        None => Some(format!("to get back: {}", last_write.unwrap_or(back))),
+    };
     let reply = Guarded {
         plan: Some(plan),
         human_verified: Some(human_verified),
-        next_actions: vec![back],
+        next_actions: next.into_iter().collect(),
         ..Guarded::default()
     };
     let job = match carried {

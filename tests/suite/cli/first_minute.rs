@@ -157,6 +157,9 @@ fn init_from_options() {
     ] {
         assert!(done.out.contains(&line), "{line}: {}", done.out);
     }
+    // The policy that the file has is carried out by `run` alone.
+    let run = done.out.lines().filter(|l| l.starts_with(&format!("  {exe} --home ")) && l.ends_with(" run"));
+    assert_eq!(run.count(), 1, "{}", done.out);
     let listed = machine.run_with("ORDERS_PASSWORD", "s3cret", &["describe-instances", "--json"]);
     assert_eq!(Machine::instances(&listed), [("orders".to_owned(), true)]);
     assert_eq!(listed.json()["instances"][0]["confirmation"], "token");

@@ -262,6 +262,20 @@ fn prompts_agree_with_themselves_and_with_the_tools() {
     }
 }
 
+/// What a refusal names as a call to make is one as it stands: a tool that needs arguments is in its hint, with them.
+#[test]
+fn a_refusal_names_only_whole_calls() {
+    let all = sources("src").join("\n");
+    let lists = all.split(".next(&[").skip(1).filter_map(|rest| rest.split_once(']'));
+    let named: Vec<&str> = lists.flat_map(|(list, _)| list.split('"').skip(1).step_by(2)).collect();
+    assert!(named.len() > 5, "{named:?}");
+    for call in named {
+        let tool = contract::generate(call).expect(call);
+        let required = tool["inputSchema"]["required"].as_array().is_some_and(|names| !names.is_empty());
+        assert!(!required, "{call} needs arguments: name it with them in the hint");
+    }
+}
+
 /// The RAM policies of the documents are JSON, each action is called by the provider, and each that it calls is in one of them.
 #[test]
 fn the_ram_policies_name_what_is_called() {

@@ -90,6 +90,12 @@ fn a_sentinel_names_its_masters() {
         let bench = Bench::unattended(&sentinel);
         let row = bench.json(&["describe-instances"])["instances"][0].clone();
         assert!(row["status"] == "unreachable" && text(&row["reason"]).contains(&told), "{kind}: {row}");
+        // No policy is offered for it, and none is taken.
+        assert!(row["protection"].get("backup_policy").is_none(), "{kind}: {row}");
+        let policy = ["modify-backup-policy", "--instance-id", "orders", "--preferred-backup-time", "02:00Z-03:00Z"];
+        let refused = bench.run(&policy);
+        assert!(refused.code == 5 && refused.err.contains("[instance.sentinel]"), "{kind}: {refused:?}");
+        assert!(refused.err.contains(&next), "{kind}: {refused:?}");
         let made = bench.run(&["create-backup", "--instance-id", "orders", "--json"]).json();
         assert_eq!((&made["status"], &made["code"]), (&"failed".into(), &"instance.sentinel".into()), "{kind}: {made}");
         assert!(made.to_string().contains(&told) && made.to_string().contains(&next), "{kind}: {made}");
@@ -99,6 +105,9 @@ fn a_sentinel_names_its_masters() {
                 done.code == 5 && done.out.contains(&told) && done.out.contains(&next),
                 "{kind}, {command:?}: {done:?}"
             );
+            let offers =
+                ["modify-backup-policy --", "create-backup --", "as long as `"].map(|step| done.out.contains(step));
+            assert_eq!(offers, [false; 3], "{kind}, {command:?}: {done:?}");
         }
         // With the password of the server that it watches, which it does not know.
         let bench = Bench::new(&unattended(&sentinel, "password = \"pw\""));

@@ -122,17 +122,66 @@ fn without_a_log_the_hint_names_what_there_is() {
     assert_eq!(planned["status"], "confirmation_required", "{planned}");
 }
 
+/// Changes a byte of a set's data.
+fn damage(bench: &Bench, id: &str) {
+    let data = bench.home().join("vault/orders").join(id).join("data.rdb.zst");
+    let mut bytes = std::fs::read(&data).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    write_over(&data, bytes);
+}
+
+/// No hint offers the newest safety backup, which most likely holds the mistake, in the place of a set or a moment that there is not.
+#[test]
+fn a_safety_backup_is_offered_in_the_place_of_nothing() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::unattended(&redis);
+    let first = bench.backup();
+    let safety = text(&bench.ask(&first).json()["plan"]["safety_backup_id"]);
+    let hint = |more: &[&str]| {
+        let done = bench.run(&[&["restore-instance", "--instance-id", "orders", "--json"][..], more].concat());
+        assert_ne!(done.code, 0, "{done:?}");
+        text(&done.json()["hint"])
+    };
+    let gone = ["--backup-id", "b-20200101T000000Z-000000"];
+    let moment = ["--restore-time", "2026-11-23T06:15:00Z"];
+    let call = format!("restore_instance with instance_id orders and backup_id {first}");
+    let told = hint(&gone);
+    assert!(told.starts_with(&format!("The latest is {first}.")), "{told}");
+    let told = hint(&moment);
+    assert!(told.contains(&call) && !told.contains(&safety), "{told}");
+    let second = bench.backup();
+    damage(&bench, &second);
+    let blocked = bench.ask(&second).json();
+    assert_eq!(
+        (&blocked["status"], &blocked["next_actions"][0]),
+        (&"blocked".into(), &call.as_str().into()),
+        "{blocked}"
+    );
+    let remove = |id: &str| std::fs::remove_dir_all(bench.home().join("vault/orders").join(id)).unwrap();
+    remove(&first);
+    remove(&second);
+    let third = bench.backup();
+    damage(&bench, &third);
+    let blocked = bench.ask(&third).json();
+    let told = text(&blocked["hint"]);
+    assert!(told.contains("safety backups alone") && !blocked["next_actions"].to_string().contains("b-"), "{blocked}");
+    remove(&third);
+    for more in [&gone, &moment] {
+        let told = hint(more);
+        assert!(told.contains("safety backups alone") && !told.contains(&safety), "{told}");
+        assert!(told.contains("describe_backups with instance_id orders"), "{told}");
+    }
+}
+
 /// A damaged set names the newest one beside it, and that one can be planned.
 #[test]
 fn a_damaged_set_names_another() {
     let redis = Redis::start("redis-7.0", &[]);
     let bench = Bench::unattended(&redis);
     let (whole, damaged) = (bench.backup(), bench.backup());
-    let data = bench.home().join("vault/orders").join(&damaged).join("data.rdb.zst");
-    let mut bytes = std::fs::read(&data).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    write_over(&data, bytes);
+    damage(&bench, &damaged);
     let blocked = bench.ask(&damaged).json();
     assert_eq!(blocked["status"], "blocked", "{blocked}");
     let call = format!("restore_instance with instance_id orders and backup_id {whole}");

@@ -228,6 +228,27 @@ fn deletion() {
     assert_eq!(hint(locked), None);
 }
 
+/// A safety backup is not offered as the latest set, though it is the newest: it most likely holds what somebody wants to undo.
+#[test]
+fn a_safety_backup_is_never_the_latest_that_is_offered() {
+    let place = Place::new();
+    let made = |id: &str, mode: Mode| {
+        let staged = place.staged(id).unwrap();
+        place.run(staged.commit(Metadata { mode, ..metadata() })).unwrap();
+    };
+    let hint = || place.run(place.vault.hint_of_missing("orders", ID, &())).unwrap();
+    let safety = "b-20260105T000000Z-ffffff";
+    made(safety, Mode::Safety);
+    let alone = hint();
+    assert!(alone.contains("safety backups alone") && !alone.contains(safety), "{alone}");
+    assert!(alone.contains("describe_backups with instance_id orders"), "{alone}");
+    for (id, mode) in [("b-20260102T000000Z-bbbbbb", Mode::Automated), ("b-20260103T000000Z-cccccc", Mode::Manual)] {
+        made(id, mode);
+        let told = hint();
+        assert!(told.starts_with(&format!("The latest is {id}.")), "{told}");
+    }
+}
+
 /// A set that a running job makes is not there yet: it neither lists nor is found. Once nobody makes it, both say what it is.
 #[test]
 fn a_set_being_made_is_not_there() {

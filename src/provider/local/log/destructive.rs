@@ -63,5 +63,5 @@ fn none(id: &str, on: bool, next: &str) -> Fault {
             ),
         )
     };
-    Fault::new(Kind::Provider, "log.none", message).hint(hint).next(&["describe_backups"])
+    Fault::new(Kind::Provider, "log.none", message).hint(hint)
 }

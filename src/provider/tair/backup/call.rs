@@ -214,7 +214,6 @@ fn refused(e: TairError) -> Fault {
     if e.is_cloud(CloudError::says_daily_limit_by_message) {
         return Fault::new(Kind::Provider, "cloud.backup_daily_limit", e.to_string())
             .hint("An instance can be backed up by hand 30 times in 24 hours. Use a set that exists.")
-            .next(&["describe_backups"])
             .because(e);
     }
     e.into()

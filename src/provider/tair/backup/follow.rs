@@ -162,7 +162,6 @@ fn lost_set() -> Fault {
     let message = "the cloud's job is over, and the set it should have made is not listed, or not whole";
     Fault::new(Kind::Uncertain, "backup.lost", message)
         .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
-        .next(&["describe_backups"])
 }
 
 /// The files of shards whose jobs were over before ours were joined: taken while ours were, by a job of one shard each. An instance has one
@@ -200,5 +199,4 @@ fn whole(instance_id: &str, record: &Record, rows: Vec<Backup>) -> Result<Option
 fn failed(why: &str) -> Fault {
     Fault::new(Kind::Provider, "backup.failed", format!("the cloud could not take this backup: {why}"))
         .hint("Call create_backup again; if it fails again, look at the instance in the console.")
-        .next(&["create_backup", "describe_instances"])
 }

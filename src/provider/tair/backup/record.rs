@@ -103,7 +103,6 @@ pub fn lost_call(called_at: Timestamp) -> Fault {
         ),
     )
     .hint("Look with describe_backups once more; if there is no new set, call create_backup again.")
-    .next(&["describe_backups", "create_backup"])
 }
 
 #[cfg(test)]

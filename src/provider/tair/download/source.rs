@@ -65,8 +65,7 @@ pub fn only_file(set: &CloudSet) -> Result<&Shard, Fault> {
                 "download.several_files",
                 format!("backup {} is a cluster's: it has one file for each of {} shards", set.set.id, many.len()),
             )
-            .hint(format!("Call download_backup once for each shard, with its id as backup_id: {}", ids.join(", ")))
-            .next(&["download_backup"]))
+            .hint(format!("Call download_backup once for each shard, with its id as backup_id: {}", ids.join(", "))))
         }
     }
 }

@@ -231,7 +231,6 @@ impl Inner {
             format!("the process died around the call, and the policy {found}: it is not known whether it was changed");
         Err(Fault::new(Kind::Uncertain, "cloud.uncertain", message)
             .hint("Look at describe_backup_policy before you call again.")
-            .next(&["describe_backup_policy"])
             .into())
     }
 }

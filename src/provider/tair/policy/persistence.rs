@@ -104,8 +104,7 @@ impl Inner {
             (None, Ok(_)) => {
                 let message = format!("the cloud took appendonly {value}, and keeps another");
                 Err(Fault::new(Kind::Provider, "policy.not_kept", message)
-                    .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
-                    .next(&["describe_backup_policy"]))
+                    .hint("Look at describe_backup_policy; the instance may not offer what was asked for."))
             }
         }
     }

@@ -105,8 +105,7 @@ impl Inner {
                     }
                     let message = format!("the cloud took the policy, and keeps another: {differences}");
                     return Err(Fault::new(Kind::Provider, "policy.not_kept", message)
-                        .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
-                        .next(&["describe_backup_policy"]));
+                        .hint("Look at describe_backup_policy; the instance may not offer what was asked for."));
                 }
             }
             poller.wait("the change of policy").await.map_err(|end| taken(end.into_fault()))?;
@@ -134,7 +133,6 @@ fn after(writes: u32, refused: TairError) -> Fault {
 pub(super) fn uncertain(message: &str) -> Fault {
     Fault::new(Kind::Uncertain, "cloud.uncertain", message)
         .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
-        .next(&["describe_backup_policy"])
 }
 
 /// The fault of a change that somebody else got in the way of.
@@ -142,5 +140,4 @@ pub(super) fn changed_meanwhile() -> Fault {
     let message = "somebody else has changed the policy meanwhile; theirs was not written over";
     Fault::new(Kind::Provider, "policy.changed_meanwhile", message)
         .hint("Look at describe_backup_policy, then call again.")
-        .next(&["describe_backup_policy"])
 }

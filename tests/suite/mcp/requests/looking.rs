@@ -1,6 +1,6 @@
 //! Requests that ask: is it protected, why does nothing happen, what was done, what is at that address, how long would it take.
 
-use super::scene::{Scene, agrees};
+use super::scene::{Scene, agrees, runs};
 use crate::support::{Bench, terminal, text};
 use serde_json::{Value, json};
 
@@ -16,6 +16,28 @@ pub fn is_it_protected(scene: &mut Scene) {
     assert_eq!(changed["status"], "succeeded", "{changed}");
     let after = look(scene);
     assert!(!text(&after["backup_policy"]).starts_with("none"), "{after}");
+}
+
+/// "Is orders protected?" on a server that takes no backups by itself: the answer to the policy, and the look at it afterwards, name the command that
+/// has to be at work for it.
+pub fn who_keeps_the_promise(scene: &mut Scene) {
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", scene.orders.url()));
+    scene.elsewhere(&bench, |scene| {
+        let look = |scene: &mut Scene| {
+            let told = scene.call("describe_instances", json!({ "instance_id": "orders" }));
+            text(&told["instances"][0]["protection"]["backup_policy"])
+        };
+        let before = look(scene);
+        let changed = scene.take(&before);
+        assert_eq!(changed["status"], "succeeded", "{changed}");
+        for told in [text(&changed["hint"]), look(scene)] {
+            let (_, needs) = told.split_once("as long as `").unwrap_or_else(|| panic!("{told}"));
+            let (command, _) = needs.split_once("` is at work").unwrap_or_else(|| panic!("{told}"));
+            assert!(command.ends_with(" run"), "{told}");
+            let help = runs(&format!("{command} --help"));
+            assert!(help.code == 0 && help.out.contains("policies ask for"), "{help:?}");
+        }
+    });
 }
 
 /// "I approved it, and nothing happens." The yes was given in another home: that says where it looked, and the agent sees that the plan still waits, and
@@ -71,6 +93,12 @@ pub fn sentinel_and_cluster(scene: &mut Scene) {
     let reason = text(&watch["reason"]);
     let (_, masters) = reason.split_once("its masters are: mymaster = ").unwrap_or_else(|| panic!("{watch}"));
     let master = masters.split([' ', ',', ';']).next().unwrap();
+    // What has no data is offered no policy, and gets none.
+    assert!(watch["protection"].get("backup_policy").is_none(), "{watch}");
+    let policy = json!({ "instance_id": "watch", "preferred_backup_time": "02:00Z-03:00Z" });
+    let refused = scene.call("modify_backup_policy", policy);
+    assert_eq!(refused["code"], "instance.sentinel", "{refused}");
+    assert!(text(&refused["hint"]).contains(master), "{refused}");
     let shard = scene.call("describe_instances", json!({ "instance_id": "shard" }))["instances"][0].clone();
     assert_eq!(shard["other_shards"], json!([scene.nodes[1].url()]), "{shard}");
     // It is the very shard that the Sentinel watches.

@@ -1,8 +1,8 @@
 //! Requests that bring data back: a mistake undone, some keys, all but some keys, and another instance's data.
 
-use super::scene::{Scene, agrees};
+use super::scene::{Scene, agrees, ends};
 use crate::support::log::{archived_to, position};
-use crate::support::{Redis, text};
+use crate::support::{Bench, Redis, program, text};
 use serde_json::{Value, json};
 
 /// Most tokens of the reply that says that a person has to approve.
@@ -102,6 +102,42 @@ pub fn from_production(scene: &mut Scene) {
     let (plan, _) = scene.agreed("restore_instance", &arguments, "staging");
     assert_eq!(plan["plan"]["instance_id"], "staging", "{plan}");
     assert_eq!(scene.staging.digest(), scene.orders.digest());
+}
+
+/// "Take staging back to nine o'clock", which has no log, and "to the backup b-…", which nobody has. All that there is of it was taken before it was filled,
+/// and no hint offers that: the hint says so, and names the call that lists it.
+pub fn the_newest_is_a_safety_backup(scene: &mut Scene) {
+    let moment = json!({ "instance_id": "staging", "restore_time": "2026-01-01T09:00:00Z" });
+    let gone = json!({ "instance_id": "staging", "backup_id": "b-20200101T000000Z-000000" });
+    for (arguments, code) in [(moment, "restore.no_flashback"), (gone, "backup.not_found")] {
+        let refused = scene.call("restore_instance", arguments);
+        assert_eq!(refused["code"], code, "{refused}");
+        assert!(refused.get("next_actions").is_none(), "a call that lacks its arguments: {refused}");
+        let hint = text(&refused["hint"]);
+        assert!(hint.contains("safety backups alone"), "{hint}");
+        let listed = scene.take(&hint);
+        let sets = listed["backups"].as_array().unwrap();
+        assert!(!sets.is_empty() && sets.iter().all(|set| set["mode"] == "safety"), "{listed}");
+        assert!(sets.iter().all(|set| !hint.contains(&text(&set["backup_id"]))), "{hint}");
+    }
+}
+
+/// "Let me look at the backup beside what there is." A clone; and when it is made, the command that ends it, which works as it stands.
+pub fn a_clone_and_its_end(scene: &mut Scene) {
+    let server = format!("server_programs = [{:?}]\n", program("redis-7.0", "server"));
+    let bench = Bench::new(&format!("{server}[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", scene.orders.url()));
+    scene.elsewhere(&bench, |scene| {
+        let made = scene.call("create_backup", json!({ "instance_id": "orders", "wait_seconds": 60 }));
+        let arguments = json!({ "instance_id": "orders", "backup_id": made["backup_id"] });
+        let (_, done) = scene.agreed("create_instance_from_backup", &arguments, "orders");
+        let next = text(&done["next_actions"][0]);
+        let command = next.split('`').nth(1).unwrap_or_else(|| panic!("no command in {next:?}"));
+        let id = command.rsplit(' ').next().unwrap();
+        assert!(text(&done["message"]).starts_with(&format!("{id} has ")), "{done}");
+        let seen = ends(command, id);
+        assert!(seen.code == 0 && seen.out.contains("has ended"), "{seen:?}");
+        bench.assert_no_clones("when its last step was taken");
+    });
 }
 
 /// "Restore everything but session:*." There is no expression for "all but": the refusal says that the keys that are meant are named, and where their

@@ -107,6 +107,14 @@ impl Scene {
         told
     }
 
+    /// Plays against another server, on a home of its own; that server ends with the play.
+    pub fn elsewhere(&mut self, bench: &Bench, plays: impl FnOnce(&mut Self)) {
+        let other = Wire::of(bench.command(&["serve"]), Era::Handshake, false);
+        let ours = std::mem::replace(&mut self.wire, other);
+        plays(self);
+        self.wire = ours;
+    }
+
     /// What a call of a tool that there is not is answered with.
     pub fn no_tool(&mut self, tool: &str) -> String {
         let answer = self.wire.request("tools/call", json!({ "name": tool, "arguments": {} }));
@@ -155,6 +163,11 @@ pub fn agrees(next: &Value, typed: &str) {
     let command = next.strip_prefix(PERSON_RUNS).unwrap_or_else(|| panic!("nobody is told to run anything: {next}"));
     let seen = pasted(&json!([[QUESTION, typed]]), command);
     assert!(seen.code == 0 && seen.out.contains("Approved."), "{seen:?}");
+}
+
+/// What a person sees who pastes a command that ends a clone, and types its id.
+pub fn ends(command: &str, id: &str) -> Done {
+    pasted(&json!([["leaves it) > ", id]]), command)
 }
 
 /// What a person sees who pastes a command that asks nothing.
