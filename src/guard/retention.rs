@@ -56,10 +56,8 @@ impl fmt::Display for Stays {
                 f.write_str("the newest automated set of its week: one a week is kept while the instance exists")
             }
             Self::NotShown(days) => {
-                write!(
-                    f,
-                    "kept until the sets taken since show that {days} days have passed: the clock alone may be wrong"
-                )
+                let passed = if *days == 1 { "a day has".to_owned() } else { format!("{days} days have") };
+                write!(f, "kept until the sets taken since show that {passed} passed: the clock alone may be wrong")
             }
         }
     }

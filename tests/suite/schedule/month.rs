@@ -234,15 +234,15 @@ fn nothing_young_goes_by_a_clock_that_is_set() {
             let step = steps.iter().find(|(begins, ends, _)| (*begins..*ends).contains(&minute));
             let off = step.map(|(.., off)| *off).unwrap_or_default();
             let (truly, now) = (minutes(minute), start + minutes(minute) + off);
-            let mut take = |mode: Mode, own: Option<i32>| {
+            let mut take = |mode: Mode, days: i32| {
                 made += 1;
                 let mut set = backup_set(&format!("b-{made:04}"), mode, now);
-                set.expires_at = own.map(|days| now + day * days);
+                set.expires_at = Some(now + day * days);
                 sets.push((set, truly, off.is_negative()));
             };
             match dice.below(96) {
-                0 => take(Mode::Manual, Some([7, 30][dice.below(2)])),
-                1 => take(Mode::Safety, Some(7)),
+                0 => take(Mode::Manual, [7, 30][dice.below(2)]),
+                1 => take(Mode::Safety, 7),
                 _ => {}
             }
             let is_automated = |(set, ..): &&(BackupSet, SignedDuration, bool)| set.mode == Mode::Automated;
