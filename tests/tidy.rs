@@ -40,7 +40,7 @@ const VAGUE: [&str; 12] = [
 ];
 
 /// Words, and the only room or file that may say them, or the only ones: what they do must have one place.
-const OWNED: [(&str, &str); 24] = [
+const OWNED: [(&str, &str); 25] = [
     ("\"REPLICAOF\"", "redis"),
     ("\"PSYNC\"", "redis"),
     ("\"FLUSHALL\"", "redis"),
@@ -53,6 +53,7 @@ const OWNED: [(&str, &str); 24] = [
     ("Expired::by_policy", "provider"),
     ("Outlived::by_policy", "provider"),
     ("Expired::crowded_out", "provider"),
+    ("Expired::after_watching", "provider"),
     ("Expired {", "guard"),
     ("Outlived {", "guard"),
     ("Orphaned::of", "provider"),

@@ -83,7 +83,7 @@ impl<'a> Judge<'a> {
         let says_something = |set: &&BackupSet| set.started_at <= now && !damaged.contains(&set.id);
         let sound: Vec<&'a BackupSet> = sets.iter().filter(says_something).collect();
         // Back from the newest sound set, whoever asked for that, and not from now: where backups fail nothing goes that no later set stands in for,
-        // and where a clock was set ahead nothing goes by that alone.
+        // and nothing by the clock of this moment. It may be of a clock that was ahead then: whoever is asked sees each set that goes, and when it began.
         let newest = sound.iter().map(|set| set.started_at).max();
         let back = |newest: Timestamp| {
             newest.checked_sub(SignedDuration::from_hours(i64::from(keep.within_hours.unwrap_or_default()))).ok()

@@ -2,12 +2,23 @@
 //! from when on it is kept.
 //!
 //! It must not ask for the time, and judges what is listed alone: whoever deletes looks whether a plan or a job needs the set.
+//!
+//! One reading of a clock that is wrong, however far ahead, lets nothing go. That so many days have passed has to be told by the time that is over,
+//! and be shown by the sets that were taken since. A clock that is set makes a pause between two of them that never was: so the longest pause does
+//! not count, and what lies behind one of more than two weeks counts for itself. What is left is no more than the time that has really passed,
+//! however far one step of the clock went, and whether it stays so or is put right. A set of a daily policy stays a day longer for that, about; those
+//! of a weekly policy are older by two later ones, so that nothing of theirs stays for ever. Where no sets are taken a process that has had a set
+//! before it for long enough, by a clock that nobody can set, may let it go that has a time of its own: [`Expired::after_watching`].
+//!
+//! Two things are not seen: that the clock was behind when a set was taken, which says that it is older than it is; and that the clock is ahead once
+//! more, as far as it was when it ran so for days and sets were taken.
 
 use crate::guard::grant::{Expired, Grant, Prune};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::calendar::RETENTION_DAYS;
 use crate::model::time::written;
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -28,6 +39,8 @@ pub enum Stays {
     Days(u32),
     /// It is the newest automated set of its week.
     OfItsWeek,
+    /// Its time is over by the clock, and the sets that were taken since do not show that so many days have passed.
+    NotShown(u32),
 }
 
 impl fmt::Display for Stays {
@@ -42,18 +55,81 @@ impl fmt::Display for Stays {
             Self::OfItsWeek => {
                 f.write_str("the newest automated set of its week: one a week is kept while the instance exists")
             }
+            Self::NotShown(days) => {
+                let passed = if *days == 1 { "a day has".to_owned() } else { format!("{days} days have") };
+                write!(f, "kept until the sets taken since show that {passed} passed: the clock alone may be wrong")
+            }
         }
     }
 }
 
-/// The moment from which on a policy of so many days, and never less than a week, keeps everything. It is counted back from the newest automated
-/// set, and not from now: where backups fail nothing goes that no later set stands in for, and where a clock was set ahead nothing goes by that
-/// alone; a set in which a fault was found, or for which nobody vouches, stands in for nothing. `None`: there is no such set yet.
-fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> Option<Timestamp> {
+/// Two sets that are further apart show nothing of the time between them. Of each week one stays, so those of a policy are hardly further apart.
+const PAUSE_MAX: SignedDuration = SignedDuration::from_hours(24 * 14);
+
+fn in_days(days: u32) -> SignedDuration {
+    SignedDuration::from_hours(24 * i64::from(days))
+}
+
+/// The newest moment since which this much time has passed, as the sets show that were taken since, whoever asked for them; `None`: they show that
+/// of no moment. Between neighbours time has passed, but for the longest pause and for all of more than [`PAUSE_MAX`], behind which it is counted
+/// anew: a clock that was ahead for a while dates sets twice into the same days. A set in which a fault was found, or for which nobody vouches, shows
+/// nothing, and nor does what is of a clock that was ahead.
+fn shown_since(sets: &[BackupSet], damaged: &[String], passed: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    let shows = |set: &&BackupSet| set.started_at <= now && !damaged.contains(&set.id);
+    let mut begun: Vec<Timestamp> = sets.iter().filter(shows).map(|set| set.started_at).collect();
+    begun.sort_unstable_by_key(|at| Reverse(*at));
+    let (mut newest, mut later, mut longest) = (now, now, SignedDuration::ZERO);
+    for (n, at) in begun.into_iter().enumerate() {
+        let pause = later.duration_since(at);
+        // What the clock says of now shows nothing either.
+        if n == 0 || pause > PAUSE_MAX {
+            (newest, longest) = (at, SignedDuration::ZERO);
+        } else {
+            longest = longest.max(pause);
+        }
+        later = at;
+        if newest.duration_since(at) - longest >= passed {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// From when on a policy keeps everything.
+#[derive(Debug, Clone, Copy)]
+struct KeptSince {
+    /// By its days, counted back from the newest automated set.
+    by_days: Timestamp,
+    /// By what the sets show: never later.
+    shown: Timestamp,
+}
+
+/// The moments from which on a policy of so many days, and never less than a week, keeps everything. Its days are counted back from the newest
+/// automated set, and not from now: where backups fail nothing goes that no later set stands in for. That alone would be the word of one reading of
+/// a clock, so that as many days have to be shown; until they are, nothing goes. A set in which a fault was found, or for which nobody vouches, stands
+/// in for nothing. `None`: there is no automated set yet.
+fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> Option<KeptSince> {
     let sound = sets.iter().filter(|set| is_of_a_policy(set) && !damaged.contains(&set.id));
     // What is of a clock that was ahead says nothing of now.
     let newest = sound.map(|set| set.started_at).filter(|at| *at <= now).max()?;
-    newest.checked_sub(SignedDuration::from_hours(24 * i64::from(days.max(*RETENTION_DAYS.start())))).ok()
+    let kept = in_days(days.max(*RETENTION_DAYS.start()));
+    let by_days = newest.checked_sub(kept).ok()?;
+    // No moment before the first set can be restored, so that from there on is all.
+    let all = || sets.iter().map(|set| set.started_at).min();
+    let shown = shown_since(sets, damaged, kept, now).or_else(all).map_or(by_days, |shown| shown.min(by_days));
+    Some(KeptSince { by_days, shown })
+}
+
+/// For how many whole days a set is kept that has a time of its own. Less than one can be asked for by nobody, and needs to be shown by nothing.
+fn own_days(set: &BackupSet, expires_at: Timestamp) -> u32 {
+    let days = (expires_at.duration_since(set.started_at).as_hours() / 24).max(0);
+    u32::try_from(days).unwrap_or(u32::MAX)
+}
+
+/// Whether the sets that were taken since show that so many days have passed since a set was.
+fn are_shown(days: u32, set: &BackupSet, sets: &[BackupSet], damaged: &[String], now: Timestamp) -> bool {
+    let since = || shown_since(sets, damaged, in_days(days), now);
+    days == 0 || since().is_some_and(|since| set.started_at <= since)
 }
 
 /// Whether policies say how long a set is kept. What has a time of its own stands in for nothing.
@@ -97,7 +173,7 @@ impl Outlived {
         days: Option<u32>,
         now: Timestamp,
     ) -> Option<Self> {
-        let since = kept_since(sets, damaged, days?, now)?;
+        let since = kept_since(sets, damaged, days?, now)?.shown;
         Some(Self { instance_id: instance_id.to_owned(), since })
     }
 
@@ -132,15 +208,21 @@ fn stay(sets: &[BackupSet], damaged: &[String], days: Option<u32>, now: Timestam
     let judge = |set: &BackupSet| {
         match set.expires_at {
             Some(at) if at > now => return Some(Stays::Until(at)),
-            Some(_) => return is_the_last(set, sets, damaged).then_some(Stays::Last),
+            Some(_) if is_the_last(set, sets, damaged) => return Some(Stays::Last),
+            Some(at) => {
+                let days = own_days(set, at);
+                return (!are_shown(days, set, sets, damaged, now)).then_some(Stays::NotShown(days));
+            }
             None if set.mode != Mode::Automated => return Some(Stays::OfNoPolicy),
             None => {}
         }
         let Some(days) = days else { return Some(Stays::WithoutPolicy) };
-        if since.is_none_or(|since| set.started_at >= since) {
-            return Some(Stays::Days(days.max(*RETENTION_DAYS.start())));
+        let days = days.max(*RETENTION_DAYS.start());
+        let Some(since) = since.filter(|since| set.started_at < since.by_days) else { return Some(Stays::Days(days)) };
+        if of_weeks.contains(&set.id.as_str()) {
+            return Some(Stays::OfItsWeek);
         }
-        of_weeks.contains(&set.id.as_str()).then_some(Stays::OfItsWeek)
+        (set.started_at >= since.shown).then_some(Stays::NotShown(days))
     };
     sets.iter().map(judge).collect()
 }
@@ -178,7 +260,8 @@ impl Needed {
                     at => (now.duration_since(at) > DAY).then_some(Self::ForNow),
                 }
             }
-            Stays::Locked(_) | Stays::OfNoPolicy | Stays::WithoutPolicy => None,
+            // By the clock it is over, and retention keeps it: its lock need not.
+            Stays::Locked(_) | Stays::OfNoPolicy | Stays::WithoutPolicy | Stays::NotShown(_) => None,
         };
         sets.iter().zip(stay(sets, damaged, days, now)).map(judge).collect()
     }
@@ -205,7 +288,7 @@ impl Expired {
     /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week,
     /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does: one in
     /// which a fault was found, or for which nobody vouches, whose id is among `damaged`, only where its week has no other. A manual set that has a
-    /// time of its own goes when that is over, but for the last.
+    /// time of its own goes when that is over, but for the last. All that only where the sets taken since show, too, that the time has passed.
     #[must_use]
     pub fn by_policy(
         sets: &[BackupSet],
@@ -219,5 +302,22 @@ impl Expired {
             (_, None) => Ok(Self::on(set)),
         };
         sets.iter().zip(stay(sets, damaged, days, now)).map(judge).collect()
+    }
+
+    /// Judges a set of an instance, one with a time of its own that is over at a moment, by how long whoever asks has had it there before them, by a
+    /// clock that nobody can set: for its days, or for a week where these are more, is enough where no sets are taken that would show it. `None`: it
+    /// stays.
+    #[must_use]
+    pub fn after_watching(
+        set: &BackupSet,
+        sets: &[BackupSet],
+        damaged: &[String],
+        watched: SignedDuration,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let at = set.expires_at.filter(|at| *at <= now)?;
+        let is_locked = set.locked_until.is_some_and(|until| until > now);
+        let for_long = watched >= in_days(own_days(set, at).min(*RETENTION_DAYS.start()));
+        (for_long && !is_locked && !is_the_last(set, sets, damaged)).then(|| Self::on(set))
     }
 }

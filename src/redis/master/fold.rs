@@ -18,8 +18,11 @@ use crate::redis::resp::encode;
 
 /// Bytes of commands that are folded together.
 pub(super) const WINDOW_BYTES: usize = 2 << 20;
-/// Most arguments of a command that stands for several.
-pub(super) const ARGUMENTS_MAX: u64 = 1024;
+/// Most arguments of a command that stands for several. A server takes their number for that of different elements when it chooses an
+/// encoding, so that a command of more than 128 makes a key large that is small, and another order of a set that has none.
+pub(super) const ARGUMENTS_MAX: u64 = 130;
+/// Most bytes that are looked at in one step, so that no more than these come on top of a window.
+const STEP_BYTES: usize = 256 << 10;
 /// Arguments of a command that are looked at: its name, its key, and two more.
 const LOOKED_AT: usize = 4;
 
@@ -108,7 +111,7 @@ impl Fold {
                 let (begins, database) = (self.held.len(), self.split.database());
                 self.next = Next { begins, database, ..Next::default() };
             }
-            let step = self.split.step(left)?;
+            let step = self.split.step(left.get(..left.len().min(STEP_BYTES)).unwrap_or(left))?;
             let (part, rest) = left.split_at(step.len);
             left = rest;
             if self.passes {

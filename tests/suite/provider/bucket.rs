@@ -255,11 +255,9 @@ fn a_service_tells_what_a_bucket_does_not_obey() {
     const TOLD: &str = "oss://backups/redis: it puts over an object where it was asked not to. No set is safe there.";
     const OBEYS: &str = "oss://backups/redis was tried: a name is given once";
     let redis = Redis::start("redis-7.0", &[]);
-    for (key, versioning, obeys) in [
-        ("vault", Versioning::Paused, false),
-        ("copy_to", Versioning::Paused, false),
-        ("vault", Versioning::Off, true),
-    ] {
+    for (key, versioning, obeys) in
+        [("vault", Versioning::Paused, false), ("copy_to", Versioning::Paused, false), ("vault", Versioning::Off, true)]
+    {
         let oss = Oss::start(versioning);
         let mut bench = Bench::new(&format!("{key} = \"{}\"\n{}", oss.url(), unattended(&redis, "")));
         bench.env = Oss::environment();

@@ -154,3 +154,39 @@ fn a_folded_stream_leaves_the_same_data() {
         assert_eq!(state(&folded), state(&all), "{kind}");
     }
 }
+
+/// A server chooses an encoding by how many elements a command has, and a set that it made large has another order. So no command has more
+/// elements than a small key may.
+#[test]
+fn what_is_small_stays_small() {
+    for kind in MATRIX {
+        let sets = (0..40).map(|n| format!("SADD s a b c d e n{n}"));
+        let boards = (0..400).map(|n| format!("ZADD z {n} m{}", n % 3));
+        let fields = (0..400).map(|n| format!("HSET h f{} {n}", n % 3));
+        let sorted = "SORT s BY w_* ALPHA LIMIT 0 3 STORE l".to_owned();
+        let all: Vec<Vec<String>> = ["SELECT 0".to_owned()]
+            .into_iter()
+            .chain(sets)
+            .chain(boards)
+            .chain(fields)
+            .chain([sorted])
+            .map(|w| owned(&w))
+            .collect();
+        let mut stream = Vec::new();
+        for words in &all {
+            encode(&mut stream, &words.iter().map(String::as_bytes).collect::<Vec<_>>());
+        }
+        let (mut fold, mut folded) = (Fold::default(), Vec::new());
+        fold.feed(&stream, &mut folded).unwrap();
+        fold.finish(&mut folded);
+        let folded = commands(&folded);
+        assert!(folded.len() < 30, "{kind}: {}", folded.len());
+        let state = |sent: &[Vec<String>]| {
+            let server = Redis::start(kind, &[]);
+            server.try_all(sent).unwrap();
+            let encodings = ["s", "z", "h"].map(|key| server.run(&["OBJECT", "ENCODING", key]).text());
+            (server.run(&["LRANGE", "l", "0", "-1"]).text(), encodings, server.run(&["DEBUG", "DIGEST"]).text())
+        };
+        assert_eq!(state(&folded), state(&all), "{kind}");
+    }
+}

@@ -29,6 +29,21 @@ fn week(at: Timestamp) -> (i16, i8) {
     (week.year(), week.week())
 }
 
+/// The newest moment of which sets show that so much time has passed since, said in another way than by the program: of some that follow it, none
+/// more than two weeks behind the one before, the first and the last are as far apart, even without the longest pause among them.
+fn shown_since(sets: &[BackupSet], damaged: &[String], passed: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    let shows = |set: &&BackupSet| !damaged.contains(&set.id) && set.started_at <= now;
+    let mut begun: Vec<Timestamp> = sets.iter().filter(shows).map(|set| set.started_at).collect();
+    begun.sort();
+    let is_shown = |first: usize, last: usize| {
+        let pauses = begun[first..=last].windows(2).map(|two| two[1].duration_since(two[0]));
+        let longest = pauses.max().unwrap_or_default();
+        longest <= SignedDuration::from_hours(24 * 14) && begun[last].duration_since(begun[first]) - longest >= passed
+    };
+    let first = (0..begun.len()).rev().find(|first| (*first..begun.len()).any(|last| is_shown(*first, last)))?;
+    Some(begun[first])
+}
+
 /// What must stay of sets, said in another way than by the program. In some a fault was found.
 fn must_stay(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> BTreeSet<String> {
     let sound = |set: &BackupSet| !damaged.contains(&set.id);
@@ -45,18 +60,23 @@ fn must_stay(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) 
     let kept = SignedDuration::from_hours(24 * i64::from(days.max(7)));
     let of_use = |set: &&BackupSet| sound(set) && (set.mode == Mode::Manual || of_the_policy(set));
     let last = sets.iter().filter(of_use).max_by_key(|set| (set.started_at, set.id.clone()));
+    let shown = shown_since(sets, damaged, kept, now);
     let stays = |set: &&BackupSet| {
         if set.locked_until.is_some_and(|until| until > now) {
             return true;
         }
         if let Some(at) = set.expires_at {
-            return at > now || set.mode == Mode::Manual && last.is_none_or(|last| last.id == set.id);
+            let own = SignedDuration::from_hours(at.duration_since(set.started_at).as_hours().max(0) / 24 * 24);
+            let unshown = || shown_since(sets, damaged, own, now).is_none_or(|shown| set.started_at > shown);
+            let is_last = set.mode == Mode::Manual && last.is_none_or(|last| last.id == set.id);
+            return at > now || is_last || (!own.is_zero() && unshown());
         }
         let newer_in_its_week = automated
             .iter()
             .filter(|other| week(other.started_at) == week(set.started_at))
             .any(|other| (sound(other), other.started_at, &other.id) > (sound(set), set.started_at, &set.id));
-        set.mode != Mode::Automated || newest.duration_since(set.started_at) <= kept || !newer_in_its_week
+        let is_kept = newest.duration_since(set.started_at) <= kept || !newer_in_its_week;
+        set.mode != Mode::Automated || is_kept || shown.is_none_or(|shown| set.started_at >= shown)
     };
     sets.iter().filter(stays).map(|set| set.id.clone()).collect()
 }
@@ -185,6 +205,71 @@ fn two_months_with_downtime_and_clocks_that_are_set() {
     }
 }
 
+/// Two months of three calendars, in which the clock goes 40 days ahead or back, twice, each time for some hours: by their true age, nothing of less than
+/// seven days goes, whoever asked for it. What a clock that was behind has dated says that it is older, and is not asked for.
+#[test]
+fn nothing_young_goes_by_a_clock_that_is_set() {
+    let mut dice = Dice::new("clocks that are set");
+    let start: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+    let minutes = |n: usize| SignedDuration::from_mins(i64::try_from(n).unwrap());
+    let (far, day) = (SignedDuration::from_hours(24 * 40), SignedDuration::from_hours(24));
+    let calendars = [
+        calendar("02:00Z-03:00Z", &EVERY_DAY),
+        calendar("23:00Z-24:00Z", &["Monday", "Thursday"]),
+        calendar("00:00Z-01:00Z", &["Sunday"]),
+    ];
+    let (mut gone, mut gone_behind) = (0, 0);
+    for round in 0..30 {
+        let calendar = &calendars[round % 3];
+        let steps: Vec<(usize, usize, SignedDuration)> = (0..2)
+            .map(|_| {
+                let begins = dice.below(60 * 24 * 60);
+                (begins, begins + 30 + dice.below(600), if dice.below(3) == 0 { -far } else { far })
+            })
+            .collect();
+        // Each with the time of its making that was true, and whether the clock was behind then.
+        let mut sets: Vec<(BackupSet, SignedDuration, bool)> = Vec::new();
+        let mut made = 0;
+        for minute in (0..60 * 24 * 60).step_by(30) {
+            let step = steps.iter().find(|(begins, ends, _)| (*begins..*ends).contains(&minute));
+            let off = step.map(|(.., off)| *off).unwrap_or_default();
+            let (truly, now) = (minutes(minute), start + minutes(minute) + off);
+            let mut take = |mode: Mode, days: i32| {
+                made += 1;
+                let mut set = backup_set(&format!("b-{made:04}"), mode, now);
+                set.expires_at = Some(now + day * days);
+                sets.push((set, truly, off.is_negative()));
+            };
+            match dice.below(96) {
+                0 => take(Mode::Manual, [7, 30][dice.below(2)]),
+                1 => take(Mode::Safety, 7),
+                _ => {}
+            }
+            let is_automated = |(set, ..): &&(BackupSet, SignedDuration, bool)| set.mode == Mode::Automated;
+            let taken = sets.iter().filter(is_automated).map(|(set, ..)| set.started_at).collect();
+            let history = History { since: Some(start), taken, ..History::default() };
+            if matches!(due(calendar, "cache", &history, now), Due::Now { .. }) {
+                made += 1;
+                let set = backup_set(&format!("b-{made:04}"), Mode::Automated, now);
+                sets.push((set, truly, off.is_negative()));
+            } else if minute % 120 != 0 {
+                continue;
+            }
+            let all: Vec<BackupSet> = sets.iter().map(|(set, ..)| set.clone()).collect();
+            let there: BTreeSet<String> = left(&all, &[], 7, now).into_iter().map(|set| set.id).collect();
+            sets.retain(|(set, made_at, was_behind)| {
+                let stays = there.contains(&set.id);
+                let age = truly - *made_at;
+                assert!(stays || *was_behind || age >= day * 7, "{} goes, of {age:?}, at {now}: {steps:?}", set.id);
+                gone += usize::from(!stays);
+                gone_behind += usize::from(!stays && *was_behind);
+                stays
+            });
+        }
+    }
+    assert!(gone > gone_behind + 100, "{gone} went, {gone_behind} of them of a clock that was behind");
+}
+
 /// Whatever there is: what goes is what nothing keeps, and once that is gone nothing else goes.
 #[test]
 fn only_what_nothing_keeps_goes() {
@@ -209,8 +294,8 @@ fn only_what_nothing_keeps_goes() {
         assert_eq!(ids(&left(&kept, &found, days, now)), ids(&kept), "one look is enough");
         // Without a policy only what has its own time goes.
         for (set, verdict) in sets.iter().zip(Expired::by_policy(&sets, &found, None, now)) {
-            let is_last = matches!(verdict, Err(Stays::Last));
-            assert!(is_last || verdict.is_ok() == Expired::of(set, now).is_some(), "{set:?}");
+            let stays = matches!(verdict, Err(Stays::Last | Stays::NotShown(_)));
+            assert!(stays || verdict.is_ok() == Expired::of(set, now).is_some(), "{set:?}");
         }
     }
 }
@@ -223,8 +308,12 @@ fn what_is_asked_for_goes_when_its_days_are_over() {
     let day = SignedDuration::from_hours(24);
     let mut asked = backup_set("b-asked", Mode::Manual, now - day * 10);
     asked.expires_at = Some(now + day);
+    let over = now + day * 2;
+    // What shows that the days have passed, and stands in for nothing.
+    let since = (0..13).map(|n| backup_set(&format!("b-since-{n:02}"), Mode::Safety, over - day * n));
+    let since: Vec<BackupSet> = since.collect();
     let verdict = |others: &[BackupSet], damaged: &[&str], now: Timestamp| {
-        let sets = [&[asked.clone()][..], others].concat();
+        let sets = [&[asked.clone()][..], others, &since[..]].concat();
         let damaged: Vec<String> = damaged.iter().map(|id| (*id).to_owned()).collect();
         Expired::by_policy(&sets, &damaged, Some(7), now).remove(0).map(|goes| goes.backup_id().to_owned())
     };
@@ -232,8 +321,9 @@ fn what_is_asked_for_goes_when_its_days_are_over() {
     let older = backup_set("b-older", Mode::Manual, now - day * 20);
     let others = [automated, safety.clone(), older.clone()];
     assert_eq!(verdict(&others, &[], now), Err(Stays::Until(now + day)));
-    let over = now + day * 2;
     assert_eq!(verdict(&others, &[], over), Ok("b-asked".into()));
+    let clock_alone = Expired::by_policy(&[&[asked.clone()][..], &others[..]].concat(), &[], Some(7), over);
+    assert_eq!(clock_alone.first().unwrap().as_ref().err(), Some(&Stays::NotShown(11)));
     for (others, damaged) in
         [(others.to_vec(), vec!["b-policy"]), (vec![safety, older.clone()], vec![]), (vec![], vec!["b-asked"])]
     {

@@ -165,6 +165,18 @@ pub async fn put(bench: &Bench, n: u8, started_at: Timestamp, position: (&str, u
     id
 }
 
+/// Puts sets that somebody asked for, and that stay, on a bench's vault, one of each of the eight days before a moment: with one of that moment they
+/// show that a week has passed since the first. Their ids.
+pub async fn put_days(bench: &Bench, now: Timestamp) -> Vec<String> {
+    let mut ids = Vec::new();
+    for n in 1..=8 {
+        let id = format!("b-20260102T000000Z-{n:06}");
+        put_set(bench, &id, Mode::Manual, (now - days(n), None), ("another", 0)).await;
+        ids.push(id);
+    }
+    ids
+}
+
 /// Puts a log on a bench's vault, with a command at each of these moments; the offsets behind them.
 pub fn put_log(bench: &Bench, moments: &[Timestamp]) -> Vec<u64> {
     let new = NewTimeline {
@@ -222,6 +234,7 @@ async fn what_kept_moments_lead_back_to_stays() {
     let offsets = put_log(&bench, &[wednesday - days(1), wednesday, now - days(7), now - days(1)]);
     let old = put(&bench, 1, wednesday - days(1), ("i", 0)).await;
     put(&bench, 2, wednesday, ("another", 0)).await;
+    put_days(&bench, now).await;
     let told = || text(&bench.json(&["describe-instances"])["instances"][0]["protection"]["backup_policy"]);
     let late = || (told().contains("is not taken"), bench.run(&["doctor"]).out.contains("is not taken"));
     assert_eq!(late(), (true, true), "{}", told());
@@ -230,7 +243,7 @@ async fn what_kept_moments_lead_back_to_stays() {
     let of_old = || rows(&bench).into_iter().find(|row| row["backup_id"] == old.as_str()).unwrap();
     assert!(of_old()["goes"] == false && text(&of_old()["why"]).contains("lead back to it alone"), "{}", of_old());
     // Of a position that lies a day before the first moment that is kept.
-    let later = put(&bench, 4, now - days(8), ("i", offsets[1])).await;
+    let later = put(&bench, 4, now - days(9), ("i", offsets[1])).await;
     assert_eq!(of_old()["goes"], true, "{}", of_old());
     // One in which a fault was found stands in for none.
     let look =
@@ -248,11 +261,12 @@ async fn a_backup_is_what_lets_the_log_go() {
     let offsets = put_log(&bench, &[60, 30, 20, 1].map(|n| now - days(n)));
     put(&bench, 1, now - days(60), ("i", 0)).await;
     put(&bench, 2, now - days(30), ("i", offsets[1])).await;
+    put_days(&bench, now).await;
     let segments = || archive(&bench).coverage("orders", 0).unwrap().runs[0].segments.len();
     let service = Service::start(&bench);
     wait("the log to go", LONG, || (segments() == 3).then_some(()));
     assert_eq!(service.ask_to_end(), Some(0));
-    assert_eq!((rows(&bench).len(), segments()), (3, 3));
+    assert_eq!((rows(&bench).len(), segments()), (11, 3));
 }
 
 #[tokio::test]
@@ -268,6 +282,7 @@ async fn what_the_policy_lets_go_is_told_and_goes() {
     let of_its_week = put(&bench, 2, wednesday, ("i", offsets[1])).await;
     let young = put(&bench, 3, now - days(6), ("i", offsets[3])).await;
     let newest = put(&bench, 4, now, ("i", offsets[5])).await;
+    put_days(&bench, now).await;
     let of_the_log = || bench.json(&["retention", "--instance-id", "orders"])["log_segments"].clone();
     let segments = || archive(&bench).coverage("orders", 0).unwrap().runs[0].segments.len();
     assert!(rows(&bench).iter().all(|set| set["goes"] == false), "without a policy nothing goes");
@@ -286,14 +301,49 @@ async fn what_the_policy_lets_go_is_told_and_goes() {
     assert!(text(&of(&young)["why"]).contains("7 days newer") && of(&newest)["goes"] == false, "{told:?}");
     // All moments of the last week begin with the set that is on the log since five weeks.
     assert_eq!(of_the_log(), 3);
-    assert_eq!((rows(&bench).len(), segments()), (4, 6), "to tell deletes nothing");
+    assert_eq!((rows(&bench).len(), segments()), (12, 6), "to tell deletes nothing");
     // Any command that looks at jobs is a start.
     bench.jobs();
     let left = rows(&bench);
-    assert!(left.len() == 3 && left.iter().all(|row| row["backup_id"] != goes.as_str()), "{left:?}");
+    assert!(left.len() == 11 && left.iter().all(|row| row["backup_id"] != goes.as_str()), "{left:?}");
     assert_eq!(segments(), 3);
     let audit = bench.run(&["audit"]).out;
     assert!(audit.contains("backup.expired") && audit.contains("log.pruned"), "{audit}");
+}
+
+/// A clock that goes 40 days ahead, and the late backup that is taken at once by it: nothing goes, neither sets of the week before, nor the log, nor what
+/// somebody asked for and is to be kept for some days, nor what undoes a restore. It goes once later sets show that the time has passed.
+#[tokio::test]
+async fn a_clock_that_goes_ahead_lets_nothing_go() {
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n{DAILY}"));
+    // The clock is ahead now, and will be put right.
+    let now = Timestamp::now();
+    let before = now - days(40);
+    let offsets = put_log(&bench, &[before - days(7), before - days(3), before - days(1), before]);
+    for n in 0..8 {
+        let position = if n == 0 { ("i", 0) } else { ("another", 0) };
+        put(&bench, n, before - days(i64::from(7 - n)), position).await;
+    }
+    let own = |n: u8| format!("b-20260103T000000Z-{n:06}");
+    put_set(&bench, &own(1), Mode::Manual, (before - days(2), Some(before + days(28))), ("another", 0)).await;
+    put_set(&bench, &own(2), Mode::Safety, (before - days(1), Some(before + days(6))), ("another", 0)).await;
+    put(&bench, 8, now, ("i", offsets[3])).await;
+    let told = || bench.json(&["retention", "--instance-id", "orders"]);
+    let goes = |told: &Value| told["sets"].as_array().unwrap().iter().filter(|row| row["goes"] == true).count();
+    let first = told();
+    assert_eq!((goes(&first), &first["log_segments"]), (0, &0.into()), "{first}");
+    assert!(first.to_string().contains("the clock alone may be wrong"), "{first}");
+    // Any command that looks at jobs is a start.
+    bench.jobs();
+    assert_eq!(rows(&bench).len(), 11);
+    assert!(!bench.run(&["audit"]).out.contains("backup.expired"));
+    // It was right: forty days have passed, and sets were taken.
+    put_days(&bench, now).await;
+    let later = told();
+    let went =
+        |id: &str| later["sets"].as_array().unwrap().iter().any(|row| row["backup_id"] == id && row["goes"] == true);
+    assert!(went(&own(2)) && !went(&own(1)), "a week is shown, and four are not: {later}");
+    assert!(goes(&later) > 5, "{later}");
 }
 
 /// A set that nobody has signed and this home does not remember stands in for no other, whatever it says of itself: whoever can only put objects
@@ -307,6 +357,7 @@ async fn what_nobody_vouches_for_stands_in_for_nothing() {
     let kept = put(&bench, 2, now - days(9) - second, ("i", 0)).await;
     put(&bench, 3, now - days(9), ("i", 0)).await;
     put(&bench, 4, now - days(5), ("i", 0)).await;
+    put_days(&bench, now).await;
     let forged = [(5, wednesday + days(1)), (6, now)];
     for (n, at) in forged {
         let id = put(&bench, n, at, ("i", 0)).await;

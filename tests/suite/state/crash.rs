@@ -4,7 +4,7 @@
 
 use super::places::Place as _;
 use super::portable::{fill, rows};
-use crate::schedule::service::{DAILY, days, put, wednesday};
+use crate::schedule::service::{DAILY, days, put, put_days, wednesday};
 use crate::support::postgres::{Database, state_line};
 use crate::support::preload::Preload;
 use crate::support::{Bench, Dice, Done, Redis, finish, text, unattended, wait};
@@ -177,7 +177,8 @@ fn an_expiry_dies_behind_each_of_its_steps(database: Option<&Database>) {
     let put = |n: u8, at: Timestamp| runtime.block_on(put(&scene.bench, n, at, ("another", 0)));
     let (now, wednesday) = (Timestamp::now(), wednesday(Timestamp::now()));
     // One of today, and the newest of a week that is long over: an older one of that week goes.
-    let stays = [put(1, now), put(2, wednesday)];
+    let mut stays = vec![put(1, now), put(2, wednesday)];
+    stays.extend(runtime.block_on(put_days(&scene.bench, now)));
     let vault = scene.bench.home().join("vault/orders");
     let (mut n, mut step, mut died) = (3, 1, true);
     while died {

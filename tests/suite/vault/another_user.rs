@@ -1,7 +1,7 @@
 //! The whole program as a user whom modes stop: what lies in the vault is read-only for its owner, and root, as whom the suite may run, would
 //! not notice a step that needs more.
 
-use crate::schedule::service::{DAILY, days, put, wednesday};
+use crate::schedule::service::{DAILY, days, put, put_days, wednesday};
 use crate::support::{Bench, Done, Redis, finish, text, unattended, wait};
 use jiff::Timestamp;
 use std::io::ErrorKind;
@@ -122,6 +122,7 @@ fn nothing_takes_the_rights_of_root() {
     let (now, wednesday) = (Timestamp::now(), wednesday(Timestamp::now()));
     let [_, stays, goes] = [(1, now), (2, wednesday), (3, wednesday - days(1))]
         .map(|(n, at)| runtime.block_on(put(&another.bench, n, at, ("another", 0))));
+    runtime.block_on(put_days(&another.bench, now));
     if is_root() {
         let given = Command::new("chown").args(["-R", "65534:65534"]).arg(another.bench.home()).status();
         assert!(given.unwrap().success());

@@ -203,6 +203,12 @@ fn what_expires_here_expires_there() {
     ] {
         lay(&there, &id(n), mode, days);
     }
+    // What was taken since shows that a week has passed.
+    let since = |n: i64| format!("b-2026011{n}T000000Z-aaaaaa");
+    for n in 0..3 {
+        lay(&there, &since(n), Mode::Manual, monday - 5 - 7 * n);
+    }
+    let with_those = |ids: &[i64]| -> Vec<String> { ids.iter().copied().map(id).chain((0..3).map(since)).collect() };
     // What nobody has signed takes no one's place.
     lay(&nobodys, &id(6), Mode::Automated, monday - 4);
     // One of them the vault has still.
@@ -226,7 +232,7 @@ fn what_expires_here_expires_there() {
         ids.sort();
         (gone, ids)
     };
-    let all: Vec<String> = [1, 2, 3, 4, 5, 6, 9].map(id).into();
+    let all = with_those(&[1, 2, 3, 4, 5, 6, 9]);
     assert_eq!(left(&BackupPolicy::none()), (0, all));
     // One that cannot be deleted keeps no other from it.
     let in_the_way = bench.dir.path().join("second/orders").join(id(3)).join("manifest.json.deleting");
@@ -234,7 +240,7 @@ fn what_expires_here_expires_there() {
     assert_eq!(expire(&usual()).unwrap_err().code, "vault.failed");
     std::fs::remove_dir_all(&in_the_way).unwrap();
     // The newest of its week stays, what the vault has, and what is no policy's.
-    let stays: Vec<String> = [2, 4, 5, 9].map(id).into();
+    let stays = with_those(&[2, 4, 5, 9]);
     assert_eq!(left(&usual()), (1, stays.clone()));
     assert_eq!(left(&usual()), (0, stays));
     let records = bench.run(&["audit"]);

@@ -17,9 +17,21 @@ use crate::provider::local::backup::locks::period;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Seconds between two looks at what has expired: sets expire by the day.
 const INTERVAL: i64 = 3600;
+/// Since when this process has had the sets before it that have a time of their own, by the place of their manifest: whoever sets the clock does not
+/// change that.
+static SEEN: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+
+/// For how long this process has had a set before it, by the place of its manifest.
+fn seen_for(place: String) -> SignedDuration {
+    let since = *SEEN.lock().unwrap_or_else(PoisonError::into_inner).entry(place).or_insert_with(Instant::now);
+    SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX)
+}
+
 /// Who deletes, in the audit.
 const RETENTION: &str = "retention";
 /// Why a set stays whose time is over.
@@ -239,7 +251,15 @@ impl Inner {
         let Listed { sets, unsound, days, .. } = &listed;
         let vouched = sets.iter().filter(|set| set.locked_until.is_some() && !unsound.contains(&set.id));
         let locks_for = vouched.max_by_key(|set| set.started_at).map(period).unwrap_or_default();
-        let verdicts = Expired::by_policy(sets, unsound, *days, now);
+        let mut verdicts = Expired::by_policy(sets, unsound, *days, now);
+        for (set, verdict) in sets.iter().zip(&mut verdicts).filter(|(set, _)| set.expires_at.is_some()) {
+            let seen_for = seen_for(self.vault.manifest_place(set));
+            if matches!(verdict, Err(Stays::NotShown(_)))
+                && let Some(goes) = Expired::after_watching(set, sets, unsound, seen_for, now)
+            {
+                *verdict = Ok(goes);
+            }
+        }
         let by_policy = Needed::by_policy(sets, unsound, *days, now);
         let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
         let mut stayed = self.stay_all_the_same(instance_id, &listed, ids).await?;
