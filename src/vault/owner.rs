@@ -11,6 +11,7 @@ use crate::model::sets::last_backup;
 use crate::model::text::{nearer_than, quoted};
 use crate::vault::Vault;
 use crate::vault::staging::Staging;
+use jiff::Timestamp;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -70,7 +71,7 @@ impl Vault {
 /// offered as the latest: it most likely holds the mistake that somebody wants to undo.
 fn without(instance_id: &str, near: Option<&str>, whole: &[BackupSet]) -> String {
     let list = the_list(instance_id);
-    match (near, last_backup(whole)) {
+    match (near, last_backup(whole, Timestamp::now())) {
         (Some(near), _) => format!("Did you mean {near}? {list}"),
         (None, Some(latest)) => format!("The latest is {}. {list}", latest.id),
         (None, None) if whole.is_empty() => {

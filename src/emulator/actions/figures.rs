@@ -59,6 +59,7 @@ mod tests {
                 kind: "local",
                 clone_of: None,
                 live: Err(String::new()),
+                sentinel: false,
             };
             assert_eq!(host_and_port(&instance), (host.to_owned(), port));
         }

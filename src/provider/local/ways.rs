@@ -9,13 +9,14 @@ use crate::model::sets::last_backup;
 use crate::model::text::{nearest, quoted};
 use crate::model::time::written;
 use crate::provider::local::{Inner, Local};
+use jiff::Timestamp;
 
 impl Inner {
     /// What is left where an instance has no log: the call that restores its newest set, or what has one taken. No safety backup is offered: it most
     /// likely holds what is to be undone.
     pub(super) async fn way_by_set(&self, id: &str) -> String {
         let whole: Vec<BackupSet> = self.sets(id).await.unwrap_or_default().into_iter().flatten().collect();
-        match last_backup(&whole) {
+        match last_backup(&whole, Timestamp::now()) {
             Some(set) if self.read_only => {
                 format!("Its newest set is {}, of {}; {AS_READ_ONLY}.", set.id, written(set.started_at))
             }

@@ -12,6 +12,7 @@ use crate::model::instance::Capability;
 use crate::model::sets::last_backup;
 use crate::model::time::written_ms;
 use crate::tools::newest_rows::name_safety_backups;
+use jiff::Timestamp;
 
 /// A next step: a sentence, and the call in it, where there is one.
 type Step = (String, Option<String>);
@@ -114,7 +115,7 @@ impl Flow<'_> {
             return (listed, None);
         }
         let Ok(others) = self.other_sets(of).await else { return (listed, None) };
-        match last_backup(&others).map(|set| &set.id) {
+        match last_backup(&others, Timestamp::now()).map(|set| &set.id) {
             Some(other) => {
                 let call = match &self.act {
                     Act::RestoreInstance { source_instance_id: None, keys: None, write_fence: false, .. } => {
@@ -149,7 +150,7 @@ impl Flow<'_> {
             Source::Moment { restore_time, .. } => {
                 let others = self.other_sets(of).await.ok()?;
                 // The set tells alone which server program it takes; the clone is of the moment.
-                let any = last_backup(&others).or(others.first())?;
+                let any = last_backup(&others, Timestamp::now()).or(others.first())?;
                 (any.id.clone(), format!("restore_time {}", written_ms(*restore_time)))
             }
             Source::Before { .. } => return None,
