@@ -67,7 +67,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
 fn show(records: impl IntoIterator<Item = AuditRecord>, json: bool) {
     if json {
         for r in records {
-            print(&json!({ "at": written(r.at), "event": r.event, "caller": r.caller, "instance_id": r.instance_id, "confirmation": r.nonce, "detail": r.detail }).to_string());
+            print(&json!({ "at": written(r.at), "event": r.event, "caller": r.caller, "instance_id": r.instance_id, "plan_id": r.plan_id(), "confirmation": r.nonce, "detail": r.detail }).to_string());
         }
         return;
     }

@@ -110,7 +110,7 @@ impl ToolCommand {
             if self.tool.name != "download_backup" {
                 return self.show(Err(fault)).0;
             }
-            tracing::warn!(cause = ?std::error::Error::source(&fault), "what an earlier process left behind could not be reconciled: {fault}");
+            tracing::warn!(cause = fault.cause(), "what an earlier process left behind could not be reconciled: {fault}");
         }
         let (bar, mut signals) = (Bar::new(), Signals::new()?);
         let person = TerminalPerson::new(self.as_json, &bar);

@@ -125,7 +125,7 @@ impl From<Fault> for Refused {
             Kind::Provider | Kind::Refused => "IncorrectDBInstanceState",
             Kind::Usage | Kind::Unexpected | Kind::Uncertain => "InternalError",
         };
-        tracing::warn!(code = fault.code, cause = ?std::error::Error::source(&fault), "answered with {code}: {fault}");
+        tracing::warn!(code = fault.code, cause = fault.cause(), "answered with {code}: {fault}");
         Self::new(code)
     }
 }

@@ -159,12 +159,6 @@ impl AuditRecord {
         }
     }
 
-    /// What records of one plan have in common, short enough for a line: the beginning of the nonce. Empty where no plan is behind the event.
-    #[must_use]
-    pub fn plan(&self) -> &str {
-        shown(&self.nonce)
-    }
-
     /// The id by which `approve` takes the plan behind the event; empty where none is.
     #[must_use]
     pub fn plan_id(&self) -> String {

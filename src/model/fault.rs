@@ -138,6 +138,20 @@ impl Fault {
         self
     }
 
+    /// What the cause says, and what is behind it, for the log alone: without what the message has already. `None` where nothing is left.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        let mut told: Vec<String> = Vec::new();
+        for cause in std::iter::successors(self.source(), |&cause| cause.source()) {
+            let text = cause.to_string();
+            // Many an error names its own cause.
+            if !self.message.contains(&text) && !told.iter().any(|before| before.contains(&text)) {
+                told.push(text);
+            }
+        }
+        (!told.is_empty()).then(|| told.join(": "))
+    }
+
     /// Keeps the cause, for the log alone.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -236,8 +236,7 @@ impl Jobs {
             });
             if let Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) = &end {
                 // A target of its own: a command that prints by itself what came of its job leaves it out of the log.
-                let cause = std::error::Error::source(fault);
-                tracing::warn!(target: "tair_backup_mcp::job_failed", job = %job.id, instance = %job.instance_id, code = fault.code, cause = ?cause, "{fault}");
+                tracing::warn!(target: "tair_backup_mcp::job_failed", job = %job.id, instance = %job.instance_id, code = fault.code, cause = fault.cause(), "{fault}");
             }
             jobs.end(&job, &end).await;
             jobs.state.leave(&job.id);
@@ -264,7 +263,7 @@ impl Jobs {
                 }
             };
             let Err(fault) = written else { return };
-            tracing::error!(job = %job.id, cause = ?std::error::Error::source(&fault), "the job's end could not be written down: {fault}");
+            tracing::error!(job = %job.id, cause = fault.cause(), "the job's end could not be written down: {fault}");
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2);
         }

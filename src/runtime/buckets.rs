@@ -40,8 +40,7 @@ async fn try_one(app: Arc<App>, bucket: VaultPlace) {
         match vault.probe().await {
             Ok(probe) => return tell(&bucket, &probe),
             Err(fault) => {
-                let cause = std::error::Error::source(&fault);
-                tracing::warn!(cause = ?cause, "what {bucket} obeys is not known yet: {fault}");
+                tracing::warn!(cause = fault.cause(), "what {bucket} obeys is not known yet: {fault}");
             }
         }
         tokio::time::sleep(AGAIN_AFTER).await;

@@ -111,7 +111,7 @@ pub async fn keep(app: Arc<App>, path: PathBuf) {
             Ok(()) => failing = false,
             Err(fault) if failing => tracing::debug!("metrics_file: {fault}"),
             Err(fault) => {
-                tracing::warn!(cause = ?std::error::Error::source(&fault), "metrics_file: {fault}");
+                tracing::warn!(cause = fault.cause(), "metrics_file: {fault}");
                 failing = true;
             }
         }

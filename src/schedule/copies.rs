@@ -57,8 +57,7 @@ struct Failures<'a> {
 impl Failures<'_> {
     /// Tells what failed, and how long it is waited until it is tried again.
     fn add(&mut self, fault: &Fault) -> Duration {
-        let cause = std::error::Error::source(fault);
-        tracing::warn!(instance = %self.id, cause = ?cause, "not all of its {} at {}: {fault}", self.what, self.place);
+        tracing::warn!(instance = %self.id, cause = fault.cause(), "not all of its {} at {}: {fault}", self.what, self.place);
         let wait = AGAIN_AFTER.saturating_mul(1 << self.in_a_row.min(16)).min(AGAIN_AFTER_MAX);
         self.in_a_row += 1;
         wait

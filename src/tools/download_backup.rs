@@ -235,7 +235,7 @@ async fn record(call: &ToolCall<'_>, instance_id: &str, event: &str, detail: Str
     let told = clean_to(&detail, DETAIL_LOGGED);
     let record = AuditRecord::now(event, call.caller.id(), instance_id, detail);
     let Err(fault) = call.app.state.record(record).await else { return Ok(None) };
-    tracing::error!(instance = %instance_id, caller = %call.caller, detail = %told, cause = ?std::error::Error::source(&fault), "{event} is not in the audit: {fault}");
+    tracing::error!(instance = %instance_id, caller = %call.caller, detail = %told, cause = fault.cause(), "{event} is not in the audit: {fault}");
     match call.caller.face() {
         Face::CommandLine => Ok(Some(format!("not in the audit, and in the log alone: {}", fault.message))),
         Face::Mcp | Face::Emulator => {

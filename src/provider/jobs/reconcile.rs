@@ -94,7 +94,7 @@ impl Jobs {
 
     /// Nobody may forget a job that cannot be reconciled yet: it stays an orphan, and is tried again at the next look.
     async fn give_back(&self, job: &Job, why: &Fault) {
-        tracing::warn!(job = %job.id, cause = ?std::error::Error::source(why), "what a dead process left cannot be reconciled yet: {why}");
+        tracing::warn!(job = %job.id, cause = why.cause(), "what a dead process left cannot be reconciled yet: {why}");
         let stage = stage_of_orphan(job, &why.message);
         if let Err(fault) = self.state.release(&job.id, Phase::Interrupted, &stage).await {
             tracing::error!(job = %job.id, "the job could not be given back: {fault}");

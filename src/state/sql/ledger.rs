@@ -164,7 +164,7 @@ pub(super) fn tell(r: &AuditRecord, job: Option<&str>) {
         job = job.and_then(named),
         instance = named(&r.instance_id),
         caller = named(&r.caller),
-        plan = named(r.plan()),
+        plan = named(&r.plan_id()),
         detail = named(&detail),
         "{}",
         r.event

@@ -8,6 +8,7 @@ use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobKind};
 use crate::model::log::{Gap, GapCause};
+use crate::model::time::written_short;
 use crate::provider::local::Inner;
 use crate::state::jobs::JobsOf;
 use jiff::{SignedDuration, Timestamp};
@@ -101,7 +102,9 @@ impl Inner {
             ..missing
         };
         let id = timeline.instance_id.clone();
-        tracing::warn!(instance = %id, detail = gap.detail, "the log has a gap, {}: nothing from {from} to {} can be recovered", gap.cause.as_str(), gap.to);
+        let detail = Some(gap.detail.as_str()).filter(|detail| !detail.is_empty());
+        let (from, to) = (written_short(from), written_short(gap.to));
+        tracing::warn!(instance = %id, detail, "the log has a gap, {}: nothing from {from} to {to} can be recovered", gap.cause.as_str());
         let archive = self.archive.clone();
         blocking(move || archive.record_gap(&id, &gap)).await
     }

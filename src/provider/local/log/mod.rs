@@ -98,8 +98,7 @@ impl Inner {
             match kept {
                 Ok(()) => failing = AGAIN_AFTER,
                 Err(fault) => {
-                    let cause = std::error::Error::source(&fault);
-                    tracing::warn!(instance = %id, cause = ?cause, "the log is not kept: {fault}");
+                    tracing::warn!(instance = %id, cause = fault.cause(), "the log is not kept: {fault}");
                     wait = failing;
                     failing = (failing * 2).min(AGAIN_AFTER_MAX);
                 }
