@@ -248,7 +248,7 @@ impl Config {
             let instance = InstanceConfig { copy_to, ..instance };
             if instances.iter().any(|i| i.id == instance.id) {
                 let why = format!(
-                    "instance id \"{0}\" is given twice; give each [[instance]] an id of its own, such as id = \"{0}-2\"",
+                    "instance id \"{0}\" is given twice; write an id of its own in each [[instance]], such as id = \"{0}-2\"",
                     instance.id
                 );
                 return Err(refused(&path, &why));

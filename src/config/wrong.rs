@@ -14,9 +14,18 @@ const EXAMPLE: &str = include_str!("../../config.example.toml");
 /// The next step where the message has all that is to be written.
 const THEN: &str = "Correct that line; `tair-backup-mcp doctor` then looks at all that the file names.";
 
-/// The fault of a value that cannot be; `why` says what to write.
+/// What stands in a reason before what to write.
+const WRITE: &str = "; write ";
+
+/// The fault of a value that cannot be; `why` says what to write, mostly behind [`WRITE`]: then the hint has that.
 pub(super) fn refused(path: &Path, why: &str) -> Fault {
-    Fault::new(Kind::Usage, "config.invalid", format!("{}: {why}", path.display())).hint(THEN)
+    let (what, hint) = match why.rsplit_once(WRITE) {
+        Some((what, line)) => {
+            (what, format!("There write {line}. `tair-backup-mcp doctor` then looks at all that the file names."))
+        }
+        None => (why, THEN.to_owned()),
+    };
+    Fault::new(Kind::Usage, "config.invalid", format!("{}: {what}", path.display())).hint(hint)
 }
 
 /// Says of a number that it is out of its range, and what to write. `before` stands before the key: `guard.`, or nothing.

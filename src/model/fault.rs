@@ -138,6 +138,19 @@ impl Fault {
         self
     }
 
+    /// Message and hint as one text, for a place that has no line for each.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.hint.chars().next() {
+            None => self.message.clone(),
+            Some(first) => {
+                // A hint is a sentence of its own, or the end of one.
+                let between = if first.is_lowercase() { "; " } else { ". " };
+                format!("{}{between}{}", self.message.trim_end_matches('.'), self.hint)
+            }
+        }
+    }
+
     /// What the cause says, and what is behind it, for the log alone: without what the message has already. `None` where nothing is left.
     #[must_use]
     pub fn cause(&self) -> Option<String> {

@@ -83,7 +83,7 @@ impl Provider for Routed {
             }
             // A cloud that cannot be asked is one row of the list; it must not hide our own instances.
             Err(away) if total > 0 => {
-                let live = Err(format!("{} {}", away.message, away.hint));
+                let live = Err(away.told());
                 rows.push(Instance {
                     id: "alibaba-cloud".into(),
                     address: String::new(),

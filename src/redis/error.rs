@@ -85,6 +85,8 @@ pub enum RedisError {
         address: String,
         /// What the server said.
         message: String,
+        /// Whether a password was sent, and the server has none.
+        needless: bool,
     },
     /// The user may not run this command.
     #[error("the user may not run {command}: {message}")]

@@ -19,7 +19,8 @@ impl RedisError {
                 };
                 Self::Denied { command, message, hint }
             }
-            ErrorPrefix::NoAuth | ErrorPrefix::WrongPass => Self::Auth { address, message },
+            ErrorPrefix::NoAuth | ErrorPrefix::WrongPass => Self::Auth { address, message, needless: false },
+            ErrorPrefix::NoPasswordSet => Self::Auth { address, message, needless: true },
             ErrorPrefix::Denied => Self::ProtectedMode { address },
             ErrorPrefix::Loading => Self::Loading { address },
             ErrorPrefix::NoMasterLink => Self::NoMasterLink { address },
@@ -30,7 +31,7 @@ impl RedisError {
                 Self::NoReplication { address, command }
             }
             // Before 6.0 a wrong password is an ERR.
-            ErrorPrefix::Err if command == "AUTH" => Self::Auth { address, message },
+            ErrorPrefix::Err if command == "AUTH" => Self::Auth { address, message, needless: false },
             prefix => Self::Server { command, prefix, message },
         }
     }

@@ -49,6 +49,12 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             (Kind::Provider, "instance.timeout", "the instance may be busy or out of reach; try again", Some(10))
         }
         E::Lost { .. } | E::Broken { .. } => (Kind::Provider, "instance.connection_lost", "try again", Some(5)),
+        E::Auth { needless: true, .. } => (
+            Kind::Provider,
+            "instance.auth",
+            "the server has no password: take the user and the password of the instance out of the configuration, or out of its url",
+            None,
+        ),
         E::Auth { .. } => {
             (Kind::Provider, "instance.auth", "set the user and password of the instance in the configuration", None)
         }

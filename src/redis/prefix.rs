@@ -12,6 +12,8 @@ pub enum ErrorPrefix {
     UnknownCommand,
     /// `ERR max number of clients …`: the server takes no more connections.
     MaxClients,
+    /// `ERR AUTH <password> called without any password configured …`, before 6.0 `ERR Client sent AUTH, but no password is set`: the server wants none.
+    NoPasswordSet,
     /// `NOPERM`: the ACL of the user does not allow the command.
     NoPerm,
     /// `NOAUTH`: nobody has logged in on this connection.
@@ -50,6 +52,10 @@ pub enum ErrorPrefix {
     Other,
 }
 
+/// How a server says that it has no password, and was sent one.
+const NO_PASSWORD: [&str; 2] =
+    ["AUTH <password> called without any password", "Client sent AUTH, but no password is set"];
+
 impl ErrorPrefix {
     /// Reads the text of an error reply, without its dash.
     #[must_use]
@@ -58,6 +64,7 @@ impl ErrorPrefix {
         match prefix.trim_end() {
             "ERR" if rest.trim_start().starts_with("unknown command") => Self::UnknownCommand,
             "ERR" if rest.trim_start().starts_with("max number of clients") => Self::MaxClients,
+            "ERR" if NO_PASSWORD.iter().any(|said| rest.trim_start().starts_with(said)) => Self::NoPasswordSet,
             "ERR" => Self::Err,
             "NOPERM" => Self::NoPerm,
             "NOAUTH" => Self::NoAuth,
@@ -95,6 +102,11 @@ mod tests {
             ("ERR no MOVED here, nor an unknown command", ErrorPrefix::Err),
             ("ERR max number of clients reached", ErrorPrefix::MaxClients),
             ("ERR max number of clients + cluster connections reached", ErrorPrefix::MaxClients),
+            (
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+                ErrorPrefix::NoPasswordSet,
+            ),
+            ("ERR Client sent AUTH, but no password is set", ErrorPrefix::NoPasswordSet),
             ("MOVED 3999 127.0.0.1:6381", ErrorPrefix::Moved),
             ("OOM command not allowed when used memory > 'maxmemory'.", ErrorPrefix::Oom),
             ("NOPERM User bk has no permissions to run the 'psync' command", ErrorPrefix::NoPerm),

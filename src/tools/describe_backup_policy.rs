@@ -105,10 +105,7 @@ impl PersistenceRow {
         let Persistence { settings, state, unread } = match found {
             Ok(found) => found,
             Err(fault) => {
-                return Self {
-                    unknown: format!("{} {}", fault.message, fault.hint).trim().to_owned(),
-                    ..Self::default()
-                };
+                return Self { unknown: fault.told(), ..Self::default() };
             }
         };
         let ended = |well: Option<bool>| well.map(|well| if well { "ok" } else { "failed" });

@@ -56,7 +56,7 @@ impl Inner {
         let endpoint = match self.endpoint(instance_id).await {
             Ok(endpoint) => endpoint,
             Err(fault) => {
-                let live = Err(format!("{} {}", fault.message, fault.hint));
+                let live = Err(fault.told());
                 let (id, address) = (instance_id.into(), String::new());
                 return Ok(Instance { id, address, kind, clone_of, live, sentinel: false });
             }

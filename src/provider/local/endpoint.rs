@@ -57,6 +57,11 @@ async fn first_of(path: PathBuf) -> Result<String, String> {
     .map_err(|fault| fault.message)?
 }
 
+/// Whether a name is written as those of variables mostly are: capitals, digits and at least one `_`.
+fn is_usual_name(name: &str) -> bool {
+    name.contains('_') && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
+
 /// Where `url` is, with the credentials and TLS settings of the instance. Passwords are read now, so that a rotated one is
 /// picked up.
 ///
@@ -64,23 +69,33 @@ async fn first_of(path: PathBuf) -> Result<String, String> {
 /// `instance.bad_address`, `config.password`.
 pub async fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault> {
     let mut endpoint = Endpoint::parse(url).map_err(Fault::from)?;
-    let unreadable = |why: String| {
+    let unreadable = |why: &str, hint: String| {
         Fault::new(Kind::Usage, "config.password", format!("the password of {} cannot be read: {why}", config.id))
-            .hint("Check password_file or password_env of the instance in the configuration.")
+            .hint(hint)
     };
     let password = match &config.password {
         Password::None => None,
         Password::Given(secret) => Some(secret.clone()),
         Password::File(path) => {
             let text = first_of(path.clone()).await;
-            // The password itself may stand where its file or variable is to be named: neither is quoted.
-            let text = text.map_err(|why| unreadable(format!("the file that password_file names: {why}")))?;
+            // The password itself may stand where its file or variable is to be named: it is not quoted.
+            let text = text.map_err(|why| {
+                let path = format!("password_file = \"/etc/tair-backup-mcp/{}\"", config.id);
+                let hint = format!("Write the password into that file, as its first line, or name the file that has it: {path}");
+                unreadable(&format!("the file that password_file names: {why}"), hint)
+            })?;
             Some(Secret::new(text.lines().next().unwrap_or_default()))
         }
-        Password::Env(name) => Some(Secret::new(
-            std::env::var(name)
-                .map_err(|_| unreadable("the environment variable that password_env names is not set".into()))?,
-        )),
+        Password::Env(name) => Some(Secret::new(std::env::var(name).map_err(|_| {
+            // Nobody's password has this form, but for one that was chosen for it.
+            if is_usual_name(name) {
+                let hint = format!("Set it for this process, and start that again: export {name}=…");
+                return unreadable(&format!("{name}, which password_env names, is not set"), hint);
+            }
+            let hint = "Set that variable for this process, and start that again; or write password_env = \"REDIS_PASSWORD\", \
+                        and export REDIS_PASSWORD=…";
+            unreadable("the environment variable that password_env names is not set", hint.to_owned())
+        })?)),
     };
     if let Some(password) = password {
         endpoint.password = Some(password);

@@ -106,7 +106,10 @@ fn a_value_that_cannot_be_has_one_that_can() {
         (instance("announce = \"h:port\""), &["write announce = \"10.0.0.9:7400\""]),
         (instance("tls_ca_file = \"ca.pem\""), &["write url = \"rediss://"]),
         (instance("backup_retention_period = 7"), &["write preferred_backup_time = \"02:00Z-03:00Z\""]),
-        (instance("preferred_backup_time = \"2\""), &["preferred_backup_time \"2\"", "such as 02:00Z-03:00Z"]),
+        (
+            instance("preferred_backup_time = \"2\""),
+            &["preferred_backup_time \"2\"", "write preferred_backup_time = \"02:00Z-03:00Z\""],
+        ),
         ([instance(""), instance("")].concat(), &["\"a\" is given twice", "such as id = \"a-2\""]),
     ];
     let cases: Vec<(&str, &[&str])> = cases.iter().map(|(text, parts)| (text.as_str(), *parts)).collect();
