@@ -230,7 +230,7 @@ fn tell(message: &str, code: &str, hint: &str) {
     let _ = writeln!(err, "{} {message} [{code}]", screen.paint(Tone::Bad, "error:"));
     if !hint.is_empty() {
         let head = format!("{} ", screen.paint(Tone::Head, "hint:"));
-        let _ = writeln!(err, "{}", screen.line(&head, hint));
+        let _ = writeln!(err, "{}", screen.line(&head, &render::typed(&screen, hint)));
     }
 }
 

@@ -4,9 +4,10 @@
 
 use crate::cli::print;
 use crate::cli::render::screen::{Screen, Tone};
+use crate::cli::render::typed;
 use crate::config::Config;
 use crate::guard::ledger::Confirmation;
-use crate::guard::person::{Answer, Channel, typed_answer};
+use crate::guard::person::{Answer, Channel, typed_answer, without_keys};
 use crate::model::estimate::percent;
 use crate::model::fault::{Fault, Kind};
 use crate::tools::{Asked, Person, Progress, with_bytes};
@@ -90,14 +91,16 @@ pub async fn read_line(question: String) -> Option<String> {
 /// The person who typed the command.
 pub struct TerminalPerson<'a> {
     quiet: bool,
+    /// Whether they are shown the plan before they are asked, and with it what becomes of keys.
+    shown: bool,
     bar: &'a Bar,
 }
 
 impl<'a> TerminalPerson<'a> {
-    /// `quiet`: a program reads our output, so nobody is asked. The bar is taken away before a question.
+    /// `quiet`: a program reads our output, so nobody is asked; `shown`: they are shown the plan first. The bar is taken away before a question.
     #[must_use]
-    pub const fn new(quiet: bool, bar: &'a Bar) -> Self {
-        Self { quiet, bar }
+    pub const fn new(quiet: bool, shown: bool, bar: &'a Bar) -> Self {
+        Self { quiet, shown, bar }
     }
 }
 
@@ -113,16 +116,27 @@ impl Person for TerminalPerson<'_> {
         }
         // Its spinner goes on by itself, and would draw over the question.
         self.bar.clear();
+        if self.shown {
+            return Asked::Answered(ask(open, &without_keys(question, &open.plan)).await);
+        }
         Asked::Answered(ask(open, question).await)
     }
 }
+
+/// The line of a question that has a call in it, which a person can type later.
+const WAY_BACK: &str = "Way back: ";
 
 /// A question as it stands at the terminal: its first line says what is at stake, and stands out.
 #[must_use]
 pub fn laid_out(question: &str) -> String {
     let screen = Screen::stderr();
     let (first, rest) = question.split_once('\n').unwrap_or((question, ""));
-    format!("{}\n{}", screen.paint(Tone::Bad, &screen.prose(first)), screen.prose(rest))
+    let mut lines = vec![screen.paint(Tone::Bad, &screen.prose(first))];
+    lines.extend(rest.lines().map(|line| match line.strip_prefix(WAY_BACK) {
+        Some(back) => screen.step("", &format!("{WAY_BACK}{}", typed(&screen, back))),
+        None => screen.prose(line),
+    }));
+    lines.join("\n")
 }
 
 /// Asks for the instance id; `no` declines, an empty line leaves the plan open.

@@ -110,10 +110,15 @@ impl ToolCommand {
             if self.tool.name != "download_backup" {
                 return self.show(Err(fault)).0;
             }
-            tracing::warn!(cause = fault.cause(), "what an earlier process left behind could not be reconciled: {fault}");
+            tracing::warn!(
+                cause = fault.cause(),
+                "what an earlier process left behind could not be reconciled: {fault}"
+            );
         }
         let (bar, mut signals) = (Bar::new(), Signals::new()?);
-        let person = TerminalPerson::new(self.as_json, &bar);
+        // A call that has a token already is asked about at once.
+        let shown = self.asks_here(app) && self.arguments.get(TOKEN).is_none_or(Value::is_null);
+        let person = TerminalPerson::new(self.as_json, shown, &bar);
         let caller = Caller::command_line();
         let call = ToolCall { app, caller: &caller, person: &person, progress: &bar };
         let outcome = drain::unless_asked_to_end(&mut signals, self.conversation(&call, &bar)).await;

@@ -128,6 +128,19 @@ const IMPACT_SHOWN: usize = 480;
 /// Most characters of a line about keys.
 const KEYS_SHOWN: usize = 600;
 
+/// What a question tells of keys.
+fn lines_of_keys(keys: &KeyImpact) -> Vec<String> {
+    key_lines(keys).iter().map(|(name, text)| format!("{name}: {}.", clean_to(text, KEYS_SHOWN))).collect()
+}
+
+/// A question without what its plan tells of keys: for a person who has just been shown all of that. What became known later stays.
+#[must_use]
+pub fn without_keys(question: &str, plan: &Plan) -> String {
+    let shown = plan.impact.keys.as_ref().map(lines_of_keys).unwrap_or_default();
+    let left = question.lines().filter(|line| !shown.iter().any(|one| one == line));
+    left.collect::<Vec<_>>().join("\n")
+}
+
 /// The whole question: what will be lost, what replaces it, what becomes of keys, the warnings, the way back. Text from data is cleaned.
 /// `keys`: in place of what the plan says of them, where they could be compared only later.
 #[must_use]
@@ -147,8 +160,7 @@ pub fn question(plan: &Plan, keys: Option<&KeyImpact>, warnings: &[String]) -> S
             .filter(|(_, text)| !text.is_empty())
             .map(|(name, text)| format!("{name}: {}.", clean_to(text, IMPACT_SHOWN))),
     );
-    let keys = keys.or(planned.as_ref()).map(key_lines).unwrap_or_default();
-    lines.extend(keys.iter().map(|(name, text)| format!("{name}: {}.", clean_to(text, KEYS_SHOWN))));
+    lines.extend(keys.or(planned.as_ref()).map(lines_of_keys).unwrap_or_default());
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean_to(how_meaning, IMPACT_SHOWN)));
     let estimate = plan.estimate.as_ref().map(Estimate::describe);
     lines.extend(estimate.map(|estimate| format!("Takes: {}.", clean_to(&estimate, IMPACT_SHOWN))));

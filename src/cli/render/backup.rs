@@ -2,6 +2,7 @@
 
 use super::screen::{Screen, Tone};
 use super::tables::Column;
+use super::typed::typed;
 use super::{cell, count, items, number, size, text};
 use crate::model::estimate::Estimate;
 use crate::model::text::bytes;
@@ -18,7 +19,7 @@ pub fn created(screen: &Screen, json: &Value) -> String {
     lines.push(screen.prose(&cell(json, "message")));
     let estimate = json.get("estimate").and_then(|estimate| Estimate::deserialize(estimate).ok());
     lines.extend(estimate.map(|estimate| screen.beside("takes   ", &estimate.describe())));
-    lines.extend(text(json, "hint").map(|hint| screen.step("hint: ", hint)));
+    lines.extend(text(json, "hint").map(|hint| screen.step("hint: ", &typed(screen, hint))));
     lines.join("\n")
 }
 

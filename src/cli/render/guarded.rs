@@ -5,11 +5,15 @@
 
 use super::keys::lines;
 use super::screen::{Screen, Tone};
+use super::typed::typed;
 use super::{cell, items, text};
 use crate::model::estimate::Estimate;
-use crate::tools::guarded::reply::PlanRow;
+use crate::tools::guarded::reply::{GuardedStatus, PlanRow};
 use serde::Deserialize as _;
 use serde_json::Value;
+
+/// How far a call came whose person gave no yes.
+const NO_YES: [GuardedStatus; 2] = [GuardedStatus::Declined, GuardedStatus::ApprovalRequired];
 
 /// Renders the reply of a guarded tool, whole.
 pub fn reply(screen: &Screen, json: &Value) -> String {
@@ -20,6 +24,7 @@ pub fn reply(screen: &Screen, json: &Value) -> String {
     out.extend(impact(screen, json));
     out.extend(token(json));
     out.extend(next(screen, json));
+    out.extend(hint(screen, json));
     out.join("\n")
 }
 
@@ -40,6 +45,10 @@ pub fn after_question(screen: &Screen, json: &Value) -> String {
     out.extend(code(json));
     out.extend(token(json));
     out.extend(next(screen, json));
+    // What a client is told to do about a person who gave no yes is not for that person.
+    if !NO_YES.iter().any(|status| json.get("status") == serde_json::to_value(status).ok().as_ref()) {
+        out.extend(hint(screen, json));
+    }
     out.join("\n")
 }
 
@@ -58,7 +67,7 @@ fn checks(screen: &Screen, json: &Value) -> Vec<String> {
     let line = |check: &Value| {
         let status = cell(check, "status");
         let shown = screen.paint(Tone::of(&status), &format!("{status:<7}"));
-        screen.step(&format!("  [{shown}] {:<18} ", cell(check, "name")), &cell(check, "detail"))
+        screen.step(&format!("  [{shown}] {:<18} ", cell(check, "name")), &typed(screen, &cell(check, "detail")))
     };
     items(json, "prechecks").iter().map(line).collect()
 }
@@ -80,7 +89,7 @@ fn impact(screen: &Screen, json: &Value) -> Vec<String> {
     let estimate = json.pointer("/plan/estimate").and_then(|estimate| Estimate::deserialize(estimate).ok());
     out.extend(estimate.map(|estimate| screen.beside("takes  ", &estimate.describe())));
     let parts = [("now    ", "now"), ("after  ", "after"), ("lost   ", "lost"), ("back   ", "way_back")];
-    out.extend(parts.iter().map(|(head, field)| screen.beside(head, &cell(impact, field))));
+    out.extend(parts.iter().map(|(head, field)| screen.step(head, &typed(screen, &cell(impact, field)))));
     out.extend(keys(screen, json));
     out
 }
@@ -100,11 +109,13 @@ fn next(screen: &Screen, json: &Value) -> Vec<String> {
     let mut out = Vec::new();
     out.extend(text(json, "job_id").map(|id| format!("job    {id}")));
     out.extend(json.get("human_verified").and_then(Value::as_bool).map(|yes| format!("human_verified {yes}")));
-    out.extend(
-        items(json, "next_actions").iter().map(|next| screen.step("next   ", next.as_str().unwrap_or_default())),
-    );
-    out.extend(text(json, "hint").map(|hint| screen.step("hint: ", hint)));
+    let actions = items(json, "next_actions").iter().map(|next| next.as_str().unwrap_or_default());
+    out.extend(actions.map(|next| screen.step("next   ", &typed(screen, next))));
     out
+}
+
+fn hint(screen: &Screen, json: &Value) -> Option<String> {
+    text(json, "hint").map(|hint| screen.step("hint: ", &typed(screen, hint)))
 }
 
 #[cfg(test)]
@@ -149,6 +160,8 @@ mod tests {
         assert_eq!(after.lines().collect::<Vec<_>>(), [wanted[0], wanted[9], wanted[10], wanted[11]]);
         let declined =
             json!({ "status": "declined", "code": "person.declined", "message": "No.", "human_verified": false });
+        let hinted = json!({ "status": "declined", "message": "No.", "hint": "A client that declines by itself" });
+        assert_eq!(after_question(&Screen::WHOLE, &hinted), "declined: No.");
         assert_eq!(reply(&Screen::WHOLE, &declined), "declined: No.\ncode   person.declined\nhuman_verified false");
     }
 }

@@ -3,6 +3,7 @@
 use super::backup::{log, newest};
 use super::screen::{Screen, Tone};
 use super::tables::Column;
+use super::typed::typed;
 use super::{cell, count, items, number, size, text};
 use crate::config::command::find;
 use crate::config::guard::ConfirmationPolicy;
@@ -54,7 +55,8 @@ pub fn list(screen: &Screen, json: &Value) -> String {
         lines.extend(text(protection(i), "backup_policy").map(|policy| {
             let head = format!("{id}: backup policy: ");
             // A command in it can be pasted.
-            if find(policy).is_some() { screen.step(&head, policy) } else { screen.prose(&format!("{head}{policy}")) }
+            let policy = typed(screen, policy);
+            if find(&policy).is_some() { screen.step(&head, &policy) } else { screen.prose(&format!("{head}{policy}")) }
         }));
         lines.extend(i.get("clone_of").map(|clone| {
             let moment = text(clone, "restore_time").map_or_else(String::new, |at| format!(" and its log up to {at}"));

@@ -2,6 +2,7 @@
 
 use super::screen::{Screen, Tone};
 use super::tables::Column;
+use super::typed::typed;
 use super::{cell, count, items, number, text};
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ pub fn one(screen: &Screen, json: &Value) -> String {
     let mut lines = vec![first.trim_end().to_owned()];
     lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
     lines.push(screen.prose(&text(json, "message").map_or_else(|| cell(json, "stage"), str::to_owned)));
-    lines.extend(text(json, "hint").map(|hint| screen.step("hint: ", hint)));
+    lines.extend(text(json, "hint").map(|hint| screen.step("hint: ", &typed(screen, hint))));
     lines.join("\n")
 }
 

@@ -16,6 +16,7 @@ mod policy;
 mod retention;
 pub mod screen;
 pub mod tables;
+mod typed;
 
 use screen::Screen;
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub use guarded::{after_question, before_question};
 pub use keys::compared;
 pub use plans::listed_plans;
 pub use retention::{prunable, pruned, verdicts};
+pub use typed::typed;
 
 /// Renders a tool's reply for a screen. A verb without a rendering of its own is shown field by field.
 #[must_use]

@@ -123,10 +123,13 @@ fn restore_instance_asks_at_the_terminal() {
     // Checks and bars, then the question, then what came of it: nothing twice.
     let (before, after) = done.out.split_once(QUESTION).unwrap();
     assert!(before.contains("write_traffic") && before.contains("-lost ~changed +added"), "{done:?}");
-    for once in ["write_traffic", "Afterwards: ", "Way back: ", "keys   "] {
+    for once in ["write_traffic", "Afterwards: ", "Way back:", "keys   "] {
         assert_eq!(done.out.matches(once).count(), 1, "{once}: {done:?}");
     }
     assert!(after.contains("succeeded") && !after.contains("plan   ") && !before.contains("token  "), "{done:?}");
+    // What becomes of keys is in the table alone, and the way back is a command.
+    assert!(!done.out.contains("Keys lost: "), "{done:?}");
+    assert!(after.contains("restore-instance") && !after.contains("restore_instance with "), "{done:?}");
     assert_eq!(redis.digest(), intact);
     // With --json a program reads, so nobody is asked even here.
     redis.run(&["SET", "marker", "again"]);
