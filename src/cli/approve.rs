@@ -7,7 +7,7 @@ use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, question};
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
-use crate::model::text::{clean, quoted, shell_word};
+use crate::model::text::{clean, clean_to, quoted, shell_word};
 use crate::model::time::written;
 use crate::tools::guarded::keys_of_later_backup;
 use crate::tools::plan_rows::{LAPSED_WITHIN, PlanStatus};
@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// How long a person waits before they are told for what.
 const TOLD_AFTER: Duration = Duration::from_millis(250);
+
+/// Most characters of what a plan would do, in the list.
+const WHAT_SHOWN: usize = 400;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -170,6 +173,7 @@ fn listed(app: &App, plans: &[Confirmation]) -> String {
             clean(&open.plan.instance_id),
             written(open.created_at),
             written(open.expires_at),
+            clean_to(&open.plan.act.on(&open.plan.instance_id), WHAT_SHOWN),
         ]
     });
     format!("Plans in {}:\n{}", place(app), render::listed_plans(&Screen::stdout(), rows))

@@ -3,7 +3,7 @@
 use crate::cli::render::screen::Screen;
 use crate::cli::{print, render, terminal};
 use crate::guard::ledger::AuditRecord;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean_to, short_digests};
 use crate::model::time::{Reading, read, written};
 use crate::tools::App;
@@ -38,9 +38,12 @@ pub struct Args {
 /// Prints the audit, oldest first.
 ///
 /// # Errors
-/// `time.bad_format`; `state.failed`.
+/// `instance.bad_id`, `instance.not_found`; `time.bad_format`; `state.failed`.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let instance_id = args.instance_id.as_deref();
+    if let Some(id) = instance_id {
+        known(app, id).await?;
+    }
     let since = match (args.since.as_deref().map(since).transpose()?, args.limit) {
         (Some(since), None) => since,
         (since, limit) => {
@@ -60,6 +63,18 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
             return Ok(0);
         }
         after = last.unwrap_or(after);
+    }
+}
+
+/// Makes sure that there is an instance of this id, or was one: an empty table would be taken for its history.
+async fn known(app: &App, id: &str) -> Result<(), Fault> {
+    if !app.state.audit(Some(id), None, 1).await?.is_empty() {
+        return Ok(());
+    }
+    match app.known(id).await {
+        Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Usage) => Err(fault),
+        // Whether it can be reached is of no matter here.
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

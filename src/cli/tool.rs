@@ -2,6 +2,7 @@
 
 use crate::cli::render::screen::Screen;
 use crate::cli::{INTERRUPTED, background, print, render, terminal};
+use crate::config::advice::Advice;
 use crate::config::guard::ConfirmationPolicy;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
@@ -129,6 +130,14 @@ impl ToolCommand {
             return Ok(INTERRUPTED);
         };
         let (code, running) = self.show(outcome);
+        if self.tool.name == "describe_instances"
+            && !self.as_json
+            && let Some(Advice { found, next }) = app.config.without_instances()
+        {
+            let screen = Screen::stderr();
+            terminal::note(&screen.prose(&format!("nothing is configured: {found}")));
+            terminal::note(&screen.line("", &next));
+        }
         // A job that the call began outlives the reply, but not this process.
         if running.is_some() {
             terminal::note("its job goes on (Ctrl-C cancels a backup of our own making)");

@@ -94,14 +94,8 @@ impl Config {
                     next,
                 );
             }
-            if self.instances.is_empty() && self.tair.is_none() {
-                let shown = file.display();
-                if self.is_blank {
-                    add(format!("{shown} is empty"), self.command("init --force --url redis://host:6379"));
-                } else {
-                    let next = "Add to it: [[instance]], and under it id = \"orders\" and url = \"redis://host:6379\"";
-                    add(format!("{shown} names no instance"), next.to_owned());
-                }
+            if let Some(Advice { found, next }) = self.without_instances() {
+                add(found, next);
             }
         }
         for (what, path) in self.secret_files() {
@@ -130,6 +124,21 @@ impl Config {
             }
         }
         all
+    }
+
+    /// What is to be said of a file that names no instance; `None` where there is no file, or one that does.
+    #[must_use]
+    pub fn without_instances(&self) -> Option<Advice> {
+        let shown = self.file.as_ref()?.display();
+        if !self.instances.is_empty() || self.tair.is_some() {
+            return None;
+        }
+        if self.is_blank {
+            let next = self.command("init --force --url redis://host:6379");
+            return Some(Advice { found: format!("{shown} is empty"), next });
+        }
+        let next = "Add to it: [[instance]], and under it id = \"orders\" and url = \"redis://host:6379\"";
+        Some(Advice { found: format!("{shown} names no instance"), next: next.to_owned() })
     }
 
     /// The files that hold a secret each, and what it is.

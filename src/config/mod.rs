@@ -336,7 +336,7 @@ fn read(path: &Path, named: bool) -> Result<Option<String>, Fault> {
         Ok(_) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
         Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-            Err(refused(path, "this is no text in UTF-8; write it anew in that encoding, or let `init --force` do so"))
+            Err(refused(path, "this is no text in UTF-8: write it anew in that encoding, or let `init --force` do so"))
         }
         Err(e) => {
             let (why, hint) = match Denied::of(&e, path) {

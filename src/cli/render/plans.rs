@@ -23,9 +23,9 @@ pub fn below(screen: &Screen, json: &Value) -> String {
     format!("\n\n{}", screen.table(head, plans.iter().map(|plan| fields.map(|field| cell(plan, field)))))
 }
 
-/// Renders plans: id, status, who asked, act, instance, since when, until when.
+/// Renders plans: id, status, who asked, act, instance, since when, until when, and what they would do.
 #[must_use]
-pub fn listed_plans(screen: &Screen, rows: impl IntoIterator<Item = [String; 7]>) -> String {
+pub fn listed_plans(screen: &Screen, rows: impl IntoIterator<Item = [String; 8]>) -> String {
     let head = [
         Column::new("PLAN"),
         Column::status("STATUS"),
@@ -35,6 +35,8 @@ pub fn listed_plans(screen: &Screen, rows: impl IntoIterator<Item = [String; 7]>
         Column::new("INSTANCE"),
         Column::new("SINCE").less(1),
         Column::new("GOOD UNTIL"),
+        // Of two plans of a tool for an instance it tells which is which.
+        Column::sentence("WHAT"),
     ];
     screen.table(head, rows)
 }

@@ -93,6 +93,7 @@ fn one_plan_is_asked_by_its_id() {
     assert!(code == 0 && seen.contains("Approved.") && seen.matches(QUESTION).count() == 1, "{seen}");
     let listed = bench.run(&["approve", "--list", "--plan", &id(&first)]).out;
     assert!(listed.contains(" waiting ") && !listed.contains(&id(&second)), "{listed}");
+    assert!(listed.contains(&backup) && !listed.contains(&other), "what it would do: {listed}");
 
     let anew = plan(&backup);
     assert_eq!(anew["plan"]["supersedes"], "waiting", "{anew}");

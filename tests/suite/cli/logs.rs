@@ -136,7 +136,9 @@ fn the_audit_has_backups_and_downloads() {
     assert!(detail(4).contains("download.outside_roots") && detail(6).contains("download.exists"), "{all:?}");
     assert_eq!(audit(&["--since", &text(&all[0]["at"])]).len(), 7);
     assert_eq!(audit(&["--since", &text(&all[0]["at"]), "--limit", "2"]).len(), 2);
-    assert!(audit(&["--since", "2999-01-01T00:00Z"]).is_empty() && audit(&["--instance-id", "carts"]).is_empty());
+    assert!(audit(&["--since", "2999-01-01T00:00Z"]).is_empty());
+    let none = bench.run(&["audit", "--instance-id", "carts"]);
+    assert!(none.code == 4 && none.err.contains("[instance.not_found]") && none.out.is_empty(), "{none:?}");
     let bad = bench.run(&["audit", "--since", "when it was"]);
     assert!(bad.code == 2 && bad.err.contains("[time.bad_format]"), "{bad:?}");
     // The table has the caller, and of a digest its beginning.

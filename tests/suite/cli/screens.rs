@@ -197,6 +197,7 @@ fn plans() -> Drawn {
             "orders",
             "2026-11-23T09:30:15Z",
             "2026-11-23T09:45:15Z",
+            "restore of orders from b-20261123T093012Z-fdd30d",
         ],
         [
             "p-0a1b2c3d",
@@ -206,6 +207,7 @@ fn plans() -> Drawn {
             "orders",
             "2026-11-23T08:00:00Z",
             "2026-11-23T08:15:00Z",
+            "new instance from orders, b-20261122T020000Z-1a2b3c",
         ],
     ];
     let rows = rows.map(|row| row.map(str::to_owned));
