@@ -133,7 +133,7 @@ pub fn laid_out(question: &str) -> String {
     let (first, rest) = question.split_once('\n').unwrap_or((question, ""));
     let mut lines = vec![screen.paint(Tone::Bad, &screen.prose(first))];
     lines.extend(rest.lines().map(|line| match line.strip_prefix(WAY_BACK) {
-        Some(back) => screen.step("", &format!("{WAY_BACK}{}", typed(&screen, back))),
+        Some(back) => screen.step(WAY_BACK, &typed(&screen, back)),
         None => screen.prose(line),
     }));
     lines.join("\n")

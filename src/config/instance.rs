@@ -165,7 +165,7 @@ fn calendar(time: Option<&str>, days: Option<&[String]>, kept: Option<u32>) -> R
             ..BackupPolicy::none()
         })
     };
-    read().map(Some).map_err(|(fault, line): (Fault, &str)| format!("{}; write {line}", fault.message))
+    read().map(Some).map_err(|(fault, line): (Fault, &'static str)| format!("{}; write {line}", fault.message))
 }
 
 /// Whether a text can be the name of an environment variable.
