@@ -22,7 +22,10 @@ async fn reconcile(app: &App) {
         if (!app.state.is_shared() || app.state.is_open())
             && let Err(fault) = drain::recover(app).await
         {
-            tracing::warn!(cause = fault.cause(), "what an earlier process left behind could not be reconciled: {fault}");
+            tracing::warn!(
+                cause = fault.cause(),
+                "what an earlier process left behind could not be reconciled: {fault}"
+            );
         }
         if !app.state.is_shared() {
             return;
