@@ -5,13 +5,14 @@
 //!
 //! One reading of a clock that is wrong, however far ahead, lets nothing go. That so many days have passed has to be told by the time that is over,
 //! and be shown by the sets that were taken since. A clock that is set makes a pause between two of them that never was: so the longest pause does
-//! not count, and what lies behind one of more than two weeks counts for itself. What is left is no more than the time that has really passed,
-//! however far one step of the clock went, and whether it stays so or is put right. A set of a daily policy stays a day longer for that, about; those
-//! of a weekly policy are older by two later ones, so that nothing of theirs stays for ever. Where no sets are taken a process that has had a set
-//! before it for long enough, by a clock that nobody can set, may let it go that has a time of its own: [`Expired::after_watching`].
+//! not count, nor does any of more than two weeks. What is left is no more than the time that has really passed, however far one step of the clock
+//! went, and whether it stays so or is put right. A set of a daily policy stays about two days longer for that; those of a weekly policy are older by
+//! two later ones. Sets that are always taken more than two weeks apart show nothing: one of them that has a time of its own goes once a process has
+//! had it before it for all of that, by a clock that nobody can set ([`Expired::after_watching`]), or by somebody's word.
 //!
-//! Two things are not seen: that the clock was behind when a set was taken, which says that it is older than it is; and that the clock is ahead once
-//! more, as far as it was when it ran so for days and sets were taken.
+//! Three things are not seen: that the clock was behind when a set was taken, which says that it is older than it is; that the clock is ahead once
+//! more, as far as it was when it ran so for days and sets were taken; and that it was set ahead twice, by less than two weeks each time, with a set
+//! taken in between.
 
 use crate::guard::grant::{Expired, Grant, Prune};
 use crate::model::backup::{BackupSet, Mode};
@@ -71,24 +72,24 @@ fn in_days(days: u32) -> SignedDuration {
 }
 
 /// The newest moment since which this much time has passed, as the sets show that were taken since, whoever asked for them; `None`: they show that
-/// of no moment. Between neighbours time has passed, but for the longest pause and for all of more than [`PAUSE_MAX`], behind which it is counted
-/// anew: a clock that was ahead for a while dates sets twice into the same days. A set in which a fault was found, or for which nobody vouches, shows
+/// of no moment. Between neighbours time has passed, but for the longest pause and for each of more than [`PAUSE_MAX`], which are left out. A set in which a fault was found, or for which nobody vouches, shows
 /// nothing, and nor does what is of a clock that was ahead.
 fn shown_since(sets: &[BackupSet], damaged: &[String], passed: SignedDuration, now: Timestamp) -> Option<Timestamp> {
     let shows = |set: &&BackupSet| set.started_at <= now && !damaged.contains(&set.id);
     let mut begun: Vec<Timestamp> = sets.iter().filter(shows).map(|set| set.started_at).collect();
     begun.sort_unstable_by_key(|at| Reverse(*at));
-    let (mut newest, mut later, mut longest) = (now, now, SignedDuration::ZERO);
+    let (mut newest, mut later) = (now, now);
+    let (mut longest, mut left_out) = (SignedDuration::ZERO, SignedDuration::ZERO);
     for (n, at) in begun.into_iter().enumerate() {
         let pause = later.duration_since(at);
-        // What the clock says of now shows nothing either.
-        if n == 0 || pause > PAUSE_MAX {
-            (newest, longest) = (at, SignedDuration::ZERO);
-        } else {
-            longest = longest.max(pause);
+        match n {
+            // What the clock says of now shows nothing either.
+            0 => newest = at,
+            _ if pause > PAUSE_MAX => left_out += pause,
+            _ => longest = longest.max(pause),
         }
         later = at;
-        if newest.duration_since(at) - longest >= passed {
+        if newest.duration_since(at) - left_out - longest >= passed {
             return Some(at);
         }
     }
@@ -114,8 +115,11 @@ fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp)
     let newest = sound.map(|set| set.started_at).filter(|at| *at <= now).max()?;
     let kept = in_days(days.max(*RETENTION_DAYS.start()));
     let by_days = newest.checked_sub(kept).ok()?;
-    // No moment before the first set can be restored, so that from there on is all.
-    let all = || sets.iter().map(|set| set.started_at).min();
+    // No moment before the first set can be restored, so that from right before it on is all.
+    let all = || {
+        let first = sets.iter().map(|set| set.started_at).min()?;
+        first.checked_sub(SignedDuration::from_nanos(1)).ok()
+    };
     let shown = shown_since(sets, damaged, kept, now).or_else(all).map_or(by_days, |shown| shown.min(by_days));
     Some(KeptSince { by_days, shown })
 }
@@ -222,7 +226,7 @@ fn stay(sets: &[BackupSet], damaged: &[String], days: Option<u32>, now: Timestam
         if of_weeks.contains(&set.id.as_str()) {
             return Some(Stays::OfItsWeek);
         }
-        (set.started_at >= since.shown).then_some(Stays::NotShown(days))
+        (set.started_at > since.shown).then_some(Stays::NotShown(days))
     };
     sets.iter().map(judge).collect()
 }
@@ -305,8 +309,7 @@ impl Expired {
     }
 
     /// Judges a set of an instance, one with a time of its own that is over at a moment, by how long whoever asks has had it there before them, by a
-    /// clock that nobody can set: for its days, or for a week where these are more, is enough where no sets are taken that would show it. `None`: it
-    /// stays.
+    /// clock that nobody can set: all of its days, where the sets that were taken do not show them. `None`: it stays.
     #[must_use]
     pub fn after_watching(
         set: &BackupSet,
@@ -317,7 +320,7 @@ impl Expired {
     ) -> Option<Self> {
         let at = set.expires_at.filter(|at| *at <= now)?;
         let is_locked = set.locked_until.is_some_and(|until| until > now);
-        let for_long = watched >= in_days(own_days(set, at).min(*RETENTION_DAYS.start()));
+        let for_long = watched >= in_days(own_days(set, at));
         (for_long && !is_locked && !is_the_last(set, sets, damaged)).then(|| Self::on(set))
     }
 }

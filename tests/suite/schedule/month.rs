@@ -35,12 +35,14 @@ fn shown_since(sets: &[BackupSet], damaged: &[String], passed: SignedDuration, n
     let shows = |set: &&BackupSet| !damaged.contains(&set.id) && set.started_at <= now;
     let mut begun: Vec<Timestamp> = sets.iter().filter(shows).map(|set| set.started_at).collect();
     begun.sort();
-    let is_shown = |first: usize, last: usize| {
-        let pauses = begun[first..=last].windows(2).map(|two| two[1].duration_since(two[0]));
-        let longest = pauses.max().unwrap_or_default();
-        longest <= SignedDuration::from_hours(24 * 14) && begun[last].duration_since(begun[first]) - longest >= passed
+    let is_shown = |first: usize| {
+        let pauses = begun[first..].windows(2).map(|two| two[1].duration_since(two[0]));
+        let counted: Vec<SignedDuration> =
+            pauses.filter(|pause| *pause <= SignedDuration::from_hours(24 * 14)).collect();
+        let all: SignedDuration = counted.iter().fold(SignedDuration::ZERO, |all, pause| all + *pause);
+        all - counted.into_iter().max().unwrap_or_default() >= passed
     };
-    let first = (0..begun.len()).rev().find(|first| (*first..begun.len()).any(|last| is_shown(*first, last)))?;
+    let first = (0..begun.len()).rev().find(|first| is_shown(*first))?;
     Some(begun[first])
 }
 
@@ -76,7 +78,7 @@ fn must_stay(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) 
             .filter(|other| week(other.started_at) == week(set.started_at))
             .any(|other| (sound(other), other.started_at, &other.id) > (sound(set), set.started_at, &set.id));
         let is_kept = newest.duration_since(set.started_at) <= kept || !newer_in_its_week;
-        set.mode != Mode::Automated || is_kept || shown.is_none_or(|shown| set.started_at >= shown)
+        set.mode != Mode::Automated || is_kept || shown.is_none_or(|shown| set.started_at > shown)
     };
     sets.iter().filter(stays).map(|set| set.id.clone()).collect()
 }

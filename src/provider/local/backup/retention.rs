@@ -22,14 +22,18 @@ use std::time::Instant;
 
 /// Seconds between two looks at what has expired: sets expire by the day.
 const INTERVAL: i64 = 3600;
-/// Since when this process has had the sets before it that have a time of their own, by the place of their manifest: whoever sets the clock does not
-/// change that.
-static SEEN: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+/// Since when this process has had the sets of an instance before it that have a time of their own, by the place of their manifest: whoever sets the
+/// clock does not change that.
+static SEEN: Mutex<BTreeMap<String, BTreeMap<String, Instant>>> = Mutex::new(BTreeMap::new());
 
-/// For how long this process has had a set before it, by the place of its manifest.
-fn seen_for(place: String) -> SignedDuration {
-    let since = *SEEN.lock().unwrap_or_else(PoisonError::into_inner).entry(place).or_insert_with(Instant::now);
-    SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX)
+/// For how long this process has had each of these sets of an instance before it, by the places of their manifests; others are forgotten.
+fn seen_for(instance_id: &str, places: Vec<String>) -> Vec<SignedDuration> {
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = seen.remove(instance_id).unwrap_or_default();
+    let now = Instant::now();
+    let since: Vec<Instant> = places.iter().map(|place| before.get(place).copied().unwrap_or(now)).collect();
+    seen.insert(instance_id.to_owned(), places.into_iter().zip(since.iter().copied()).collect());
+    since.iter().map(|at| SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX)).collect()
 }
 
 /// Who deletes, in the audit.
@@ -252,8 +256,9 @@ impl Inner {
         let vouched = sets.iter().filter(|set| set.locked_until.is_some() && !unsound.contains(&set.id));
         let locks_for = vouched.max_by_key(|set| set.started_at).map(period).unwrap_or_default();
         let mut verdicts = Expired::by_policy(sets, unsound, *days, now);
-        for (set, verdict) in sets.iter().zip(&mut verdicts).filter(|(set, _)| set.expires_at.is_some()) {
-            let seen_for = seen_for(self.vault.manifest_place(set));
+        let timed: Vec<_> = sets.iter().zip(&mut verdicts).filter(|(set, _)| set.expires_at.is_some()).collect();
+        let places = timed.iter().map(|(set, _)| self.vault.manifest_place(set)).collect();
+        for ((set, verdict), seen_for) in timed.into_iter().zip(seen_for(instance_id, places)) {
             if matches!(verdict, Err(Stays::NotShown(_)))
                 && let Some(goes) = Expired::after_watching(set, sets, unsound, seen_for, now)
             {
