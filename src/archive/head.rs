@@ -91,7 +91,7 @@ impl Archive {
 fn told(head: &LogHead) -> String {
     let LogHead { instance_id, timeline, offset, until, .. } = head;
     format!(
-        "this home knew the log of timeline {timeline} up to {} (offset {offset}) and did not remove it. Where it was meant to go, vault forget --instance-id {instance_id} --timeline {timeline} says so",
+        "this home knew the log of timeline {timeline} up to {} (offset {offset}) and did not remove it. Where it was meant to go, vault forget --instance-id {instance_id} --timeline {timeline} says so, once no service writes to that timeline any more",
         written(*until)
     )
 }

@@ -3,7 +3,7 @@
 //!
 //! It must do nothing to what pruning removes, nor ask about each of millions of segments: a lock ends no earlier than its period after the last
 //! time in the name, and what was extended is remembered by the stretch of time in which it lies. What a process before this one has extended is
-//! found out by the object of a stretch that was put first, whose lock is extended last.
+//! found out by the object of a stretch that was put first, whose lock is extended last; of gaps and the record of a timeline by each.
 //!
 //! What is damaged, contradicts something, or lies within something longer may be what somebody put there to hide what was written. It keeps no lock of
 //! anything else from being extended, and of segments among which no name tells which are true all stay locked as long as their time is needed.
@@ -100,6 +100,16 @@ impl Stretch<'_> {
         names
     }
 
+    /// The names of which the lock tells when all end: of segments the one that was put first, whose lock is extended last. Gaps come at any time, and each
+    /// record has a lock of its own.
+    fn telling(&self) -> Vec<String> {
+        let mut names = self.names();
+        if self.key.1 != RECORDS {
+            names.drain(..names.len().saturating_sub(1));
+        }
+        names
+    }
+
     /// Whether its locks are over by the names alone: a process before this one may have extended them.
     fn is_a_guess(&self, now: Timestamp) -> bool {
         !self.is_known && self.ends <= now
@@ -190,17 +200,19 @@ impl Archive {
             if is_over() {
                 return;
             }
-            let first_put: Vec<String> = some.iter().map(|stretch| stretch.names().pop().unwrap_or_default()).collect();
-            let locks = in_parallel(&first_put, self.store.at_once(), |name| self.store.lock(name));
-            for (stretch, lock) in some.iter_mut().zip(locks) {
-                match lock {
-                    Ok(Some(lock)) => {
-                        (stretch.ends, stretch.is_known) = (lock.until, true);
-                        remember(stretch.key.clone(), lock.until);
-                    }
-                    // The others may have one all the same.
-                    Ok(None) => {}
-                    Err(_) => return,
+            let telling: Vec<Vec<String>> = some.iter().map(|stretch| stretch.telling()).collect();
+            let names: Vec<&String> = telling.iter().flatten().collect();
+            let mut locks = in_parallel(&names, self.store.at_once(), |name| self.store.lock(name)).into_iter();
+            for (stretch, names) in some.iter_mut().zip(&telling) {
+                // The earliest end; none where one has no lock, for the others may have one all the same.
+                let mut ends = Some(Timestamp::MAX).filter(|_| !names.is_empty());
+                for lock in locks.by_ref().take(names.len()) {
+                    let Ok(lock) = lock else { return };
+                    ends = ends.zip(lock).map(|(ends, lock)| ends.min(lock.until));
+                }
+                if let Some(ends) = ends {
+                    (stretch.ends, stretch.is_known) = (ends, true);
+                    remember(stretch.key.clone(), ends);
                 }
             }
         }

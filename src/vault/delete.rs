@@ -123,7 +123,7 @@ impl Vault {
     /// Removes what crashes have left of deleted sets, what is left of sets that nobody makes any more because their job has
     /// failed, and what earlier versions left. Data without a manifest of which no job says that it has failed stays: it may be all
     /// there is of a set. In a bucket a manifest may come to be there when its job is over and its data was discarded; it goes where no set was ever
-    /// whole under its name, and else stays, for then somebody has taken its data away.
+    /// whole under its name, and else stays, for then somebody has taken its data away, or may have hidden it.
     ///
     /// # Errors
     /// `vault.failed`; those of `staging`.
@@ -211,7 +211,11 @@ fn leftovers(vault: &Vault, instance_id: &str) -> io::Result<Leftovers> {
                 Folder::Staging => left.staging.push(id),
                 Folder::Set => {}
             }
-        } else if vault.is_far() && !vault.store.has(&object(instance_id, &id, DATA)).unwrap_or(true) {
+        } else if vault.is_far()
+            && !vault.store.has(&object(instance_id, &id, DATA)).unwrap_or(true)
+            // A delete marker may hide the data: it is all there is of the set then.
+            && !vault.store.may_hide()
+        {
             left.late.push(id);
         }
     }

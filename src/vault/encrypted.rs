@@ -256,6 +256,10 @@ impl Store for Encrypted {
         self.store.overlaid(prefix, found)
     }
 
+    fn may_hide(&self) -> bool {
+        self.store.may_hide()
+    }
+
     fn deleted(&self, folder: &str) -> io::Result<()> {
         self.store.deleted(folder)
     }

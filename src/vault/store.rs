@@ -219,6 +219,11 @@ pub trait Store: Debug + Send + Sync {
         Ok(())
     }
 
+    /// Whether what is not there may be hidden all the same, for the store may keep versions, and whoever asks may not list them.
+    fn may_hide(&self) -> bool {
+        false
+    }
+
     /// Makes what was deleted right under a folder last.
     ///
     /// # Errors

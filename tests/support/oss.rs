@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tair_backup_mcp::config::vault::{BucketPlace, CloudDefaults, VaultPlace};
@@ -43,8 +44,8 @@ struct State {
     versioning: Versioning,
     lists_versions: bool,
     deletes: bool,
-    /// The reply to the next put is lost.
-    loses: bool,
+    /// Replies to puts that are lost from now on.
+    loses: u32,
     /// The oldest first.
     all: Vec<Version>,
     made: u32,
@@ -58,7 +59,7 @@ pub struct Oss {
 
 impl Oss {
     pub fn start(versioning: Versioning) -> Self {
-        let state = State { versioning, lists_versions: true, deletes: true, loses: false, all: Vec::new(), made: 0 };
+        let state = State { versioning, lists_versions: true, deletes: true, loses: 0, all: Vec::new(), made: 0 };
         let state = Arc::new(Mutex::new(state));
         let answering = Arc::clone(&state);
         let line = Line::to(0, move |request| answering.lock().unwrap().answer(request));
@@ -107,9 +108,17 @@ impl Oss {
         self.state().deletes = false;
     }
 
-    /// Loses the reply to the next put.
-    pub fn lose_a_reply(&self) {
-        self.state().loses = true;
+    /// Loses the replies to the next puts.
+    pub fn lose_replies(&self, times: u32) {
+        self.state().loses = times;
+    }
+
+    /// A put that was under way all the time lands once more, over what is there.
+    pub fn land_again(&self, name: &str) {
+        let key = format!("{PREFIX}{name}");
+        let mut state = self.state();
+        let last = state.current(&key).map(|one| (one.bytes.clone(), one.mark.clone())).unwrap();
+        state.put(&key, &last.0, &last.1, false).unwrap();
     }
 
     /// An intruder puts an object.
@@ -149,7 +158,10 @@ impl State {
                 let is_new = request.header("x-oss-forbid-overwrite") == Some("true");
                 match self.put(key, &request.body, mark, is_new) {
                     Err(fate) => fate,
-                    Ok(_) if std::mem::take(&mut self.loses) => Fate::Lose,
+                    Ok(_) if self.loses > 0 => {
+                        self.loses -= 1;
+                        Fate::Lose
+                    }
                     Ok(id) => {
                         let tag = self.all.last().unwrap().tag.clone();
                         Fate::Answer { status: 200, headers: self.headers(&id, &tag), body: Vec::new() }
@@ -195,7 +207,7 @@ impl State {
         self.all.push(Version {
             key: key.to_owned(),
             id: id.clone(),
-            tag: format!("\"{:04}\"", self.made),
+            tag: tag(bytes),
             is_marker: false,
             bytes: bytes.to_owned(),
             mark: mark.to_owned(),
@@ -324,6 +336,13 @@ impl State {
         body += "</ListBucketResult>\n";
         Fate::Answer { status: 200, headers: Vec::new(), body: body.into_bytes() }
     }
+}
+
+/// As OSS's own: the same bytes have the same.
+fn tag(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("\"{:016X}\"", hasher.finish())
 }
 
 fn text<'a>(asked: &'a BTreeMap<String, String>, name: &str) -> &'a str {

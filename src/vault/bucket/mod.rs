@@ -15,7 +15,7 @@ mod thread;
 mod uploading;
 mod versions;
 
-use crate::config::vault::BucketPlace;
+use crate::config::vault::{BucketPlace, Service};
 use crate::vault::store::{Lock, Overlaid, Ranges, SecondPut, Store, Upload, read_whole};
 use crate::vault::watch::Watch;
 use blocks::Blocks;
@@ -31,6 +31,8 @@ use uploading::Uploading;
 
 /// Requests at once, of those who look at many objects.
 const REQUESTS: usize = 8;
+/// Objects under a prefix that something else lies over, before nobody asks any more whether it is something else.
+const COVERED: usize = 100;
 /// Longest object that is renamed, in bytes: a manifest.
 const RENAMED_MAX: u64 = 8 << 20;
 
@@ -45,6 +47,17 @@ impl Bucket {
     #[must_use]
     pub fn new(place: BucketPlace, keys: Option<Arc<dyn AccessKeys>>) -> Self {
         Self { client: Arc::new(Client::new(place, keys)) }
+    }
+
+    /// Whether only another attempt of its own put lies over an object, which OSS takes where it keeps versions.
+    fn lies_over_itself(&self, prefix: &str, name: &str) -> bool {
+        if self.client.place().service != Service::Oss {
+            return false;
+        }
+        let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        let client = Arc::clone(&self.client);
+        // Where that cannot be found out it is told as another's.
+        wait(async move { client.lies_over_itself(&name).await }).unwrap_or(false)
     }
 
     fn names(&self, folder: &str, of: Listed, watch: &Watch, found: &mut dyn FnMut(&Named)) -> io::Result<()> {
@@ -158,7 +171,14 @@ impl Store for Bucket {
                 last.clone_from(&named.name);
             }
         })?;
-        over.iter().for_each(|name| found(name, Overlaid::ByAVersion));
+        let mut others = 0;
+        for name in &over {
+            // What is covered by others is told anyway: of many, no more are asked about.
+            if others >= COVERED || !self.lies_over_itself(prefix, name) {
+                others += 1;
+                found(name, Overlaid::ByAVersion);
+            }
+        }
         if markers.is_empty() {
             return Ok(());
         }
@@ -171,6 +191,10 @@ impl Store for Bucket {
         })?;
         hidden.iter().for_each(|name| found(name, Overlaid::ByAMarker));
         Ok(())
+    }
+
+    fn may_hide(&self) -> bool {
+        !self.client.lists_versions()
     }
 
     fn deleted(&self, _: &str) -> io::Result<()> {

@@ -7,7 +7,7 @@
 use crate::config::vault::Service;
 use crate::model::ids::{hex, random};
 use crate::vault::bucket::again::FIRST_PAUSE;
-use crate::vault::bucket::client::{Client, MARK};
+use crate::vault::bucket::client::{Client, Found, MARK};
 use crate::vault::bucket::failure::said;
 use crate::vault::bucket::versions::NO_VERSION;
 use crate::vault::lacking::out_of_reach;
@@ -65,6 +65,7 @@ impl Client {
         if keeps && let Err(e) = self.delete_one(name, Some(version)).await {
             tracing::info!("{}/{name}: a version that came second stays over the first: {e}", self.place());
         }
+        self.delete_later(name, mark, &first).await;
         // The first may be ours too, of an attempt whose reply was lost.
         if first.mark.as_deref() == Some(mark) { Ok(()) } else { Err(taken()) }
     }
@@ -73,7 +74,11 @@ impl Client {
     async fn outcome(&self, name: &str, mark: &str, answered: &opendal::Error) -> io::Result<()> {
         let refused =
             matches!(answered.kind(), ErrorKind::ConditionNotMatch | ErrorKind::Conflict | ErrorKind::AlreadyExists);
-        match self.look(name).await {
+        let found = self.look(name).await;
+        if let Ok(Some(first)) = &found {
+            self.delete_later(name, mark, first).await;
+        }
+        match found {
             Ok(Some(found)) if found.mark.as_deref() == Some(mark) => Ok(()),
             Ok(Some(_)) => Err(taken()),
             Ok(None) if refused => {
@@ -83,6 +88,26 @@ impl Client {
             // Nothing has the name, or nobody says what has.
             Ok(None) | Err(_) => Err(said(answered)),
         }
+    }
+
+    /// Deletes what of this put lies over the first of its name: each attempt whose reply was lost may have made a version, where OSS passes over the
+    /// condition. One that comes later still stays, and nobody is told of it where it lies over its own like.
+    async fn delete_later(&self, name: &str, mark: &str, first: &Found) {
+        // Without a version of its own it may be another's by now, and nothing else lies there.
+        let keeps = first.version.is_some() && self.place().service == Service::Oss;
+        if keeps && let Err(e) = self.delete_attempts(name, mark).await {
+            tracing::info!("{}/{name}: what may have come twice stays over the first: {e}", self.place());
+        }
+    }
+
+    async fn delete_attempts(&self, name: &str, mark: &str) -> io::Result<()> {
+        for version in self.later(name).await?.into_iter().filter(|version| version != NO_VERSION) {
+            let found = self.stat(name, Some(version.clone())).await?;
+            if found.is_some_and(|found| found.mark.as_deref() == Some(mark)) {
+                self.delete_one(name, Some(&version)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins an object that goes up in parts. Nothing has the name before it is complete.

@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering;
 
 /// The version of what was put before the bucket kept any, or where it keeps none.
 pub(super) const NO_VERSION: &str = "null";
+/// Versions of one name that may be attempts of one put, at most.
+const ATTEMPTS: usize = 64;
 
 impl Client {
     /// Looks at an object, the first that had the name; `None` where there is none.
@@ -81,6 +83,26 @@ impl Client {
         let put = text("last-modified").and_then(|at| rfc2822::parse(at).ok()).map(|at| at.timestamp());
         let until = text("x-amz-object-lock-retain-until-date").and_then(|at| at.parse::<Timestamp>().ok());
         Ok(until.map(|until| Lock { put, until }))
+    }
+
+    /// The versions over the first of a name, the newest first; what hides it is none.
+    pub async fn later(&self, name: &str) -> io::Result<Vec<String>> {
+        let mut objects = self.versions(name).await?;
+        objects.retain(|one| !one.is_marker);
+        objects.pop();
+        Ok(objects.into_iter().filter_map(|one| one.version).collect())
+    }
+
+    /// Whether all that lies over the first of a name came by the very put that made it, and is the same to the byte: attempts whose replies were lost.
+    pub async fn lies_over_itself(&self, name: &str) -> io::Result<bool> {
+        let later = self.later(name).await?;
+        let Some(first) = self.look(name).await?.filter(|_| later.len() < ATTEMPTS) else { return Ok(false) };
+        for version in later {
+            if !self.stat(name, Some(version)).await?.is_some_and(|one| one.is_same_put(&first)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Every version of a name, the newest first, and behind them what hides it.

@@ -3,7 +3,7 @@
 
 use super::contract::content;
 use super::locks::{is_whole, overlaid};
-use super::{Place, expired};
+use super::{GivenUp, Place, expired};
 use crate::support::oss::{Oss, Versioning};
 use crate::support::{Bench, Redis, text, unattended};
 use serde_json::Value;
@@ -75,18 +75,30 @@ fn a_name_is_given_once() {
     assert_eq!(oss.versions("a/small"), [Some(b"first".to_vec()), None]);
     assert_eq!(content(&store, "a/small"), b"first");
 
-    oss.lose_a_reply();
-    store.put_new("a/lost", b"ours").unwrap();
-    assert!(requests(&oss, "PUT", "a/lost") > 1, "{:?}", oss.line.seen());
-    assert_eq!(oss.versions("a/lost"), [Some(b"ours".to_vec())]);
+    for (name, times) in [("a/lost", 1), ("a/twice", 2), ("a/never", u32::MAX)] {
+        oss.lose_replies(times);
+        store.put_new(name, b"ours").unwrap();
+        assert!(requests(&oss, "PUT", name) > 1, "{:?}", oss.line.seen());
+        assert_eq!(oss.versions(name), [Some(b"ours".to_vec())], "{name}");
+    }
+    oss.lose_replies(0);
+    // One of ours that lands later still covers nothing; what somebody puts over both does.
+    let over = || {
+        let mut over = Vec::new();
+        store.overlaid("a", &mut |name, what| over.push((name.to_owned(), what))).unwrap();
+        over
+    };
+    oss.land_again("a/twice");
+    oss.land_again("a/never");
+    oss.put("a/never", b"theirs");
+    assert_eq!(over(), [("never".to_owned(), Overlaid::ByAVersion), ("small".to_owned(), Overlaid::ByAMarker)]);
+    store.delete("a/never").unwrap();
 
     // Without the right to delete it stays, and is told.
     oss.deny_deleting();
     assert_eq!(store.put_new("a/lost", b"second").unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(content(&store, "a/lost"), b"ours");
-    let mut over = Vec::new();
-    store.overlaid("a", &mut |name, what| over.push((name.to_owned(), what))).unwrap();
-    assert_eq!(over, [("lost".to_owned(), Overlaid::ByAVersion), ("small".to_owned(), Overlaid::ByAMarker)]);
+    assert_eq!(over(), [("lost".to_owned(), Overlaid::ByAVersion), ("small".to_owned(), Overlaid::ByAMarker)]);
     let refused = store.delete("a/lost").unwrap_err();
     assert!(is_refused(&refused), "{refused}");
 }
@@ -112,6 +124,20 @@ fn a_listing_is_read_to_its_end() {
     assert!(requests(&oss, "GET", "version-id-marker=CAEQ") > 0, "{:?}", oss.line.seen());
     let listings = requests(&oss, "GET", "versions&");
     assert!(listings > 0 && listings == requests(&oss, "GET", "max-keys=999"), "{:?}", oss.line.seen());
+}
+
+/// Where versions may not be listed, what is not there may be hidden: of a job that has failed the manifest stays, too.
+#[test]
+fn what_may_be_hidden_is_not_swept() {
+    let oss = Oss::start(Versioning::Enabled);
+    let there = || Place::on(|spill| oss.vault(spill));
+    there().set(ID);
+    oss.delete(&format!("orders/{ID}/data.rdb.zst"));
+    oss.deny_listing();
+    let place = there();
+    place.run(place.vault.sweep("orders", &GivenUp(vec![ID.to_owned()]))).unwrap();
+    let manifest = oss.versions(&format!("orders/{ID}/manifest.json"));
+    assert!(matches!(manifest.as_slice(), [Some(_)]), "{manifest:?}");
 }
 
 /// Where versions were never kept OSS refuses a second put itself, and nothing is asked by version.

@@ -9,6 +9,7 @@ use crate::state::State;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How long a process that is to end waits for the state store.
 const ENDS_WITHIN: Duration = Duration::from_secs(3);
@@ -23,13 +24,11 @@ pub(super) async fn remember(state: Arc<dyn State>, mut heads: watch::Receiver<O
     }
 }
 
-/// Remembers the last segment of a timeline that ends here: the task that follows it may be cut off with the process.
-pub(super) async fn remember_last(state: &dyn State, heads: &watch::Receiver<Option<LogHead>>) {
-    let head = heads.borrow().clone();
-    if let Some(head) = head {
-        // What comes of it is said there, and the log goes on without it.
-        let _ = tokio::time::timeout(ENDS_WITHIN, remember_one(state, &head)).await;
-    }
+/// Waits until the last segment of a timeline that ends here is remembered, for the task that follows it may be cut off with the process. It is not
+/// remembered a second time: a person may have had it forgotten since.
+pub(super) async fn last_remembered(following: JoinHandle<()>) {
+    // What comes of it is said there, and the log goes on without it.
+    let _ = tokio::time::timeout(ENDS_WITHIN, following).await;
 }
 
 /// Remembers segments of timelines that have ended.

@@ -16,13 +16,14 @@ use crate::provider::local::Inner;
 use crate::provider::local::log::attach::{Going, GoneOn};
 use crate::provider::local::log::base::Base;
 use crate::provider::local::log::ended::keep_sealing;
-use crate::provider::local::log::heads::{remember, remember_last};
+use crate::provider::local::log::heads::{last_remembered, remember};
 use crate::provider::local::log::known::Known;
 use crate::redis::reach::Reach;
 use crate::state::leases::Lease;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether the log is still on, and still this process's.
@@ -61,6 +62,8 @@ pub(super) struct Session<'a> {
     stop: CancellationToken,
     /// The timeline that is written; `None` before there is one, and while one ends.
     log: Option<Spooling>,
+    /// Remembers how far that is on the vault; ends with it.
+    remembering: Option<JoinHandle<()>>,
     known: &'a mut Known,
     /// Since when the source lags.
     lags_since: Option<Instant>,
@@ -74,7 +77,7 @@ impl<'a> Session<'a> {
         known: &'a mut Known,
         stop: CancellationToken,
     ) -> Self {
-        Self { inner, id, lease, stop, log: None, known, lags_since: None }
+        Self { inner, id, lease, stop, log: None, remembering: None, known, lags_since: None }
     }
 
     /// Keeps the log until it is to end; all that is whole is then on the vault.
@@ -96,9 +99,10 @@ impl<'a> Session<'a> {
                     stop.cancelled().await;
                     tokio::time::sleep(ENDS_WITHIN).await;
                 };
-                let heads = log.heads();
                 let finished = log.finish(enough).await;
-                remember_last(&*self.inner.state, &heads).await;
+                if let Some(following) = self.remembering.take() {
+                    last_remembered(following).await;
+                }
                 self.known.ended(finished).map(drop)
             }
             None => Ok(()),
@@ -178,12 +182,12 @@ impl<'a> Session<'a> {
         })
     }
 
-    async fn spooling(&self, timeline: Timeline) -> Result<Spooling, Fault> {
+    async fn spooling(&mut self, timeline: Timeline) -> Result<Spooling, Fault> {
         let config = &self.inner.logs.config;
         let limits = SealLimits { bytes: config.segment_bytes(), age: config.seal_after() };
         let log = Spooling::start(self.inner.archive.clone(), timeline, limits, config.spool_bytes()).await?;
-        // It ends with what it follows, which goes on beside the next timeline.
-        drop(tokio::spawn(remember(Arc::clone(&self.inner.state), log.heads())));
+        // It ends with what it follows, which goes on beside the next timeline; the one before is left to itself.
+        self.remembering = Some(tokio::spawn(remember(Arc::clone(&self.inner.state), log.heads())));
         Ok(log)
     }
 
