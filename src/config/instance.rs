@@ -149,23 +149,21 @@ fn calendar(time: Option<&str>, days: Option<&[String]>, kept: Option<u32>) -> R
             _ => Err("preferred_backup_period and backup_retention_period need an hour; write preferred_backup_time = \"02:00Z-03:00Z\"".to_owned()),
         };
     };
-    let read = || {
-        let usual = usual();
-        Ok(BackupPolicy {
-            preferred_backup_time: window(time)
-                .map_err(|fault| (fault, "preferred_backup_time = \"02:00Z-03:00Z\", a whole hour in UTC"))?,
-            preferred_backup_period: match days {
-                Some(days) => weekdays(days.iter().map(String::as_str)).map_err(|fault| {
-                    (fault, "preferred_backup_period = [\"Monday\", \"Thursday\"], with the days that are meant")
-                })?,
-                None => usual.preferred_backup_period,
-            },
-            backup_retention_period: retention(kept.unwrap_or(usual.backup_retention_period))
-                .map_err(|fault| (fault, "backup_retention_period = 7, or up to 730 days"))?,
-            ..BackupPolicy::none()
-        })
-    };
-    read().map(Some).map_err(|(fault, line): (Fault, &'static str)| format!("{}; write {line}", fault.message))
+    let usual = usual();
+    let write = |fault: Fault, line: &str| format!("{}; write {line}", fault.message);
+    Ok(Some(BackupPolicy {
+        preferred_backup_time: window(time)
+            .map_err(|fault| write(fault, "preferred_backup_time = \"02:00Z-03:00Z\", a whole hour in UTC"))?,
+        preferred_backup_period: match days {
+            Some(days) => weekdays(days.iter().map(String::as_str)).map_err(|fault| {
+                write(fault, "preferred_backup_period = [\"Monday\", \"Thursday\"], with the days that are meant")
+            })?,
+            None => usual.preferred_backup_period,
+        },
+        backup_retention_period: retention(kept.unwrap_or(usual.backup_retention_period))
+            .map_err(|fault| write(fault, "backup_retention_period = 7, or up to 730 days"))?,
+        ..BackupPolicy::none()
+    }))
 }
 
 /// Whether a text can be the name of an environment variable.
