@@ -6,6 +6,7 @@
 
 use crate::guard::check::{CheckName, Status};
 use crate::guard::impact::offer;
+use crate::model::restore::Method;
 use serde_json::{Map, Value};
 
 /// The field with the pre-checks. In a reply of this face those that pass are not in it.
@@ -48,11 +49,14 @@ fn shorten(reply: &mut Map<String, Value>) {
         tell_once_what_blocks(reply);
     }
     let Some(Value::Array(checks)) = reply.get(PRECHECKS).cloned() else { return };
-    let way_is_told = checks.iter().any(|check| field(check, "name") == Some(CheckName::RestoreWay.as_str()));
+    let restore_way = checks.iter().find(|check| field(check, "name") == Some(CheckName::RestoreWay.as_str()));
+    let way_is_warned_of = restore_way.map(|check| field(check, "status") != Some(Status::Pass.as_str()));
     let (passed, others): (Vec<Value>, Vec<Value>) =
         checks.into_iter().partition(|check| field(check, "status") == Some(Status::Pass.as_str()));
     if let Some(Value::Object(plan)) = reply.get_mut("plan") {
-        // A way that needs a word is a warning, and the warning has it.
+        // Of a restore the detail of a warning has it; and where the check passes, all is swapped in at one moment, unless it is about some keys.
+        let by_keys = plan.get("way").and_then(Value::as_str) == Some(Method::Keys.as_str());
+        let way_is_told = way_is_warned_of.is_some_and(|warned| warned || !by_keys);
         let is_told = |name: &str| SAID_ELSEWHERE.contains(&name) || way_is_told && name == "way_meaning";
         plan.retain(|name, _| !is_told(name));
     }
@@ -123,6 +127,20 @@ mod tests {
             brief(&passes),
             json!({ "plan": { "way": "DeleteBackup", "way_meaning": "for ever" }, "passed": ["manual_backup"] })
         );
+    }
+
+    /// A restore by keys passes its check, whose detail is left out then: what it overwrites is told by the plan. A warning tells it itself.
+    #[test]
+    fn what_a_restore_by_keys_overwrites_is_told() {
+        let plan = |way: &str, status: &str| {
+            json!({ "plan": { "way": way, "way_meaning": "OVERWRITTEN" },
+                "prechecks": [{ "name": "restore_way", "status": status, "detail": "OVERWRITTEN" }] })
+        };
+        let meaning = |way: &str, status: &str| brief(&plan(way, status)).pointer("/plan/way_meaning").cloned();
+        assert_eq!(meaning("keys", "pass"), Some(json!("OVERWRITTEN")));
+        for (way, status) in [("keys", "warn"), ("commands", "warn"), ("commands", "pass"), ("replication", "pass")] {
+            assert_eq!(meaning(way, status), None, "{way} {status}");
+        }
     }
 
     /// What blocks is told once: its figures by the message, and its next step by the call. What the message or the calls do not have stays.

@@ -13,6 +13,8 @@ pub struct StoredPolicy {
     pub policy: BackupPolicy,
     /// Since when there is a calendar, whichever; `None` without one.
     pub calendar_since: Option<Timestamp>,
+    /// When anything of it was changed last: as it is now it has been since then.
+    pub changed_at: Timestamp,
 }
 
 /// Policies. What is set is durable when the method returns.

@@ -297,12 +297,13 @@ async fn copy(call: &ToolCall<'_>, id: &str, sets: &[BackupSet]) -> (Option<Stri
         None if newest.log_is_known => String::new(),
         None => ", and of the log nobody knows how far: the place took too long to say".to_owned(),
     };
+    let run = call.app.config.command("run");
     let told = match (newest.wanted, newest.copied) {
         (None, _) => format!("{place} has nothing: there is no set to copy"),
-        (Some(_), None) => format!("{place} has no set yet: `tair-backup-mcp run` copies them"),
+        (Some(_), None) => format!("{place} has no set yet: `{run}` copies them"),
         (Some(wanted), Some(copied)) if wanted.id == copied.id => format!("{place} has {}, the newest{log}", copied.id),
         (Some(wanted), Some(copied)) => {
-            format!("{place} has {}{log}; {} is not copied: `tair-backup-mcp run` copies it", copied.id, wanted.id)
+            format!("{place} has {}{log}; {} is not copied: `{run}` copies it", copied.id, wanted.id)
         }
     };
     (newest.until().map(written), Some(told))

@@ -9,14 +9,15 @@ use jiff::Timestamp;
 
 /// Age at which the newest set should have its copy, and what is in the log too, in seconds.
 const NOT_COPIED_SECONDS: i64 = 3600;
-/// What to do where it is not.
-const NOT_COPIED: &str = "tair-backup-mcp run copies it, for as long as it runs; its log says what keeps it from that";
 
 /// Whether the second place has the newest set and the log, where the instance has such a place.
 pub async fn check(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, findings: &mut Findings) {
     const NAME: &str = "second copy";
     let Some(copier) = Copier::of(&app.config, &app.state, id) else { return };
     let place = copier.place();
+    let run = app.config.command("run");
+    // What to do where something is not copied.
+    let not_copied = format!("`{run}` copies it, for as long as it runs; its log says what keeps it from that");
     if !app.config.read_only
         && let Err(fault) = copier.try_place().await
     {
@@ -42,7 +43,7 @@ pub async fn check(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, find
         return findings.warn(
             NAME,
             format!("{place}: the log reaches to {to}, and what lies there to {from}"),
-            NOT_COPIED,
+            not_copied,
         );
     }
     if newest.copied.is_some_and(|copied| copied.id == wanted.id) {
@@ -52,7 +53,7 @@ pub async fn check(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, find
             return findings.warn(
                 NAME,
                 detail,
-                "doctor asks again; the log of tair-backup-mcp run says what keeps a log from being copied",
+                format!("doctor asks again; the log of `{run}` says what keeps a log from being copied"),
             );
         }
         let log = newest.log_until.map_or_else(String::new, |at| format!(", and the log up to {}", written(at)));
@@ -61,7 +62,7 @@ pub async fn check(app: &App, id: &str, sets: &[BackupSet], now: Timestamp, find
     let has = newest.copied.map_or_else(|| "no set".to_owned(), |set| format!("{} at best", set.id));
     let detail = format!("{place} has {has}: {}, {made} old, is not copied", wanted.id);
     if now.as_second() - wanted.finished_at.as_second() > NOT_COPIED_SECONDS {
-        findings.warn(NAME, detail, NOT_COPIED);
+        findings.warn(NAME, detail, not_copied);
     } else {
         findings.pass(NAME, detail);
     }

@@ -39,7 +39,11 @@ pub async fn check(app: &App, id: &str, fail_on_gap: bool, offered: &mut BTreeSe
     let mut protection = Protection::default();
     protection::backups(app, id, sentinel, &mut protection, &mut findings).await;
     // A Sentinel has no data that a policy could have backed up.
-    let since = if sentinel { None } else { protection::policy(app, id, &mut findings).await };
+    let mut since = None;
+    if !sentinel {
+        protection::policy(app, id, &mut findings).await;
+        since = protection::log_since(app, id).await;
+    }
     if let Ok(Some(kept)) = &kept {
         protection.reaches_by_log(kept);
     }

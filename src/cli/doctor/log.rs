@@ -24,13 +24,13 @@ const SKEW_MS: i64 = 2000;
 const AHEAD_MS: i64 = 1000;
 /// How old what is on the vault may be, in seconds, beside the time until a segment is sealed.
 const OLD_SECONDS: i64 = 60;
-/// For how long nobody may keep a log, in seconds: one that was kept, and one that was never begun.
+/// For how long nothing of a log may come to the vault, in seconds: of one that was kept, and of one that was never begun.
 const AWAY_SECONDS: i64 = 300;
 const BEGUN_SECONDS: i64 = 24 * 3600;
 /// Between the two looks by which a source's writes are measured.
 const MEASURED: Duration = Duration::from_secs(1);
 
-/// Checks what is told of the log. `alarm`: what comes of a log that nobody keeps, and since when it is to be kept, as far as that is known.
+/// Checks what is told of the log. `alarm`: what comes of a log that stands still, and since when it is to be kept, as far as that is known.
 pub async fn check(
     app: &App,
     kept: Result<Option<LogStatus>, Fault>,
@@ -63,29 +63,38 @@ fn keeper(app: &App, status: &LogStatus, (alarm, since): (Status, Option<Timesta
         [] => "no moment can be restored from it yet".to_owned(),
     };
     let old = i64::from(app.config.backup_log.seal_seconds) + OLD_SECONDS;
+    let is_over = |at: Timestamp, seconds: i64| now.as_second() - at.as_second() > seconds;
+    let not_begun = if since.is_some_and(|since| is_over(since, BEGUN_SECONDS)) { alarm } else { Status::Warn };
+    // A service that is started anew is away for a moment; and one that was never kept, or not since it is on again, is to be begun first.
+    let behind = match status.archived_until {
+        Some(until) if is_over(since.map_or(until, |since| since.max(until)), old + AWAY_SECONDS) => alarm,
+        Some(_) => Status::Warn,
+        None => not_begun,
+    };
     match (&status.archiver, status.archived_until) {
         _ if !status.on => findings.pass("log", format!("off; {window}")),
-        (None, until) => {
-            // A service that is started anew is away for a moment; and one that was never kept is to be begun first.
-            let long = match until {
-                Some(until) => now.as_second() - until.as_second() > old + AWAY_SECONDS,
-                None => since.is_some_and(|since| now.as_second() - since.as_second() > BEGUN_SECONDS),
-            };
-            let found = if long { alarm } else { Status::Warn };
-            findings.add(found, "log", format!("NOBODY KEEPS IT; {window}"), "tair-backup-mcp run, as a service");
+        (None, _) => {
+            let next = format!("`{}`, as a service", app.config.command("run"));
+            findings.add(behind, "log", format!("NOBODY KEEPS IT; {window}"), next);
         }
-        (Some(by), Some(_)) if status.windows.is_empty() => findings.warn(
+        (Some(by), Some(until)) if status.windows.is_empty() && !is_over(until, old) => findings.add(
+            not_begun,
             "log",
             format!("kept by {}, and {window}: it has no base", by.who),
             "create-backup takes one where the log takes none by itself; see the log of the service",
         ),
-        (Some(by), Some(until)) if now.as_second() - until.as_second() <= old => {
+        (Some(by), Some(until)) if !is_over(until, old) => {
             findings.pass("log", format!("kept by {}; {window}", by.who));
         }
         (Some(by), until) => {
             let since = until.map_or_else(|| "nothing".to_owned(), |until| format!("nothing for {}", age(until, now)));
             let next = "see the log of the service: the source or the vault may be away";
-            findings.warn("log", format!("kept by {}, and {since} has come to the vault; {window}", by.who), next);
+            findings.add(
+                behind,
+                "log",
+                format!("kept by {}, and {since} has come to the vault; {window}", by.who),
+                next,
+            );
         }
     }
 }

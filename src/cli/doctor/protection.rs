@@ -41,6 +41,8 @@ pub struct Protection {
     /// Whether each second between them is one, and not those of the sets alone.
     to_the_second: bool,
     last_drill: Option<Timestamp>,
+    /// Whether what came of drills cannot be read.
+    drills_unknown: bool,
 }
 
 /// What comes of a thing that nobody has made up for: the sandbox is there to try things out, and raises no alarm.
@@ -49,10 +51,10 @@ pub fn alarm(app: &App, id: &str) -> Status {
 }
 
 impl Protection {
-    /// Takes the log's newest window for what the instance can be got back to, unless nobody keeps the log any more and a set is newer.
+    /// Takes the log's newest window for what the instance can be got back to, unless a set is newer.
     pub fn reaches_by_log(&mut self, log: &LogStatus) {
         if let Some((from, until)) = log.windows.last()
-            && (log.archiver.is_some() || self.moments.is_none_or(|(_, newest)| newest <= *until))
+            && self.moments.is_none_or(|(_, newest)| newest <= *until)
         {
             (self.moments, self.to_the_second) = (Some((*from, *until)), true);
         }
@@ -69,7 +71,11 @@ impl Protection {
             (true, None) => Status::Pass,
         };
         let lost = self.lost(now);
-        let drill = self.last_drill.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(at, now)));
+        let drill = match self.last_drill {
+            Some(at) => format!("{} ago", age(at, now)),
+            None if self.drills_unknown => "not known".to_owned(),
+            None => "never".to_owned(),
+        };
         let line = match (&self.unknown, self.moments) {
             (None, Some((from, until))) => {
                 let (from, until, exactly) = (written(from), written(until), self.exactly());
@@ -127,6 +133,15 @@ fn next(checks: &[Check]) -> Option<&str> {
 
 /// Checks the sets of an instance, and what is known of them.
 pub async fn backups(app: &App, id: &str, sentinel: bool, protection: &mut Protection, findings: &mut Findings) {
+    let now = Timestamp::now();
+    // What came of drills is known also where the sets are not.
+    let looked = app.state.verifications(id).await;
+    match &looked {
+        Err(_) => protection.drills_unknown = true,
+        Ok(found) => {
+            protection.last_drill = found.values().filter_map(Verification::drilled).filter(|at| *at <= now).max();
+        }
+    }
     let sets = match app.provider.backups(id, None).await.and_then(all_readable) {
         Ok(sets) => sets,
         Err(fault) => {
@@ -140,18 +155,16 @@ pub async fn backups(app: &App, id: &str, sentinel: bool, protection: &mut Prote
         let next = format!("describe-backups --instance-id {id} says what is wrong with each.");
         // Of the newest set whoever restores would be the first to find out.
         let newest = sets.first().is_some_and(Result::is_err);
-        let (status, which) = if newest { (Status::Fail, ", the newest among them") } else { (Status::Warn, "") };
+        let (status, which) = if newest { (alarm(app, id), ", the newest among them") } else { (Status::Warn, "") };
         findings.add(status, DAMAGED, format!("{damaged} of {}{which}", sets.len()), next);
     }
-    let now = Timestamp::now();
     let next = if sentinel { String::new() } else { format!("create-backup --instance-id {id}") };
     let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
     let oldest = whole.iter().map(|set| set.started_at).min();
     protection.moments = oldest.zip(last_backup(&whole, now).or(whole.first()).map(|set| set.started_at));
-    match app.state.verifications(id).await {
+    match looked {
         Err(fault) => findings.fail("verified", &fault),
         Ok(found) => {
-            protection.last_drill = found.values().filter_map(Verification::drilled).filter(|at| *at <= now).max();
             let looks: Vec<String> = verified_last(&whole, &found)
                 .into_iter()
                 .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
@@ -183,18 +196,16 @@ pub async fn backups(app: &App, id: &str, sentinel: bool, protection: &mut Prote
     }
 }
 
-/// Checks whether anything takes backups of the instance by itself, and drills them. Since when it is to, as far as that is known.
-pub async fn policy(app: &App, id: &str, findings: &mut Findings) -> Option<Timestamp> {
+/// Checks whether anything takes backups of the instance by itself, and drills them.
+pub async fn policy(app: &App, id: &str, findings: &mut Findings) {
     let read = async { Ok::<_, Fault>((app.provider.backup_policy(id).await?, app.provider.scheduled(id).await?)) };
-    let in_file = in_file(app, id).await;
     match read.await {
-        Err(fault) => {
-            findings.fail(POLICY, &fault);
-            in_file
-        }
+        Err(fault) => findings.fail(POLICY, &fault),
         Ok((policy, Some((calendar, history)))) => {
             let policy = PolicyRow::of(&policy);
             let (now, told) = (Timestamp::now(), policy.describe());
+            let is_in_file = app.config.instances.iter().any(|own| own.id == id && own.calendar.is_some());
+            let in_file = if is_in_file { file_written(app).await } else { None };
             // What was taken by a policy was taken by one that was there.
             let known = in_file.into_iter().chain(history.taken.iter().copied()).min().unwrap_or(now).min(now);
             let grace = app.config.notify.as_ref().map_or(USUAL_GRACE, |notify| notify.grace);
@@ -203,7 +214,8 @@ pub async fn policy(app: &App, id: &str, findings: &mut Findings) -> Option<Time
                 Some(at) => {
                     let late = format!("{told}; the one that was due at {} is not taken", written(at));
                     let status = if missing.is_some() { alarm(app, id) } else { Status::Warn };
-                    findings.add(status, POLICY, late, "tair-backup-mcp run takes it, for as long as it runs");
+                    let run = app.config.command("run");
+                    findings.add(status, POLICY, late, format!("`{run}` takes it, for as long as it runs"));
                 }
                 None => {
                     let needs = policy.needs(&app.config).map(|needs| format!("it is carried out {needs}"));
@@ -211,12 +223,10 @@ pub async fn policy(app: &App, id: &str, findings: &mut Findings) -> Option<Time
                 }
             }
             drills(app, id, &history, (known, now), findings);
-            history.since.or(in_file)
         }
         Ok((_, None)) => {
             let next = format!("modify-backup-policy --instance-id {id} --preferred-backup-time {USUAL_WINDOW}");
             findings.warn(POLICY, "none: nothing takes backups by itself", next);
-            in_file
         }
     }
 }
@@ -229,17 +239,24 @@ fn drills(app: &App, id: &str, history: &History, times: (Timestamp, Timestamp),
         DRILL,
         format!("no backup has passed one since {}: one is due each week", written(since)),
         format!(
-            "verify-backup --instance-id {id} --backup-id {newest} --level drill; tair-backup-mcp run does each week"
+            "verify-backup --instance-id {id} --backup-id {newest} --level drill; `{}` does each week",
+            app.config.command("run")
         ),
     );
 }
 
-/// When the file was written that gives the instance its policy or its log: what stands there is in force since then, for all that is known.
-async fn in_file(app: &App, id: &str) -> Option<Timestamp> {
-    let instance = app.config.instances.iter().find(|instance| instance.id == id)?;
-    if instance.calendar.is_none() && instance.enable_backup_log != Some(true) {
-        return None;
+/// Since when the log of an instance is on, at the latest: any change of what switched it on counts, for nobody wrote down which was the one. `None`
+/// where that is not known.
+pub async fn log_since(app: &App, id: &str) -> Option<Timestamp> {
+    let instance = app.config.instances.iter().find(|instance| instance.id == id);
+    match instance.and_then(|instance| instance.enable_backup_log) {
+        Some(_) => file_written(app).await,
+        None => Some(app.state.stored_policy(id).await.ok()??.changed_at),
     }
+}
+
+/// When the configuration file was written: what stands there is in force since then, for all that is known.
+async fn file_written(app: &App) -> Option<Timestamp> {
     let file = app.config.file.clone()?;
     let written = blocking(move || Ok(std::fs::metadata(file).and_then(|file| file.modified()).ok()));
     Timestamp::try_from(written.await.ok()??).ok()

@@ -7,6 +7,7 @@ use super::keys::lines;
 use super::screen::{Screen, Tone};
 use super::typed::typed;
 use super::{cell, items, text};
+use crate::config::command::find;
 use crate::model::estimate::Estimate;
 use crate::tools::guarded::reply::{GuardedStatus, PlanRow};
 use serde::Deserialize as _;
@@ -54,7 +55,13 @@ pub fn after_question(screen: &Screen, json: &Value) -> String {
 
 fn status(screen: &Screen, json: &Value) -> String {
     let status = cell(json, "status");
-    let told = screen.prose(&format!("{status}: {}", cell(json, "message")));
+    let message = cell(json, "message");
+    // What blocks may name a command, which then can be pasted.
+    let blocks = json.get("status") == serde_json::to_value(GuardedStatus::Blocked).ok().as_ref();
+    if blocks && !message.contains('\n') && find(&message).is_some() {
+        return screen.step(&format!("{}: ", screen.paint(Tone::of(&status), &status)), &message);
+    }
+    let told = screen.prose(&format!("{status}: {message}"));
     let rest = told.strip_prefix(&status).unwrap_or_default();
     format!("{}{rest}", screen.paint(Tone::of(&status), &status))
 }

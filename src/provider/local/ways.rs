@@ -2,6 +2,7 @@
 //!
 //! It must not name a way that the instance lacks: a log that the file keeps off, a set that there is not, a tool that this process refuses.
 
+use crate::config::command::line;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
@@ -15,19 +16,31 @@ impl Inner {
     /// What is left where an instance has no log: the call that restores its newest set, or what has one taken. No safety backup is offered: it most
     /// likely holds what is to be undone.
     pub(super) async fn way_by_set(&self, id: &str) -> String {
-        let whole: Vec<BackupSet> = self.sets(id).await.unwrap_or_default().into_iter().flatten().collect();
+        let Ok(listed) = self.all_sets(id).await else {
+            return format!("Its sets could not be listed here: describe_backups with instance_id {id} lists them.");
+        };
+        let lacking = listed.iter().any(|set| set.as_ref().is_err_and(|set| set.unreadable.is_some()));
+        let newest = if lacking { "newest set that this user may read" } else { "newest set" };
+        let any = !listed.is_empty();
+        let whole: Vec<BackupSet> = listed.into_iter().flatten().collect();
         match last_backup(&whole, Timestamp::now()) {
             Some(set) if self.read_only => {
-                format!("Its newest set is {}, of {}; {AS_READ_ONLY}.", set.id, written(set.started_at))
+                format!("Its {newest} is {}, of {}; {AS_READ_ONLY}.", set.id, written(set.started_at))
             }
             Some(set) => format!(
-                "restore_instance with instance_id {id} and backup_id {} restores its newest set, of {}.",
+                "restore_instance with instance_id {id} and backup_id {} restores its {newest}, of {}.",
                 set.id,
                 written(set.started_at)
             ),
+            None if lacking => {
+                format!("It has sets that this user may not read: describe_backups with instance_id {id} lists them.")
+            }
             None if !whole.is_empty() => format!(
                 "It has safety backups alone, taken before restores: describe_backups with instance_id {id} lists them."
             ),
+            None if any => {
+                format!("Its sets are damaged: describe_backups with instance_id {id} says what is wrong with each.")
+            }
             None if self.read_only => format!("There is no set of it; {AS_READ_ONLY}."),
             None => format!("There is no set of it yet: create_backup with instance_id {id} takes one."),
         }
@@ -45,8 +58,10 @@ impl Inner {
             };
         }
         if self.log_is_on(id).await.unwrap_or(false) {
-            return "Its log is on, and nothing is in it yet: it is kept as long as `tair-backup-mcp run` is at work."
-                .to_owned();
+            return format!(
+                "Its log is on, and nothing is in it yet: it is kept as long as `{}` is at work.",
+                line("run")
+            );
         }
         if self.config(id).is_some_and(|config| config.enable_backup_log.is_some()) {
             return format!(
@@ -58,7 +73,8 @@ impl Inner {
             return format!("Its log can be switched on by modify_backup_policy; {AS_READ_ONLY}.");
         }
         format!(
-            "modify_backup_policy with instance_id {id} and enable_backup_log true keeps its log from now on, as long as `tair-backup-mcp run` is at work."
+            "modify_backup_policy with instance_id {id} and enable_backup_log true keeps its log from now on, as long as `{}` is at work.",
+            line("run")
         )
     }
 

@@ -28,7 +28,7 @@ impl<D: Database> Policies for Store<D> {
         };
         let calendar_since =
             if policy.preferred_backup_time.is_empty() { None } else { Some(row.moment("calendar_since")?) };
-        Ok(Some(StoredPolicy { policy, calendar_since }))
+        Ok(Some(StoredPolicy { policy, calendar_since, changed_at: row.moment("changed_at")? }))
     }
 
     async fn set_policy(&self, instance_id: &str, policy: &BackupPolicy, under: &Lease) -> Result<(), Fault> {

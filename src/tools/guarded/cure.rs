@@ -6,7 +6,7 @@ use super::Flow;
 use crate::guard::act::{Act, CloneOrder, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::plan::PLAN_AGAIN;
-use crate::model::backup::BackupSet;
+use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::Fault;
 use crate::model::instance::Capability;
 use crate::model::sets::last_backup;
@@ -96,11 +96,14 @@ impl Flow<'_> {
         }
     }
 
-    /// The whole sets that the act is not about, newest first.
-    async fn other_sets(&self, of: &str) -> Result<Vec<BackupSet>, Fault> {
+    /// The whole sets that the act is not about, newest first; and whether there are others that this user may not read.
+    async fn other_sets(&self, of: &str) -> Result<(Vec<BackupSet>, bool), Fault> {
         let mut listed = self.call.app.provider.backups(of, None).await?;
         name_safety_backups(&*self.call.app.state, of, &mut listed).await?;
-        Ok(listed.into_iter().flatten().filter(|set| Some(set.id.as_str()) != self.act.backup_id()).collect())
+        let is_other = |id: &str| Some(id) != self.act.backup_id();
+        let is_lacking = |set: &DamagedSet| set.unreadable.is_some() && is_other(&set.id);
+        let lacking = listed.iter().any(|set| set.as_ref().is_err_and(is_lacking));
+        Ok((listed.into_iter().flatten().filter(|set| is_other(&set.id)).collect(), lacking))
     }
 
     /// Another set in the place of one that cannot be used.
@@ -114,7 +117,7 @@ impl Flow<'_> {
         if !restores {
             return (listed, None);
         }
-        let Ok(others) = self.other_sets(of).await else { return (listed, None) };
+        let Ok((others, lacking)) = self.other_sets(of).await else { return (listed, None) };
         match last_backup(&others, Timestamp::now()).map(|set| &set.id) {
             Some(other) => {
                 let call = match &self.act {
@@ -124,8 +127,15 @@ impl Flow<'_> {
                     // What else was asked for must be asked for again: without its filter_key a call is about every key.
                     _ => format!("the same call with backup_id {other}"),
                 };
-                (format!("{other} is the newest whole set beside it: {call}."), Some(call))
+                let of_those = if lacking { " that this user may read" } else { "" };
+                (format!("{other} is the newest whole set beside it{of_those}: {call}."), Some(call))
             }
+            None if lacking => (
+                format!(
+                    "Beside it {of} has sets that this user may not read: describe_backups with instance_id {of} lists them."
+                ),
+                None,
+            ),
             // A safety backup most likely holds what the restore is to undo.
             None if !others.is_empty() => (
                 format!(
@@ -148,7 +158,7 @@ impl Flow<'_> {
         let (set, argument) = match source {
             Source::Backup { backup_id } => (backup_id.clone(), format!("backup_id {backup_id}")),
             Source::Moment { restore_time, .. } => {
-                let others = self.other_sets(of).await.ok()?;
+                let (others, _) = self.other_sets(of).await.ok()?;
                 // The set tells alone which server program it takes; the clone is of the moment.
                 let any = last_backup(&others, Timestamp::now()).or(others.first())?;
                 (any.id.clone(), format!("restore_time {}", written_ms(*restore_time)))

@@ -2,10 +2,12 @@
 //! how far it is protected.
 
 use crate::schedule::service::{days, long_over, put, put_log};
+use crate::support::backup_set::put_set;
 use crate::support::{Bench, Redis, text, unattended, write_over};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
+use tair_backup_mcp::model::backup::Mode;
 
 /// What the doctor says of `orders`: its exit code, and the line with its fields.
 fn doctor(bench: &Bench) -> (u8, Value) {
@@ -46,7 +48,7 @@ async fn a_policy_that_nobody_carries_out_fails() {
     written_days_ago(&bench, 2);
     let (code, late) = doctor(&bench);
     assert_eq!((code, &late["failed"]), (5, &serde_json::json!(["backup policy"])), "{late}");
-    assert!(text(&late["next"]).starts_with("tair-backup-mcp run takes it"), "{late}");
+    assert!(text(&late["next"]).ends_with(" run` takes it, for as long as it runs"), "{late}");
 
     // Long ago it was carried out.
     let bench = Bench::new(&unattended(&redis, &long_over(now)));
@@ -69,19 +71,25 @@ async fn a_policy_that_nobody_carries_out_fails() {
     assert_eq!((code, &without["status"]), (0, &"warn".into()), "{without}");
 }
 
-/// Of damaged sets the newest is a failure: whoever restores would be the first to find out.
+/// Of damaged sets the newest is a failure: whoever restores would be the first to find out. Without a policy, too; of any other set the vault's own
+/// check fails.
 #[tokio::test]
 async fn a_newest_set_that_is_damaged_fails() {
     let redis = Redis::start("redis-7.0", &[]);
     let bench = Bench::unattended(&redis);
     let now = Timestamp::now();
-    for (n, failed) in [(1, &[][..]), (3, &["damaged backups"][..])] {
-        let ids = [put(&bench, n, now, ("i", 0)).await, put(&bench, n + 1, now, ("i", 0)).await];
-        let damaged = &ids[usize::from(n == 3)];
+    // Of a damaged set its id alone tells when it was taken.
+    for (older, newer, is_newest) in [(1, 2, false), (3, 4, true)] {
+        let ids = [older, newer].map(|day| format!("b-2026010{day}T000000Z-000001"));
+        for id in &ids {
+            put_set(&bench, id, Mode::Automated, (now, None), ("i", 0)).await;
+        }
+        let [older, newer] = &ids;
+        let damaged = if is_newest { newer } else { older };
         write_over(&bench.home().join("vault/orders").join(damaged).join("manifest.json"), "{");
         let (code, found) = doctor(&bench);
-        assert_eq!(found["failed"], serde_json::json!(failed), "{found}");
-        assert!(failed.is_empty() || code == 5, "{found}");
+        let failed = if is_newest { &["damaged backups"][..] } else { &[] };
+        assert_eq!((code, &found["failed"]), (5, &serde_json::json!(failed)), "{found}");
     }
 }
 
@@ -96,9 +104,19 @@ async fn a_log_that_nobody_keeps_fails() {
     written_days_ago(&bench, 2);
     let (code, never) = doctor(&bench);
     assert_eq!((code, &never["failed"]), (5, &serde_json::json!(["log"])), "{never}");
+    // What a tool has switched on just now is on since then, however old the file is.
+    let other = Bench::new(&unattended(&redis, &long_over(now)));
+    other.json(&["modify-backup-policy", "--instance-id", "orders", "--enable-backup-log", "true"]);
+    written_days_ago(&other, 2);
+    let (code, by_tool) = doctor(&other);
+    assert_eq!((code, &by_tool["failed"]), (5, &serde_json::json!(["backup policy"])), "{by_tool}");
     bench.configure(&unattended(&redis, "enable_backup_log = true"));
     let offsets = put_log(&bench, &[now - days(3), now - days(2), now - days(1)]);
     put(&bench, 1, now - days(3), ("i", offsets[0])).await;
+    // It has only been on again since the file was written.
+    let (_, again) = doctor(&bench);
+    assert_eq!(again["failed"], serde_json::json!([]), "{again}");
+    written_days_ago(&bench, 2);
     let (code, left) = doctor(&bench);
     assert_eq!(
         (code, &left["failed"], &left["precision"]),

@@ -536,6 +536,7 @@ async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
     let later = BackupPolicy { preferred_backup_time: "05:00Z-06:00Z".into(), ..longer };
     store.set_policy("orders", &later, &under).await.unwrap();
     assert_eq!(read().await.calendar_since, Some(since));
+    assert!(read().await.changed_at > since);
     // Who has stood still since reading what was set changes nothing behind whoever has worked on it meanwhile.
     store.give_back(&under).await.unwrap();
     let next = other.acquire("policy/orders").await.unwrap().unwrap();

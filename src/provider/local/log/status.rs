@@ -43,13 +43,13 @@ impl Inner {
         serde_json::from_slice(&tokio::fs::read(self.told_file(id)).await.ok()?).ok()
     }
 
-    /// What is told of an instance's log; `None` where it never had one.
+    /// What is told of an instance's log; `None` where it never had one. A set that this user may not read opens no window, and hides nothing else.
     ///
     /// # Errors
     /// `log.failed`, `log.damaged`, `state.failed`.
     pub(in crate::provider::local) async fn log_status(&self, id: &str) -> Result<Option<LogStatus>, Fault> {
         let on = self.log_is_on(id).await?;
-        let bases = self.sets(id).await?.into_iter().flatten().collect::<Vec<_>>();
+        let bases = self.all_sets(id).await?.into_iter().flatten().collect::<Vec<_>>();
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let read = move || {
             let coverage = archive.coverage(&instance, SHARD)?;
