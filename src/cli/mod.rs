@@ -33,6 +33,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use line::EVERYWHERE;
 use render::screen::{Screen, Tone};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -201,6 +202,9 @@ const LOG_OF_A_COMMAND: &str = "error,tair_backup_mcp=warn,tair_backup_mcp::job_
 /// Parses the command line, runs the command, prints the outcome.
 #[must_use]
 pub fn main() -> ExitCode {
+    // An image of this process would hold passwords. Where that cannot be helped it is the machine's own setting.
+    let cores = getrlimit(Resource::Core);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..cores });
     let line: Vec<_> = std::env::args_os().collect();
     let given = line::parse(command, &line).unwrap_or_else(|e| e.exit());
     let mut cli = Cli::from_arg_matches(&given).unwrap_or_else(|e| e.exit());
