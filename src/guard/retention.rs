@@ -101,8 +101,8 @@ fn shown_since(sets: &[BackupSet], damaged: &[String], passed: SignedDuration, n
 struct KeptSince {
     /// By its days, counted back from the newest automated set.
     by_days: Timestamp,
-    /// By what the sets show: never later.
-    shown: Timestamp,
+    /// By what the sets show too: never later. `None`: they do not show that so many days have passed.
+    shown: Option<Timestamp>,
 }
 
 /// The moments from which on a policy of so many days, and never less than a week, keeps everything. Its days are counted back from the newest
@@ -115,12 +115,7 @@ fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp)
     let newest = sound.map(|set| set.started_at).filter(|at| *at <= now).max()?;
     let kept = in_days(days.max(*RETENTION_DAYS.start()));
     let by_days = newest.checked_sub(kept).ok()?;
-    // No moment before the first set can be restored, so that from right before it on is all.
-    let all = || {
-        let first = sets.iter().map(|set| set.started_at).min()?;
-        first.checked_sub(SignedDuration::from_nanos(1)).ok()
-    };
-    let shown = shown_since(sets, damaged, kept, now).or_else(all).map_or(by_days, |shown| shown.min(by_days));
+    let shown = shown_since(sets, damaged, kept, now).map(|shown| shown.min(by_days));
     Some(KeptSince { by_days, shown })
 }
 
@@ -177,7 +172,10 @@ impl Outlived {
         days: Option<u32>,
         now: Timestamp,
     ) -> Option<Self> {
-        let since = kept_since(sets, damaged, days?, now)?.shown;
+        // No moment before the first set can be restored, so that from there on is all.
+        let all = || sets.iter().map(|set| set.started_at).min();
+        let KeptSince { by_days, shown } = kept_since(sets, damaged, days?, now)?;
+        let since = shown.or_else(all)?.min(by_days);
         Some(Self { instance_id: instance_id.to_owned(), since })
     }
 
@@ -226,7 +224,7 @@ fn stay(sets: &[BackupSet], damaged: &[String], days: Option<u32>, now: Timestam
         if of_weeks.contains(&set.id.as_str()) {
             return Some(Stays::OfItsWeek);
         }
-        (set.started_at > since.shown).then_some(Stays::NotShown(days))
+        since.shown.is_none_or(|shown| set.started_at > shown).then_some(Stays::NotShown(days))
     };
     sets.iter().map(judge).collect()
 }
