@@ -1,7 +1,6 @@
 //! Spools of timelines that are no longer written: what they hold goes to the vault beside the timeline that is.
 //!
-//! It must not touch a spool that somebody writes to, nor give up what is in one without a gap that says so; where the timeline itself was removed from
-//! the vault, that gap is for the archiver that goes on in another.
+//! It must not touch a spool that somebody writes to, nor give up what is in one without a gap that says so.
 
 use crate::archive::{Archive, SealLimits, failed, gap, layout, spool};
 use crate::model::fault::{Fault, Kind};
@@ -39,22 +38,9 @@ impl Archive {
         let newest = self.timelines(instance_id, shard)?.pop().map(|timeline| timeline.id);
         let mut whole = true;
         for id in left.into_iter().filter(|id| Some(id) != newest.as_ref()) {
-            let (timeline, dir) = ((instance_id, shard, id.as_str()), dir.join(&id));
-            // A vault without any timeline is most likely away.
-            whole &= if newest.is_some() && self.is_removed(timeline)? {
-                set_aside(&dir).map_err(|e| failed("read", &dir.display().to_string(), e))?
-            } else {
-                self.seal_one(timeline, &dir, sealed)?
-            };
+            whole &= self.seal_one((instance_id, shard, &id), &dir.join(&id), sealed)?;
         }
         Ok(whole)
-    }
-
-    /// Whether the record of a timeline is gone: each is put before there is a spool.
-    fn is_removed(&self, (instance_id, shard, id): (&str, u16, &str)) -> Result<bool, Fault> {
-        let record = format!("{}/{}", layout::timeline(instance_id, shard, id), layout::TIMELINE);
-        let there = self.store.has(&record).map_err(|e| failed("read", &self.store.place(&record), e))?;
-        Ok(!there)
     }
 
     fn seal_one(
@@ -108,17 +94,6 @@ impl Archive {
         }
         Ok(all)
     }
-}
-
-/// Sets aside what is left of a timeline that was removed from the vault, where no moment of it would be recovered. Whether nothing is left; all is as
-/// long as its archiver has not noticed.
-fn set_aside(dir: &Path) -> io::Result<bool> {
-    let Some(_lock) = spool::lock(&dir.join("lock"))? else { return Ok(false) };
-    for (_, file) in spool::files(dir)? {
-        tracing::warn!("{}: its timeline was removed from the vault: it is set aside", file.display());
-        spool::set_aside(&file)?;
-    }
-    Ok(gap::kept(dir)?.is_empty())
 }
 
 /// The timelines that have something in the spool.

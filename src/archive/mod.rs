@@ -126,16 +126,6 @@ fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
         .hint("Moments behind this place need a base behind it; choose one from describe_backups. Nothing was sent to any instance.")
 }
 
-/// The fault of a timeline that is taken away while it is written.
-fn removed(place: &str) -> Fault {
-    Fault::new(
-        Kind::Refused,
-        "log.conflict",
-        format!("{place}: is gone: somebody has removed this timeline while it was written"),
-    )
-    .hint("The log goes on in another timeline. See vault verify, which says what is missing.")
-}
-
 /// The fault of a second archiver on one timeline.
 fn conflict(place: &str, why: impl std::fmt::Display) -> Fault {
     Fault::new(Kind::Refused, "log.conflict", format!("{place}: {why}"))

@@ -4,14 +4,13 @@
 //! not put a segment over what another archiver wrote, and it does not pass over a file that is damaged: what is whole in it is put, and
 //! the rest is a gap.
 
-use crate::archive::layout::TIMELINE;
 use crate::archive::reach::{Reached, SpoolProgress};
 use crate::archive::segment::footer::{Footer, Previous};
 use crate::archive::segment::outline::Outline;
 use crate::archive::segment::read::Segment;
 use crate::archive::segment::write::SegmentWriter;
 use crate::archive::spool::{self, Header, Records};
-use crate::archive::{Archive, SegmentName, Timeline, conflict, damaged, failed, removed};
+use crate::archive::{Archive, SegmentName, Timeline, conflict, damaged, failed};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::random;
 use crate::model::log::{Gap, GapCause, LogHead};
@@ -42,8 +41,6 @@ pub struct Sealer {
     listed_from: u64,
     /// Until when the list of them is believed.
     listed_until: Option<Instant>,
-    /// Whether the timeline's record was not there when it was last asked for.
-    is_unrecorded: bool,
     /// Tells this sealer from others of the same spool.
     id: [u8; 8],
     /// The newest segment and its digest, where this put it.
@@ -70,7 +67,6 @@ impl Sealer {
             segments: Vec::new(),
             listed_from: 0,
             listed_until: None,
-            is_unrecorded: false,
             // Without it, the list is not believed from one call to the next.
             id: random().unwrap_or_default(),
             newest: None,
@@ -81,7 +77,7 @@ impl Sealer {
     /// Puts every closed file of the spool on the vault. How far the vault reaches then; `None` where it has no segment.
     ///
     /// # Errors
-    /// `log.failed`, where the same can be tried again later; `log.conflict`, where another archiver wrote to this timeline, or somebody has removed it;
+    /// `log.failed`, where the same can be tried again later; `log.conflict`, where another archiver wrote to this timeline;
     /// `log.damaged`, where a file of the spool is not what was written: it is set aside, its gap is put down, and the next call goes on.
     pub fn seal(&mut self) -> Result<Option<Reached>, Fault> {
         // One that was left to finish by itself may be at it still.
@@ -205,7 +201,6 @@ impl Sealer {
     fn put(&mut self, path: &Path, header: &Header, name: &SegmentName) -> Result<(), Fault> {
         let began = Instant::now();
         if self.listed_until.is_none_or(|until| began > until) || name.first < self.listed_from {
-            self.is_recorded()?;
             self.segments = self.archive.segments_behind(&self.timeline, name.first)?;
             self.listed_from = name.first;
             let now = Instant::now();
@@ -250,19 +245,6 @@ impl Sealer {
         }
         self.newest = Some((name.clone(), there.digest().to_owned()));
         Ok(())
-    }
-
-    /// Fails where the timeline's record is gone: without it no moment of what is put is recovered, and the log has to go on in another timeline. That is
-    /// said by two looks, for a vault may be on its way back just then.
-    fn is_recorded(&mut self) -> Result<(), Fault> {
-        let record = format!("{}/{TIMELINE}", self.timeline.prefix());
-        let place = self.archive.store.place(&record);
-        let is_there = self.archive.store.has(&record).map_err(|e| failed("read", &place, e))?;
-        match (is_there, std::mem::replace(&mut self.is_unrecorded, !is_there)) {
-            (true, _) => Ok(()),
-            (false, false) => Err(failed("read", &place, io::ErrorKind::NotFound.into())),
-            (false, true) => Err(removed(&place)),
-        }
     }
 
     /// Whether segments of the same history have all of it: another machine went on with the timeline from where this spool began.

@@ -89,8 +89,13 @@ fn keeper(app: &App, status: &LogStatus, (alarm, since): (Status, Option<Timesta
         (Some(by), until) => {
             let since = until.map_or_else(|| "nothing".to_owned(), |until| format!("nothing for {}", age(until, now)));
             let next = "see the log of the service: the source or the vault may be away";
+            // A source that says nothing for hours is idle, and nothing waits for the vault.
+            let status = match until {
+                Some(until) if !is_over(until, BEGUN_SECONDS) => Status::Warn,
+                _ => behind,
+            };
             findings.add(
-                behind,
+                status,
                 "log",
                 format!("kept by {}, and {since} has come to the vault; {window}", by.who),
                 next,

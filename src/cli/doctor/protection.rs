@@ -51,10 +51,10 @@ pub fn alarm(app: &App, id: &str) -> Status {
 }
 
 impl Protection {
-    /// Takes the log's newest window for what the instance can be got back to, unless a set is newer.
+    /// Takes the log's newest window for what the instance can be got back to, unless nobody keeps it and a set is newer.
     pub fn reaches_by_log(&mut self, log: &LogStatus) {
         if let Some((from, until)) = log.windows.last()
-            && self.moments.is_none_or(|(_, newest)| newest <= *until)
+            && (log.archiver.is_some() || self.moments.is_none_or(|(_, newest)| newest <= *until))
         {
             (self.moments, self.to_the_second) = (Some((*from, *until)), true);
         }

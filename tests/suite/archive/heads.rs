@@ -3,7 +3,7 @@
 
 use super::collector::{KIND, logging};
 use super::*;
-use crate::support::log::{LONG, Service, archived_to, begun, coverage, position, service_log};
+use crate::support::log::{Service, archived_to, begun, coverage, position, service_log};
 use crate::support::{Bench, Redis, text, write_over};
 use serde_json::Value;
 use tair_backup_mcp::archive::Kept;
@@ -110,37 +110,6 @@ fn what_was_pruned_or_copied_is_not_missed() {
     }
 }
 
-/// Who goes on with a timeline that somebody has removed is told so at the second look, and writes no more to it. What its spool has left is set aside
-/// beside the next timeline, once nobody writes to it.
-#[test]
-fn a_timeline_that_was_removed_is_written_no_more() {
-    let log = Log::new();
-    let mut writer = log.writer(1 << 20);
-    put(&mut writer, &set("a", "1"), T0);
-    writer.seal_now().unwrap();
-    std::fs::remove_dir_all(log.vault_dir()).unwrap();
-    let mut sealer = writer.sealer();
-    let codes = [(); 2].map(|()| sealer.seal().unwrap_err().code);
-    assert_eq!(codes, ["log.failed", "log.conflict"]);
-    assert!(!log.vault_dir().exists());
-
-    let new = NewTimeline { opened_at: at(T0 + 5000), ..new_timeline(FIRST + 500, Some(0)) };
-    let next = log.archive.open_timeline(new).unwrap();
-    let mut written = log.archive.writer(&next, limits(1 << 20)).unwrap();
-    put(&mut written, &set("b", "1"), T0 + 6000);
-    let with = |ending: &str| {
-        let all = std::fs::read_dir(log.spool_dir()).unwrap().map(|entry| entry.unwrap().path());
-        all.filter(|path| path.extension().is_some_and(|e| e == ending)).count()
-    };
-    let left = with("spool");
-    assert!(!log.archive.seal_ended("orders", 0, &mut |_| ()).unwrap());
-    assert_eq!((with("spool"), with("damaged")), (left, 0), "somebody writes to it still");
-    drop(writer);
-    assert!(log.archive.seal_ended("orders", 0, &mut |_| ()).unwrap());
-    assert_eq!((with("spool"), with("damaged")), (0, left));
-    assert!(!log.vault_dir().exists());
-}
-
 fn verify(bench: &Bench, args: &[&str]) -> (i32, Value) {
     let done = bench.run(&[&["vault", "verify", "--json"], args].concat());
     (done.code, done.json())
@@ -204,29 +173,4 @@ async fn the_newest_segment_of_a_service_is_missed() {
     assert!(forgotten.code == 0 && forgotten.out.contains("is forgotten"), "{forgotten:?}");
     assert_eq!(wrong(&bench), "");
     assert!(bench.run(&["audit", "--json"]).out.contains("log.forgotten"));
-}
-
-/// What a person has had forgotten while the service was at work does not come back when that ends.
-#[tokio::test]
-async fn a_forgotten_end_stays_forgotten() {
-    // Nothing comes to the log by itself.
-    let redis = Redis::start(KIND, &["--repl-ping-replica-period", "3600"]);
-    let bench = logging(&redis.url(), "");
-    let service = Service::start(&bench);
-    begun(&bench, &redis);
-    let (store, offset) = (Sqlite::new(&bench.home()), position(&redis).1);
-    let remembered = async {
-        while !store.heads(Some("orders")).await.unwrap().iter().any(|head| head.offset >= offset) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LONG, remembered).await.unwrap();
-    let timeline = coverage(&bench).runs.pop().unwrap().timeline.id;
-    std::fs::remove_dir_all(bench.home().join("vault/.log/orders/0").join(&timeline)).unwrap();
-    let forgotten = bench.run(&["vault", "forget", "--instance-id", "orders", "--timeline", &timeline]);
-    assert_eq!(forgotten.code, 0, "{forgotten:?}");
-    assert_eq!(service.ask_to_end(), Some(0), "{}", service_log(&bench));
-    let heads = store.heads(Some("orders")).await.unwrap();
-    assert!(heads.iter().all(|head| head.timeline != timeline), "{heads:?}");
-    assert_eq!(wrong(&bench), "");
 }

@@ -56,7 +56,7 @@ async fn a_state_that_is_away_is_told_without_it() {
         assert_eq!((count("state_unreachable"), count("state_recovered")), (outage, outage));
     }
     assert_eq!(service.ask_to_end(), Some(0));
-    // What it did not accept was told to it more than once, and it hears of no end of it.
+    // What it did not accept was tried again, and it hears of no end of that.
     let (again, ends): (Vec<String>, Vec<String>) =
         told_to_program().into_iter().partition(|event| event == "state_unreachable");
     assert!(again.len() > 2 && ends == ["state_recovered"], "{again:?} {ends:?}");

@@ -153,9 +153,9 @@ impl Inner {
             return Err(fault);
         }
         let set = staged.commit(metadata).await?;
-        // The same may have come while the manifest was on its way: it lands behind the data then, and a set without data is none to remember. A set that
-        // is whole stays, and whoever took the job over has remembered it.
-        self.jobs.still_ours(job, "committing", bytes, total).await?;
+        // The same may have come while the manifest was on its way: it lands behind the data then, and a set without data is none to remember. One that
+        // is whole stays, and whoever took the job over has remembered it; a store that is only away has let nobody do so.
+        unless_taken_over(job, self.jobs.progress(job, "committing", bytes, total).await)?;
         self.remember(&set).await;
         Ok(Taken { set, database, slots: source.and_then(|t| t.slots), trouble, snapshot })
     }
