@@ -163,13 +163,15 @@ fn what_is_small_stays_small() {
         let sets = (0..40).map(|n| format!("SADD s a b c d e n{n}"));
         let boards = (0..400).map(|n| format!("ZADD z {n} m{}", n % 3));
         let fields = (0..400).map(|n| format!("HSET h f{} {n}", n % 3));
-        let sorted = "SORT s BY w_* ALPHA LIMIT 0 3 STORE l".to_owned();
+        // Before a small set of words has an order, its order is another in each server.
+        let has_order = !["redis-6.2", "redis-7.0"].contains(&kind);
+        let sorted = has_order.then(|| "SORT s BY w_* ALPHA LIMIT 0 3 STORE l".to_owned());
         let all: Vec<Vec<String>> = ["SELECT 0".to_owned()]
             .into_iter()
             .chain(sets)
             .chain(boards)
             .chain(fields)
-            .chain([sorted])
+            .chain(sorted)
             .map(|w| owned(&w))
             .collect();
         let mut stream = Vec::new();
