@@ -5,7 +5,7 @@
 //!
 //! One reading of a clock that is wrong, however far ahead, lets nothing go. That so many days have passed has to be told by the time that is over,
 //! and be shown by the sets that were taken since. A clock that is set makes a pause between two of them that never was: so the longest pause does
-//! not count, nor does any of more than two weeks. What is left is no more than the time that has really passed, however far one step of the clock
+//! not count, nor does any of more than two weeks, and then the longest on either side of it. What is left is no more than the time that has really passed, however far one step of the clock
 //! went, and whether it stays so or is put right. A set of a daily policy stays about two days longer for that; those of a weekly policy are older by
 //! two later ones. Sets that are always taken more than two weeks apart show nothing: one of them that has a time of its own goes once a process has
 //! had it before it for all of that, by a clock that nobody can set ([`Expired::after_watching`]), or by somebody's word.
@@ -72,24 +72,24 @@ fn in_days(days: u32) -> SignedDuration {
 }
 
 /// The newest moment since which this much time has passed, as the sets show that were taken since, whoever asked for them; `None`: they show that
-/// of no moment. Between neighbours time has passed, but for the longest pause and for each of more than [`PAUSE_MAX`], which are left out. A set in which a fault was found, or for which nobody vouches, shows
+/// of no moment. Between neighbours time has passed, but for each pause of more than [`PAUSE_MAX`], and for the longest of each stretch between two of
+/// those. A set in which a fault was found, or for which nobody vouches, shows
 /// nothing, and nor does what is of a clock that was ahead.
 fn shown_since(sets: &[BackupSet], damaged: &[String], passed: SignedDuration, now: Timestamp) -> Option<Timestamp> {
     let shows = |set: &&BackupSet| set.started_at <= now && !damaged.contains(&set.id);
     let mut begun: Vec<Timestamp> = sets.iter().filter(shows).map(|set| set.started_at).collect();
     begun.sort_unstable_by_key(|at| Reverse(*at));
-    let (mut newest, mut later) = (now, now);
-    let (mut longest, mut left_out) = (SignedDuration::ZERO, SignedDuration::ZERO);
-    for (n, at) in begun.into_iter().enumerate() {
-        let pause = later.duration_since(at);
-        match n {
-            // What the clock says of now shows nothing either.
-            0 => newest = at,
-            _ if pause > PAUSE_MAX => left_out += pause,
-            _ => longest = longest.max(pause),
+    let none = SignedDuration::ZERO;
+    // What stretches show that are behind a long pause from this one; and of this one, how long it is, and its longest pause.
+    let (mut before, mut span, mut longest, mut later) = (none, none, none, None);
+    for at in begun {
+        // What the clock says of now shows nothing.
+        match later.replace(at).map(|later: Timestamp| later.duration_since(at)) {
+            None => {}
+            Some(pause) if pause > PAUSE_MAX => (before, span, longest) = (before + span - longest, none, none),
+            Some(pause) => (span, longest) = (span + pause, longest.max(pause)),
         }
-        later = at;
-        if newest.duration_since(at) - left_out - longest >= passed {
+        if before + span - longest >= passed {
             return Some(at);
         }
     }

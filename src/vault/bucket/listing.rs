@@ -7,7 +7,7 @@ use crate::config::vault::Service;
 use crate::vault::bucket::client::Client;
 use crate::vault::bucket::failure::said;
 use futures::TryStreamExt as _;
-use opendal::{Lister, Operator};
+use opendal::{ErrorKind, Lister, Operator};
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -106,7 +106,8 @@ impl Client {
             return begin(&operator, from, of, page, false).await.map_err(|e| said(&e));
         }
         match begin(&operator, from, of, page, true).await {
-            Err(e) if e.is_permanent() => {
+            // A refusal counts, and so does a store that knows no such listing; one that is away is asked again.
+            Err(e) if e.is_permanent() || matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
                 let begun = begin(&operator, from, of, page, false).await.map_err(|e| said(&e))?;
                 tracing::warn!("{}: versions cannot be listed: {}", self.place(), said(&e));
                 self.blind.store(true, Ordering::Relaxed);

@@ -36,11 +36,13 @@ fn shown_since(sets: &[BackupSet], damaged: &[String], passed: SignedDuration, n
     let mut begun: Vec<Timestamp> = sets.iter().filter(shows).map(|set| set.started_at).collect();
     begun.sort();
     let is_shown = |first: usize| {
-        let pauses = begun[first..].windows(2).map(|two| two[1].duration_since(two[0]));
-        let counted: Vec<SignedDuration> =
-            pauses.filter(|pause| *pause <= SignedDuration::from_hours(24 * 14)).collect();
-        let all: SignedDuration = counted.iter().fold(SignedDuration::ZERO, |all, pause| all + *pause);
-        all - counted.into_iter().max().unwrap_or_default() >= passed
+        let pauses: Vec<SignedDuration> = begun[first..].windows(2).map(|two| two[1].duration_since(two[0])).collect();
+        let stretches = pauses.split(|pause| *pause > SignedDuration::from_hours(24 * 14));
+        let of_one = |pauses: &[SignedDuration]| {
+            let all = pauses.iter().fold(SignedDuration::ZERO, |all, pause| all + *pause);
+            all - pauses.iter().copied().max().unwrap_or_default()
+        };
+        stretches.map(of_one).fold(SignedDuration::ZERO, |all, of_one| all + of_one) >= passed
     };
     let first = (0..begun.len()).rev().find(|first| is_shown(*first))?;
     Some(begun[first])

@@ -138,7 +138,9 @@ fn a_safety_backup_is_offered_in_the_place_of_nothing() {
     redis.run(&["SET", "a", "1"]);
     let bench = Bench::unattended(&redis);
     let first = bench.backup();
+    redis.run(&["SET", "a", "damage"]);
     let safety = text(&bench.ask(&first).json()["plan"]["safety_backup_id"]);
+    assert_ne!(safety, first);
     let hint = |more: &[&str]| {
         let done = bench.run(&[&["restore-instance", "--instance-id", "orders", "--json"][..], more].concat());
         assert_ne!(done.code, 0, "{done:?}");
