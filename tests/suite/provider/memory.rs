@@ -17,6 +17,15 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("memory: {line}\n").as_bytes()).unwrap();
 }
 
+/// Says at its end that it is over.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs the program, which must stay within the limit.
 fn measured(bench: &Bench, what: &str, args: &[&str]) -> Done {
     let child = bench.spawn(args);
@@ -33,9 +42,9 @@ fn measured(bench: &Bench, what: &str, args: &[&str]) -> Done {
                 std::thread::sleep(Duration::from_millis(2));
             }
         });
-        let done = finish(child);
-        over.store(true, Ordering::Relaxed);
-        done
+        // Also where what is waited for fails: the scope waits for its thread.
+        let _over = Over(&over);
+        finish(child)
     });
     let peak = peak.into_inner();
     say(&format!("{what}: peak {:.1} MB", peak as f64 / 1e6));
