@@ -3,7 +3,6 @@
 //! A row has no token: whose plan it is gets that again by the first call, and nobody else has any use for a plan's id.
 
 use crate::config::Config;
-use crate::guard::act::Act;
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::PLAN_AGAIN;
 use crate::model::fault::Fault;
@@ -85,8 +84,6 @@ pub async fn plans(call: &ToolCall<'_>, instance_id: Option<&str>) -> Result<Vec
     let now = Timestamp::now();
     let row = |open: Confirmation| {
         let (act, status) = (open.plan.act.verb(), PlanStatus::of(&open, now));
-        // Whoever types the command is asked by it, and by nothing else.
-        let is_command = matches!(open.plan.act, Act::Prune { .. });
         let next = match status {
             PlanStatus::Waiting => format!("{PERSON_RUNS}{}", approve(&call.app.config, &open)),
             PlanStatus::Approved => {
@@ -102,7 +99,7 @@ pub async fn plans(call: &ToolCall<'_>, instance_id: Option<&str>) -> Result<Vec
             instance_id: open.plan.instance_id,
             status: status.as_str(),
             expires_at: written(open.expires_at),
-            next: (open.caller == call.caller.id() && !is_command).then_some(next),
+            next: (open.caller == call.caller.id()).then_some(next),
         }
     };
     let all = call.app.state.plans(LAPSED_WITHIN).await?.into_iter();

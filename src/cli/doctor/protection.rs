@@ -161,7 +161,9 @@ pub async fn backups(app: &App, id: &str, sentinel: bool, protection: &mut Prote
     let next = if sentinel { String::new() } else { format!("create-backup --instance-id {id}") };
     let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
     let oldest = whole.iter().map(|set| set.started_at).min();
-    protection.moments = oldest.zip(last_backup(&whole, now).or(whole.first()).map(|set| set.started_at));
+    let last = last_backup(&whole, now);
+    let newest = last.or(whole.first());
+    protection.moments = oldest.zip(newest.map(|set| set.started_at));
     match looked {
         Err(fault) => findings.fail("verified", &fault),
         Ok(found) => {
@@ -169,7 +171,7 @@ pub async fn backups(app: &App, id: &str, sentinel: bool, protection: &mut Prote
                 .into_iter()
                 .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
                 .collect();
-            match last_backup(&whole, now).or(whole.first()) {
+            match newest {
                 None => {}
                 Some(set) if looks.is_empty() => {
                     let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
@@ -180,7 +182,7 @@ pub async fn backups(app: &App, id: &str, sentinel: bool, protection: &mut Prote
         }
     }
     copies::check(app, id, &whole, now, findings).await;
-    match last_backup(&whole, now) {
+    match last {
         None if whole.is_empty() => {
             findings.warn(LAST_BACKUP, "never: nothing of this instance can be recovered", next);
         }

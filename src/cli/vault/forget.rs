@@ -80,14 +80,9 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         What::Log(id) => local.log_removed(&instance_id, id).await?,
     }
     if app.config.guard.confirmation == ConfirmationPolicy::Person {
-        if !terminal::is_interactive() {
-            let message = "vault forget needs a person at a terminal; standard input is not one";
-            let (command, flag, id) = (app.config.command("vault forget"), what.flag(), what.id());
-            return Err(Fault::new(Kind::Refused, "person.no_channel", message)
-                .hint(format!("Run `{command} --instance-id {instance_id} {flag} {id}` yourself in a terminal.")));
-        }
-        if terminal::read_line(what.question(&instance_id)).await.as_deref() != Some(what.id()) {
-            print("Left as it is.");
+        let words = format!(" --instance-id {instance_id} {} {}", what.flag(), what.id());
+        terminal::required(&app.config, "vault forget", &words)?;
+        if !terminal::types(what.question(&instance_id), what.id()).await {
             return Ok(0);
         }
     }
